@@ -1,0 +1,30 @@
+"""Fixtures and process-wide settings of all tests."""
+
+import os
+import tempfile
+from pathlib import Path
+
+# Read when a message module is imported, so it must be set before any test imports one: without it
+# a wrong scalar type is published as a wrong value instead of failing.
+os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="actiseg-ros-log-"))
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """Root of the source tree."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Reference material that lies beside the repository (real frames, reference vectors)."""
+    path = REPOSITORY.parent / "shared"
+    if not path.is_dir():
+        pytest.skip("needs the folder `shared` beside the repository, which is not there")
+    return path

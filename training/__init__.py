@@ -1,0 +1,1 @@
+"""Offline half of ActiSeg: data, label noise, models, training, export and evaluation."""
