@@ -1,0 +1,191 @@
+"""Configuration of a training run: what the user sets, and each preset's recipe for the rest."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from training.errors import ActisegError
+
+Preset = Literal["tiny", "r50", "r101"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Optimisation settings of a preset; every value can be overridden on the command line."""
+
+    epochs: int
+    batch_size: int
+    """Samples per device and step of the forward pass."""
+    accumulate: int
+    """Forward passes per optimiser step."""
+    learning_rate: float
+    backbone_rate: float
+    """Learning rate of the backbone as a fraction of `learning_rate`."""
+    weight_decay: float
+    clip_norm: float
+    """Largest norm of the gradient of all parameters together."""
+    schedule: Literal["multistep", "cosine"]
+    warmup: float
+    """Fraction of all steps over which the rate rises linearly (cosine only)."""
+    frames_per_clip: int
+    objects: Literal["one", "all"]
+    """One prompt per sample as in the paper, or all prompts of the same frames at once."""
+    ema: float
+    """Decay of the moving average of the weights that is validated and exported; 0 is off."""
+    precision: Literal["float32", "bfloat16"]
+
+
+# r101 and r50: the published ActionVOS training (AdamW, 1e-4, backbone 5e-5, drops at 3 and 5 of
+# 6 epochs). tiny starts from random weights, so it needs a higher rate with warm-up and a longer
+# smooth decay, and shares one image encoding among all prompts of a frame.
+_PAPER = Recipe(
+    epochs=6,
+    batch_size=1,
+    accumulate=1,
+    learning_rate=1e-4,
+    backbone_rate=0.5,
+    weight_decay=5e-4,
+    clip_norm=0.1,
+    schedule="multistep",
+    warmup=0.0,
+    frames_per_clip=5,
+    objects="one",
+    ema=0.0,
+    precision="float32",
+)
+RECIPES: dict[str, Recipe] = {
+    "tiny": Recipe(
+        epochs=30,
+        batch_size=8,
+        accumulate=1,
+        learning_rate=1e-3,
+        backbone_rate=1.0,
+        weight_decay=1e-2,
+        clip_norm=1.0,
+        schedule="cosine",
+        warmup=0.05,
+        frames_per_clip=1,
+        objects="all",
+        ema=0.998,
+        precision="bfloat16",
+    ),
+    "r50": _PAPER,
+    "r101": _PAPER,
+}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What a training run is; options left at None take the value of the preset's recipe."""
+
+    data: Path
+    """Folder in the ActionVOS layout, as `actiseg prepare` writes it."""
+    out: Path
+    """Folder of the run: checkpoints, weights, logs, run.json."""
+    preset: Preset = "tiny"
+    """Size of the network."""
+    strategy: str = "baseline"
+    """Learning strategy against noisy labels."""
+    split: str = "train"
+    """Split that is trained on."""
+    val_split: str = "val"
+    """Split that is validated on after each epoch; an empty word skips validation."""
+    val_clips: int | None = None
+    """Validate on this many clips, evenly spread over the split (None: all)."""
+    val_every: int = 1
+    """Validate after every so many epochs, and always after the last one."""
+    text_noise: float = 0.0
+    """Rate of Algorithm 1: probability that a prompt's noun is replaced, in [0, 1]."""
+    mask_noise: int = 0
+    """Kernel of Algorithm 2 in pixels (paper: 9, 15, 21); 0 is clean."""
+    seed: int = 0
+    """Seed of weights, sampling, augmentation and noise."""
+    resume: bool = False
+    """Continue from the last checkpoint in `out`."""
+    pretrained: Path | None = None
+    """Weights to start from (safetensors)."""
+    workers: int = 2
+    """Processes that load data; 0 loads in the training process."""
+    threads: int = 0
+    """CPU threads of PyTorch; 0 leaves PyTorch's choice."""
+    device: str = "auto"
+    """`auto` (CUDA if there is any), `cpu`, `cuda` or `cuda:N`."""
+    save_minutes: float = 5.0
+    """Write a checkpoint at least this often, besides one after each epoch."""
+    epochs: int | None = None
+    """Passes over the training split."""
+    batch_size: int | None = None
+    """Samples per device in one forward pass."""
+    accumulate: int | None = None
+    """Forward passes per optimiser step."""
+    learning_rate: float | None = None
+    """Peak learning rate of AdamW."""
+    backbone_rate: float | None = None
+    """Learning rate of the backbone as a fraction of the peak rate."""
+    weight_decay: float | None = None
+    """Decoupled weight decay of AdamW."""
+    clip_norm: float | None = None
+    """Largest norm of the gradient of all parameters together."""
+    schedule: Literal["multistep", "cosine"] | None = None
+    """Form of the learning-rate schedule."""
+    warmup: float | None = None
+    """Fraction of all steps with a rising rate (cosine only)."""
+    lr_drop: tuple[int, ...] = (3, 5)
+    """Epochs after which the multistep schedule divides the rate by ten."""
+    frames_per_clip: int | None = None
+    """Frames that a training sample has."""
+    objects: Literal["one", "all"] | None = None
+    """One prompt per sample as in the paper, or all prompts of a frame at once."""
+    ema: float | None = None
+    """Decay of the moving average of the weights that is validated and exported; 0 is off."""
+    precision: Literal["float32", "bfloat16"] | None = None
+    """Number format of matrix products and convolutions; losses stay in float32."""
+
+    def recipe(self) -> Recipe:
+        """The preset's recipe with this run's overrides.
+
+        Raises:
+            ActisegError: If a value is outside its range.
+        """
+        chosen = {
+            field.name: value
+            for field in fields(Recipe)
+            if (value := getattr(self, field.name)) is not None
+        }
+        recipe = replace(RECIPES[self.preset], **chosen)
+        for name in ("epochs", "batch_size", "accumulate", "frames_per_clip"):
+            _require(getattr(recipe, name) >= 1, name, getattr(recipe, name), "at least 1")
+        for name in ("learning_rate", "clip_norm"):
+            _require(getattr(recipe, name) > 0, name, getattr(recipe, name), "above 0")
+        _require(0 <= recipe.ema < 1, "ema", recipe.ema, "in [0, 1)")
+        _require(0 <= recipe.warmup < 1, "warmup", recipe.warmup, "in [0, 1)")
+        return recipe
+
+    def check(self) -> None:
+        """Refuses values that no run can have.
+
+        Raises:
+            ActisegError: Naming the option, its value and what is allowed.
+        """
+        self.recipe()
+        _require(0 <= self.text_noise <= 1, "text_noise", self.text_noise, "in [0, 1]")
+        _require(self.mask_noise >= 0, "mask_noise", self.mask_noise, "0 or a kernel size")
+        _require(self.val_every >= 1, "val_every", self.val_every, "at least 1")
+        _require(self.workers >= 0, "workers", self.workers, "at least 0")
+
+    def as_json(self) -> dict[str, Any]:
+        """All options with the recipe's values filled in, as JSON types."""
+        own = {field.name: getattr(self, field.name) for field in fields(TrainConfig)}
+        values = {**own, **asdict(self.recipe())}
+        return {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in values.items()
+        }
+
+
+def _require(condition: bool, name: str, value: object, allowed: str) -> None:
+    if not condition:
+        flag = name.replace("_", "-")
+        raise ActisegError(f"--{flag} is {value}; it must be {allowed}")
