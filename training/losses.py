@@ -1,0 +1,222 @@
+"""Training losses of ReferFormer with the additions of ActionVOS.
+
+Added by ActionVOS: the action-guided weights in the focal mask loss and the focal loss of the
+positive head. Every prompt (one object of one clip) counts as one clip of the published loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+import torch.distributed
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.matcher import (
+    FOCAL_ALPHA,
+    FOCAL_GAMMA,
+    CostWeights,
+    LayerOutput,
+    Targets,
+    corners,
+    generalized_iou,
+    match,
+    sample_at_stride,
+)
+
+MaskLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""``mask_loss(logits [P, T, h, w], targets [P, T, h, w], pixel_weights [P, T, h, w] or None)``
+gives one value for each prompt, float [P]."""
+
+COEFFICIENTS: Mapping[str, float] = {
+    "loss_ce": 2.0,
+    "loss_bbox": 5.0,
+    "loss_giou": 2.0,
+    "loss_mask": 2.0,
+    "loss_dice": 5.0,
+    "loss_positive_labels": 2.0,
+}
+"""Published coefficient of each term, the same for every decoder layer."""
+
+
+def focal_terms(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Binary focal loss of each element (alpha 0.25, gamma 2), not reduced.
+
+    Args:
+        logits: float [...].
+        targets: 0 or 1, same shape.
+        weights: factor of the cross entropy, same shape; None for 1.
+
+    Returns:
+        float [...].
+    """
+    probability = logits.sigmoid()
+    entropy = F.binary_cross_entropy_with_logits(logits, targets, weights, reduction="none")
+    missed = probability * (1 - targets) + (1 - probability) * targets
+    alpha = FOCAL_ALPHA * targets + (1 - FOCAL_ALPHA) * (1 - targets)
+    return alpha * entropy * missed**FOCAL_GAMMA
+
+
+def focal_mask_loss(logits: Tensor, targets: Tensor, pixel_weights: Tensor | None) -> Tensor:
+    """The published mask term: focal loss, mean over all frames and pixels of the clip.
+
+    The mean divides by the number of pixels, not by the sum of the weights.
+
+    Args:
+        logits: float [P, T, h, w] of the matched queries.
+        targets: 0 or 1, float [P, T, h, w].
+        pixel_weights: action-guided weights, float [P, T, h, w], or None for 1 everywhere.
+
+    Returns:
+        float [P].
+    """
+    return focal_terms(logits, targets, pixel_weights).flatten(1).mean(1)
+
+
+def dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """1 - (2 |A B| + 1) / (|A| + |B| + 1) over all frames and pixels of a clip.
+
+    Args:
+        logits: float [P, T, h, w].
+        targets: 0 or 1, float [P, T, h, w].
+
+    Returns:
+        float [P] in [0, 1].
+    """
+    probability, targets = logits.sigmoid().flatten(1), targets.flatten(1)
+    overlap = 2 * (probability * targets).sum(1)
+    return 1 - (overlap + 1) / (probability.sum(1) + targets.sum(1) + 1)
+
+
+def weight_dict(aux_layers: int) -> dict[str, float]:
+    """Coefficients of all terms; auxiliary layer i carries the suffix ``_i``.
+
+    Args:
+        aux_layers: decoder layers before the last one.
+    """
+    suffixes = ["", *(f"_{i}" for i in range(aux_layers))]
+    return {name + suffix: value for suffix in suffixes for name, value in COEFFICIENTS.items()}
+
+
+class Criterion(nn.Module):
+    """All loss terms of a batch of prompts.
+
+    Args:
+        use_weights: multiply the cross entropy of the mask term by the action-guided weights. With
+            them padding has weight 0; without them it counts as background, as published.
+        mask_loss: the mask term, replaced by noise-robust strategies. It gets the logits of the
+            matched queries, the sampled targets and, with ``use_weights``, the sampled weights.
+        aux_mask_loss: the mask term of the layers before the last; ``mask_loss`` by default. A
+            strategy with a history for each pixel keeps it for the last layer only.
+        cost_weights: coefficients of the matching.
+    """
+
+    def __init__(
+        self,
+        *,
+        use_weights: bool = True,
+        mask_loss: MaskLoss = focal_mask_loss,
+        aux_mask_loss: MaskLoss | None = None,
+        cost_weights: CostWeights | None = None,
+    ) -> None:
+        super().__init__()
+        self.use_weights = use_weights
+        self.mask_loss = mask_loss
+        self.aux_mask_loss = aux_mask_loss or mask_loss
+        self.cost_weights = cost_weights or CostWeights()
+
+    def match(self, output: LayerOutput, targets: Targets) -> list[Tensor]:
+        """Matched query of each prompt, int64 [P], for the auxiliary layers and then the last."""
+        return match(_layers(output), targets, self.cost_weights)
+
+    def forward(
+        self, output: LayerOutput, targets: Targets, matches: Sequence[Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """Computes every term, unweighted.
+
+        Args:
+            output: predictions of the last layer; its ``aux`` holds the earlier layers.
+            targets: labels of the same P prompts.
+            matches: result of ``match``, if the caller needed it before.
+
+        Returns:
+            Scalars by name: ``loss_ce``, ``loss_bbox``, ``loss_giou``, ``loss_mask``,
+            ``loss_dice``, ``loss_positive_labels`` of the last layer, and the same with suffix
+            ``_i`` for auxiliary layer i.
+
+        Raises:
+            ValueError: weights are wanted but the targets have none, or sizes disagree.
+        """
+        layers = _layers(output)
+        if matches is None:
+            matches = match(layers, targets, self.cost_weights)
+        if self.use_weights and targets.weights is None:
+            raise ValueError("use_weights=True, but the batch has no pixel weights")
+        size = (output.masks.shape[-2], output.masks.shape[-1])
+        masks = sample_at_stride(targets.masks, size).float()
+        weights = None
+        if self.use_weights and targets.weights is not None:
+            weights = sample_at_stride(targets.weights, size).float()
+        normaliser = _valid_frames(targets.valid)
+        losses: dict[str, Tensor] = {}
+        for index in reversed(range(len(layers))):
+            last = index == len(layers) - 1
+            terms = _query_losses(layers[index], targets, matches[index], normaliser)
+            logits = _of_matched(layers[index].masks.float(), matches[index])
+            mask_loss = self.mask_loss if last else self.aux_mask_loss
+            terms["loss_mask"] = mask_loss(logits, masks, weights).sum() / normaliser
+            terms["loss_dice"] = dice_loss(logits, masks).sum() / normaliser
+            losses |= {name + ("" if last else f"_{index}"): term for name, term in terms.items()}
+        return losses
+
+
+def total(losses: Mapping[str, Tensor]) -> Tensor:
+    """Weighted sum of the terms with the published coefficients (scalar).
+
+    Raises:
+        KeyError: a term is not one of ``COEFFICIENTS`` (with or without a layer suffix).
+    """
+    terms = [value * COEFFICIENTS[_without_suffix(name)] for name, value in losses.items()]
+    return torch.stack(terms).sum()
+
+
+def _without_suffix(name: str) -> str:
+    stem, _, suffix = name.rpartition("_")
+    return stem if suffix.isdigit() else name
+
+
+def _layers(output: LayerOutput) -> list[LayerOutput]:
+    return [*(getattr(output, "aux", None) or []), output]
+
+
+def _of_matched(predictions: Tensor, matched: Tensor) -> Tensor:
+    """[P, T, Q, ...] to [P, T, ...] of the matched queries."""
+    rows = torch.arange(len(matched), device=matched.device)
+    return predictions[rows, :, matched]
+
+
+def _query_losses(
+    layer: LayerOutput, targets: Targets, matched: Tensor, normaliser: Tensor
+) -> dict[str, Tensor]:
+    """Class, box and positive terms of one layer."""
+    logits = layer.logits.float()[..., 0]
+    foreground = F.one_hot(matched, logits.shape[-1]).to(logits.dtype)[:, None]
+    classes = foreground * (targets.valid > 0).to(logits.dtype)[..., None]
+    boxes, wanted = _of_matched(layer.boxes.float(), matched), targets.boxes.float()
+    positive = (targets.positive > 0).any(1).to(logits.dtype)
+    return {
+        "loss_ce": focal_terms(logits, classes).sum() / normaliser,
+        "loss_bbox": (boxes - wanted).abs().sum() / normaliser,
+        "loss_giou": (1 - generalized_iou(corners(boxes), corners(wanted))).sum() / normaliser,
+        "loss_positive_labels": focal_terms(layer.positives.float()[:, 0], positive).mean(),
+    }
+
+
+def _valid_frames(valid: Tensor) -> Tensor:
+    """Valid (prompt, frame) pairs, averaged over the processes of a distributed run, at least 1."""
+    count = (valid > 0).sum().float()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(count)
+        count = count / torch.distributed.get_world_size()
+    return count.clamp(min=1)
