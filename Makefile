@@ -1,0 +1,32 @@
+# Entry points of the project; `make` alone lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-epic test lint check bench clean
+
+EPIC ?= ../shared/epic
+ENV := source ./env.bash &&
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+setup: ## make .venv, install everything, build ros2_ws (PYTHON=python3.12 chooses the interpreter)
+	@./scripts/setup.sh
+
+demo: setup ## play a kitchen video through the node; results in build/demo
+	@$(ENV) python -m training.demo --out build/demo
+
+demo-epic: setup ## the same with real EPIC-KITCHENS frames (EPIC=folder); results in build/demo-epic
+	@$(ENV) python -m training.demo --epic $(EPIC) --out build/demo-epic
+
+test: setup lint ## lint, type checks and all tests
+	@$(ENV) python -m pytest
+
+lint: setup ## ruff and mypy
+	@$(ENV) ruff check . && $(ENV) ruff format --check . && $(ENV) mypy
+
+bench: setup ## the benchmark's smoke suite; results in build/bench
+	@$(ENV) actiseg benchmark smoke --out build/bench
+
+clean: ## remove what the builds left; keeps .venv
+	rm -rf build dist ros2_ws/build ros2_ws/install ros2_ws/log .pytest_cache .mypy_cache .ruff_cache
