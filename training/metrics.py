@@ -20,10 +20,10 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from tqdm import tqdm
 
 from training.errors import ActisegError
+from training.label_png import read_labels
 
 REVIEW_FLAGS = ("redundant", "missing", "other")
 """A sequence with one of these flags was rejected by the human check of the split."""
@@ -288,25 +288,6 @@ def _evaluate_sequence(predictions: Path, annotations: Path, sequence: _Sequence
             )
         tally.add_frame(prediction, truth, sequence.positive)
     return tally
-
-
-def read_labels(path: Path) -> NDArray[np.uint8]:
-    """Reads a label PNG (palette or grey) as uint8 [H, W].
-
-    Raises:
-        ActisegError: the file is missing, unreadable or not a label image.
-    """
-    try:
-        with Image.open(path) as image:
-            if image.mode not in ("P", "L", "1"):
-                raise ActisegError(
-                    f"{path} has mode {image.mode}; a label image must be palette or 8-bit grey"
-                )
-            return np.asarray(image, dtype=np.uint8)
-    except FileNotFoundError as error:
-        raise ActisegError(f"{path} is missing; every frame of the split needs one") from error
-    except (OSError, SyntaxError) as error:
-        raise ActisegError(f"{path} cannot be read as an image: {error}") from error
 
 
 def _read_split(path: Path, flagged: Flagged) -> Iterator[_Sequence]:
