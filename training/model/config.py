@@ -1,0 +1,185 @@
+"""Sizes and options of the network family, and its three presets."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, Literal
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclasses.dataclass(frozen=True)
+class TextConfig:
+    """Sizes of the RoBERTa-shaped text encoder.
+
+    Attributes:
+        vocab_size: Number of tokens of the byte-level BPE.
+        width: Hidden size.
+        layers: Number of transformer layers.
+        heads: Attention heads; must divide `width`.
+        feedforward: Inner size of the feed-forward layers.
+        max_positions: Rows of the position table. The first token has position 2 (pad id + 1).
+        frozen: True keeps the encoder out of the optimiser, as the published model does.
+    """
+
+    vocab_size: int = 50265
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    feedforward: int = 3072
+    max_positions: int = 514
+    frozen: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """One member of the ReferFormer/ActionVOS family.
+
+    The defaults are the published ResNet-101 model. Options that differ from it say why.
+
+    Attributes:
+        name: Preset name, kept for messages and provenance.
+        backbone: `resnet50`/`resnet101` with frozen batch norm, or `small` (basic residual blocks
+            with trainable batch norm, for training from scratch).
+        small_widths: Channels of the `small` backbone at strides 2, 4, 8, 16 and 32.
+        small_blocks: Residual blocks of the `small` backbone at strides 4, 8, 16 and 32.
+        text: Sizes of the text encoder.
+        width: Transformer width D.
+        heads: Attention heads everywhere.
+        points: Sampling points per head and level of the deformable attention.
+        shared_encoder_layers: Deformable encoder layers *before* the early fusion, which all
+            prompts of a frame share. The published model has none; `tiny` moves work here so that
+            eight prompts cost little more than one.
+        encoder_layers: Deformable encoder layers after the fusion (once a prompt).
+        decoder_layers: Decoder layers, each with its own heads.
+        feedforward: Inner size of the encoder's and decoder's feed-forward layers.
+        pixel_feedforward: The same in the pixel decoder.
+        queries: Object queries per frame.
+        dropout: Dropout probability during training.
+        fusion: `multiplicative` (published: visual features times attended words) or `residual`
+            (features times one plus attended words), which passes features and gradients from the
+            first step and so suits training from scratch.
+        mask_channels: Inner channels of the dynamic mask head.
+        coordinate_scale: Factor on the relative coordinates of the mask head. The published model
+            uses pixels (1); from scratch, values of order one start better.
+        positive_prior: Initial probability of the positive head.
+        projection_groups: Groups of the group norm after each input projection.
+        pixel_groups: Groups of the group norms in the pixel decoder.
+        input_height: Height in pixels of the default model input.
+        input_width: Width in pixels of the default model input.
+        max_tokens: Longest prompt in tokens, with both end marks.
+        lowercase: True if prompts are lower-cased before they are tokenised.
+        sampler: `grid_sample`, or `gather` for runtimes whose GridSample is wrong or missing.
+        mean: Per-channel RGB mean of the normalised input (range 0 to 1).
+        std: Per-channel RGB standard deviation.
+    """
+
+    name: str = "r101"
+    backbone: Literal["resnet50", "resnet101", "small"] = "resnet101"
+    small_widths: tuple[int, int, int, int, int] = (24, 48, 80, 128, 160)
+    small_blocks: tuple[int, int, int, int] = (2, 2, 2, 1)
+    text: TextConfig = TextConfig()
+    width: int = 256
+    heads: int = 8
+    points: int = 4
+    shared_encoder_layers: int = 0
+    encoder_layers: int = 4
+    decoder_layers: int = 4
+    feedforward: int = 2048
+    pixel_feedforward: int = 2048
+    queries: int = 5
+    dropout: float = 0.1
+    fusion: Literal["multiplicative", "residual"] = "multiplicative"
+    mask_channels: int = 8
+    coordinate_scale: float = 1.0
+    positive_prior: float = 0.01
+    projection_groups: int = 32
+    pixel_groups: int = 8
+    input_height: int = 360
+    input_width: int = 640
+    max_tokens: int = 64
+    lowercase: bool = False
+    sampler: Literal["grid_sample", "gather"] = "grid_sample"
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+    def to_json(self) -> str:
+        """Returns the configuration as JSON text."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelConfig:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            ValueError: If the text is not JSON, or has unknown or missing fields.
+        """
+        return cls.from_mapping(json.loads(text))
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> ModelConfig:
+        """Builds a configuration from plain values (lists become tuples).
+
+        Raises:
+            ValueError: If a field is unknown.
+        """
+        known = {field.name for field in dataclasses.fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(
+                f"unknown model option(s) {', '.join(unknown)}; known: {sorted(known)}"
+            )
+        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        if isinstance(plain.get("text"), Mapping):
+            plain["text"] = TextConfig(**plain["text"])
+        return cls(**plain)
+
+
+PRESETS: dict[str, ModelConfig] = {
+    "r101": ModelConfig(),
+    "r50": ModelConfig(name="r50", backbone="resnet50"),
+    "tiny": ModelConfig(
+        name="tiny",
+        backbone="small",
+        text=TextConfig(
+            vocab_size=1000,
+            width=96,
+            layers=2,
+            heads=4,
+            feedforward=192,
+            max_positions=66,
+            frozen=False,
+        ),
+        width=64,
+        heads=4,
+        points=4,
+        shared_encoder_layers=2,
+        encoder_layers=0,
+        decoder_layers=3,
+        feedforward=256,
+        pixel_feedforward=128,
+        dropout=0.0,
+        fusion="residual",
+        coordinate_scale=1 / 64,
+        positive_prior=0.5,
+        projection_groups=8,
+        input_height=180,
+        input_width=320,
+        max_tokens=32,
+        lowercase=True,
+    ),
+}
+
+
+def preset(name: str) -> ModelConfig:
+    """Returns a preset by name.
+
+    Raises:
+        ValueError: If there is no such preset.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"unknown model preset {name!r}; choose one of {', '.join(PRESETS)}")
+    return PRESETS[name]

@@ -1,0 +1,193 @@
+"""Cross-modal feature pyramid that makes the stride-4 mask features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from training.model.attention import FeedForward, MultiheadAttention
+from training.model.config import ModelConfig
+from training.model.deformable_attention import Shape
+from training.model.positional import resize_padding
+
+# Reduction of the maps in the self-attention at strides 4, 8, 16 and 32.
+REDUCTIONS = (8, 4, 2, 1)
+
+
+class NormedConv(nn.Module):
+    """Convolution without bias and group norm, optionally with ReLU."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, groups: int, relu: bool) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
+        self.norm = nn.GroupNorm(groups, outputs)
+        self.relu = relu
+        nn.init.kaiming_uniform_(self.conv.weight, a=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps [B, inputs, h, w] to [B, outputs, h, w]."""
+        x = self.norm(self.conv(x))
+        return F.relu(x) if self.relu else x
+
+
+class PixelBlock(nn.Module):
+    """One pyramid level: lateral projection, attention over the clip, words, output.
+
+    `lateral` and the self-attention do not see the prompt. At stride 4 their input is the bare
+    backbone, so `see` is run once a frame there and shared by all prompts.
+    """
+
+    def __init__(self, config: ModelConfig, inputs: int, reduction: int) -> None:
+        super().__init__()
+        width, dropout = config.width, config.dropout
+        self.reduction = reduction
+        self.lateral = NormedConv(inputs, width, 1, config.pixel_groups, relu=False)
+        self.self_attn = MultiheadAttention(width, config.heads, dropout)
+        self.norm1 = nn.LayerNorm(width)
+        self.cross_attn = MultiheadAttention(width, config.heads, dropout)
+        self.norm2 = nn.LayerNorm(width)
+        self.feedforward = FeedForward(width, config.pixel_feedforward, dropout)
+        self.output = NormedConv(width, width, 3, config.pixel_groups, relu=True)
+        self.dropout = nn.Dropout(dropout)
+
+    def see(self, source: Tensor, positions: Tensor, padding: Tensor | None, clips: int) -> Tensor:
+        """Lateral projection and self-attention over all frames of a clip jointly.
+
+        Args:
+            source: [B, C, h, w] with B = clips * T, frames of a clip in a row.
+            positions: [B or 1, D, h, w].
+            padding: Bool [B, h, w] or None.
+            clips: Number of clips.
+
+        Returns:
+            Tokens [clips, T * h * w, D] after the first norm.
+        """
+        x = self.lateral(source)
+        width, h, w = x.shape[1:]
+        query = x + positions
+        value = x
+        small = (h, w)
+        if self.reduction > 1:
+            small = (h // self.reduction, w // self.reduction)
+            query = F.interpolate(query, size=small, mode="nearest")
+            value = F.interpolate(value, size=small, mode="nearest")
+            padding = None if padding is None else resize_padding(padding, small)
+
+        def tokens(maps: Tensor) -> Tensor:
+            return maps.flatten(2).transpose(1, 2).reshape(clips, -1, width)
+
+        attended = self.self_attn(
+            tokens(query),
+            tokens(query),
+            tokens(value),
+            None if padding is None else padding.reshape(clips, -1),
+        )
+        if self.reduction > 1:
+            maps = attended.reshape(-1, small[0] * small[1], width).transpose(1, 2)
+            maps = F.interpolate(
+                maps.unflatten(2, small), size=(h, w), mode="bilinear", align_corners=False
+            )
+            attended = tokens(maps)
+        return self.norm1(tokens(x) + self.dropout(attended))
+
+    def read(
+        self, seen: Tensor, projected: Tensor, keys: Tensor, words: Tensor, padding: Tensor
+    ) -> Tensor:
+        """Cross-attention to the words and feed-forward.
+
+        Args:
+            seen: Result of `see`, [P, T * h * w, D].
+            projected: `project` of the same tokens.
+            keys: Words with positions, [P, L, D].
+            words: [P, L, D].
+            padding: Bool [P, L], True on padding.
+
+        Returns:
+            [P, T * h * w, D].
+        """
+        attended = self.cross_attn.attend(projected, keys, words, padding)
+        return self.feedforward(self.norm2(seen + self.dropout(attended)))
+
+    def project(self, seen: Tensor, positions: Tensor, clips: int) -> Tensor:
+        """Query projection of the cross-attention, which the prompts of a clip share.
+
+        Args:
+            seen: [clips, T * h * w, D].
+            positions: [B or 1, D, h, w] with B = clips * T.
+            clips: Number of clips.
+
+        Returns:
+            [clips, T * h * w, D].
+        """
+        width = seen.shape[-1]
+        encoded = positions.flatten(2).transpose(1, 2)
+        count = encoded.shape[1]
+        frames = seen.reshape(-1, count, width) + encoded
+        return self.cross_attn.project_query(frames.reshape(clips, -1, width))
+
+    def merge(self, tokens: Tensor, shape: Shape, coarser: Tensor | None) -> Tensor:
+        """Adds the enlarged coarser level and applies the output convolution.
+
+        Args:
+            tokens: [P, T * h * w, D].
+            shape: (h, w).
+            coarser: Output of the level above, [P * T, D, h', w'], or None at the top.
+
+        Returns:
+            [P * T, D, h, w].
+        """
+        h, w = shape
+        maps = tokens.reshape(-1, h * w, tokens.shape[-1]).transpose(1, 2).unflatten(2, shape)
+        if coarser is not None:
+            maps = maps + F.interpolate(coarser, size=shape, mode="nearest")
+        return self.output(maps)
+
+
+class PixelDecoder(nn.Module):
+    """Top-down pyramid over strides 32, 16, 8 (encoder memory) and 4 (backbone)."""
+
+    def __init__(self, config: ModelConfig, fine_channels: int) -> None:
+        super().__init__()
+        inputs = (fine_channels, config.width, config.width, config.width)
+        self.blocks = nn.ModuleList(
+            PixelBlock(config, channels, reduction)
+            for channels, reduction in zip(inputs, REDUCTIONS, strict=True)
+        )
+        self.mask_features = nn.Conv2d(config.width, config.width, 3, padding=1)
+        nn.init.kaiming_uniform_(self.mask_features.weight, a=1)
+        nn.init.zeros_(self.mask_features.bias)
+
+    def forward(
+        self,
+        fine: tuple[Tensor, Tensor, Shape],
+        memory: Sequence[Tensor],
+        positions: Sequence[Tensor],
+        paddings: Sequence[Tensor | None],
+        text: tuple[Tensor, Tensor, Tensor],
+    ) -> Tensor:
+        """Computes mask features for every prompt and frame.
+
+        Args:
+            fine: Stride-4 tokens [P, T * h * w, D] from `see`, their `project`, and (h, w).
+            memory: Encoder memory at strides 8, 16, 32: [P * T, D, h, w] each.
+            positions: Their positional encodings, [P * T or 1, D, h, w].
+            paddings: Their padding, bool [P * T, h, w] or None.
+            text: Words with positions [P, L, D], words [P, L, D], padding bool [P, L].
+
+        Returns:
+            [P * T, D, h, w] at stride 4.
+        """
+        prompts = text[0].shape[0]
+        merged = None
+        for block, source, position, padding in zip(
+            list(self.blocks)[:0:-1], memory[::-1], positions[::-1], paddings[::-1], strict=True
+        ):
+            shape = (source.shape[2], source.shape[3])
+            seen = block.see(source, position, padding, prompts)
+            tokens = block.read(seen, block.project(seen, position, prompts), *text)
+            merged = block.merge(tokens, shape, merged)
+        seen, projected, shape = fine
+        tokens = self.blocks[0].read(seen, projected, *text)
+        return self.mask_features(self.blocks[0].merge(tokens, shape, merged))
