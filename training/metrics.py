@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from training.data.palette import read_label_png
 from training.errors import ActisegError
-from training.label_png import read_labels
 
 REVIEW_FLAGS = ("redundant", "missing", "other")
 """A sequence with one of these flags was rejected by the human check of the split."""
@@ -279,7 +279,7 @@ def _evaluate_sequence(predictions: Path, annotations: Path, sequence: _Sequence
     for frame in sequence.frames:
         predicted_file = predictions / sequence.name / f"{frame}.png"
         true_file = annotations / sequence.name / f"{frame}.png"
-        prediction, truth = read_labels(predicted_file), read_labels(true_file)
+        prediction, truth = _read(predicted_file), _read(true_file)
         if prediction.shape != truth.shape:
             raise ActisegError(
                 f"{predicted_file} is {prediction.shape[1]}x{prediction.shape[0]} pixels, its "
@@ -288,6 +288,15 @@ def _evaluate_sequence(predictions: Path, annotations: Path, sequence: _Sequence
             )
         tally.add_frame(prediction, truth, sequence.positive)
     return tally
+
+
+def _read(path: Path) -> NDArray[np.uint8]:
+    try:
+        return read_label_png(path)
+    except FileNotFoundError as error:
+        raise ActisegError(f"{path} is missing; every frame of the split needs one") from error
+    except ValueError as error:
+        raise ActisegError(str(error)) from error
 
 
 def _read_split(path: Path, flagged: Flagged) -> Iterator[_Sequence]:
