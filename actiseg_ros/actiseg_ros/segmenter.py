@@ -1,0 +1,360 @@
+"""Runs the three ONNX graphs of a bundle: frames and a prompt in, masks of objects out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from tokenizers import Tokenizer
+
+from . import letterbox
+from .bundle import Bundle
+from .errors import BundleError, InferenceError, PromptError
+from .label_map import merge
+from .prompts import MAX_OBJECTS
+from .uncertainty import uncertain_pixels
+
+LOGGER = logging.getLogger(__name__)
+FloatArray = npt.NDArray[np.float32]
+Arrays = dict[str, npt.NDArray[Any]]
+
+_TEXT_OUTPUTS = ("words", "sentence")
+_MASK_OUTPUTS = ("logits", "masks", "positive")
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What the network says about one image.
+
+    Attributes:
+        narration: Narration of the prompt.
+        names: Names of the P candidate objects.
+        labels: uint8 [H, W] of the image's size; 0 background, i the i-th name.
+        probabilities: float32 [P, h, w] in [0, 1] on the mask grid, without letterbox padding.
+        active: float32 [P], probability that the object is used in the action.
+        objectness: float32 [P], score of the query whose mask was taken.
+        uncertain: bool [h, w], Eq. 4 for any active object.
+        embedding: float32 [E], pooled image statistics.
+        timings: Seconds of each stage.
+    """
+
+    narration: str
+    names: tuple[str, ...]
+    labels: npt.NDArray[np.uint8]
+    probabilities: FloatArray
+    active: FloatArray
+    objectness: FloatArray
+    uncertain: npt.NDArray[np.bool_]
+    embedding: FloatArray
+    timings: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    narration: str
+    names: tuple[str, ...]
+    inputs: Arrays
+
+
+class Segmenter:
+    """The run-time network. `set_prompt` and `segment` may run in different threads.
+
+    Args:
+        bundle: Verified bundle.
+        threads: Threads of one graph; 0 lets ONNX Runtime choose.
+        providers: ONNX Runtime execution providers in order of preference; None takes CUDA
+            where it is available, and the CPU. TensorRT has to be named: some of its versions
+            miscompile the sampling of deformable attention without an error.
+
+    Raises:
+        BundleError: A graph or the tokenizer cannot be loaded, or the graphs do not fit each
+            other.
+    """
+
+    def __init__(
+        self, bundle: Bundle, *, threads: int = 0, providers: Sequence[str] | None = None
+    ) -> None:
+        self.bundle = bundle
+        chosen = _choose_providers(providers)
+        self._graphs = {
+            name: _open_graph(path, threads, chosen) for name, path in bundle.graphs.items()
+        }
+        self.providers = tuple(self._graphs["image_encoder"].get_providers())
+        LOGGER.info("bundle %s runs on %s", bundle.name, ", ".join(self.providers))
+        self._feature_names = self._check_graphs()
+        self._tokenizer = _open_tokenizer(bundle)
+        self._prompt: _Prompt | None = None
+
+    def _check_graphs(self) -> tuple[str, ...]:
+        """Checks that the graphs fit; returns the names of the image features."""
+        outputs = {
+            name: [value.name for value in graph.get_outputs()]
+            for name, graph in self._graphs.items()
+        }
+        inputs = {
+            name: [value.name for value in graph.get_inputs()]
+            for name, graph in self._graphs.items()
+        }
+        features = tuple(n for n in outputs["image_encoder"] if n != "embedding")
+        known = {*features, *_TEXT_OUTPUTS, "attention_mask"}
+        wrong = {
+            "image_encoder": {"embedding"} - set(outputs["image_encoder"]),
+            "text_encoder": set(_TEXT_OUTPUTS) - set(outputs["text_encoder"]),
+            "prompt_decoder": (set(inputs["prompt_decoder"]) - known)
+            | (set(_MASK_OUTPUTS) - set(outputs["prompt_decoder"])),
+        }
+        for name, values in wrong.items():
+            if values:
+                raise BundleError(
+                    f"{self.bundle.graphs[name]}: the graphs do not fit, {sorted(values)} "
+                    "missing; export the bundle anew with `actiseg export`"
+                )
+        return tuple(name for name in features if name in inputs["prompt_decoder"])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the current prompt, empty before the first."""
+        prompt = self._prompt
+        return prompt.names if prompt else ()
+
+    def set_prompt(self, narration: str, names: Sequence[str]) -> bool:
+        """Encodes the prompt texts, unless they are the current ones.
+
+        Args:
+            narration: What is being done, cleaned (`prompts.clean_narration`).
+            names: Candidate objects, 1 to `MAX_OBJECTS`.
+
+        Returns:
+            Whether the prompt changed.
+
+        Raises:
+            PromptError: No name, or too many.
+            InferenceError: The text encoder failed.
+        """
+        names = tuple(names)
+        current = self._prompt
+        if current and (current.narration, current.names) == (narration, names):
+            return False
+        if not 1 <= len(names) <= MAX_OBJECTS:
+            raise PromptError(f"{len(names)} object names, expected 1 to {MAX_OBJECTS}")
+        texts = [
+            # Not str.format: a narration may contain braces.
+            self.bundle.prompt.template.replace("{object}", name).replace("{narration}", narration)
+            for name in names
+        ]
+        inputs = self._encode(texts)
+        self._prompt = _Prompt(narration, names, inputs)
+        return True
+
+    def _encode(self, texts: Sequence[str]) -> Arrays:
+        spec = self.bundle.prompt
+        rows = [
+            encoding.ids[: spec.max_tokens]
+            for encoding in self._tokenizer.encode_batch(
+                [text.lower() if spec.lowercase else text for text in texts]
+            )
+        ]
+        length = max(1, *map(len, rows))
+        ids = np.full((len(rows), length), spec.pad_id, np.int64)
+        mask = np.zeros_like(ids)
+        for row, tokens in enumerate(rows):
+            ids[row, : len(tokens)] = tokens
+            mask[row, : len(tokens)] = 1
+        outputs = self._run("text_encoder", {"input_ids": ids, "attention_mask": mask})
+        encoded: Arrays = {name: outputs[name] for name in _TEXT_OUTPUTS}
+        encoded["attention_mask"] = mask
+        return encoded
+
+    def warm_up(self) -> None:
+        """Runs every graph once, so that the first real frame is not slower than the rest."""
+        before = self._prompt
+        self.set_prompt("take cup", ("cup", "left hand", "right hand"))
+        spec = self.bundle.input
+        self.segment(np.zeros((spec.height, spec.width, 3), np.uint8))
+        self._prompt = before
+
+    def segment(self, rgb: npt.NDArray[np.uint8]) -> Segmentation:
+        """Segments one image with the current prompt; see `segment_clip`."""
+        return self.segment_clip([rgb])[0]
+
+    def segment_clip(self, frames: Sequence[npt.NDArray[np.uint8]]) -> list[Segmentation]:
+        """Segments the frames of a clip together.
+
+        As in the official inference, the query and the activity of an object are decided once
+        for the clip, from all its frames.
+
+        Args:
+            frames: At least one image uint8 [H, W, 3], RGB, all of one size.
+
+        Returns:
+            One result per frame.
+
+        Raises:
+            PromptError: `set_prompt` was not called.
+            InferenceError: A graph failed or answered with numbers that are not finite.
+        """
+        prompt = self._prompt
+        if prompt is None:
+            raise PromptError("no prompt is set; call set_prompt first")
+        if not frames or any(frame.shape != frames[0].shape for frame in frames):
+            raise ValueError("a clip needs at least one frame, and all frames of one size")
+        watch = _StopWatch()
+        spec = self.bundle.input
+        batch = np.stack([letterbox.apply(frame, spec) for frame in frames])
+        watch.lap("preprocess")
+        image = self._run("image_encoder", {"frames": batch})
+        watch.lap("image_encoder")
+        features = {name: image[name] for name in self._feature_names}
+        decoder = self._graphs["prompt_decoder"]
+        wanted = {value.name for value in decoder.get_inputs()}
+        inputs = {k: v for k, v in {**features, **prompt.inputs}.items() if k in wanted}
+        decoded = self._run("prompt_decoder", inputs)
+        watch.lap("prompt_decoder")
+        masks, objectness = choose_query(decoded["logits"], decoded["masks"])
+        active = _sigmoid(decoded["positive"].reshape(len(prompt.names)))
+        height, width = frames[0].shape[:2]
+        results = []
+        for t in range(len(frames)):
+            labels, probabilities = self._draw(masks[:, t], active, height, width)
+            results.append((labels, probabilities, self._uncertain(probabilities, active)))
+        watch.lap("labels")
+        return [
+            Segmentation(
+                prompt.narration,
+                prompt.names,
+                labels,
+                probabilities,
+                active,
+                objectness,
+                uncertain,
+                embedding,
+                watch.laps,
+            )
+            for (labels, probabilities, uncertain), embedding in zip(
+                results, image["embedding"], strict=True
+            )
+        ]
+
+    def _draw(
+        self, masks: FloatArray, active: FloatArray, height: int, width: int
+    ) -> tuple[npt.NDArray[np.uint8], FloatArray]:
+        """Label map of the image's size and probabilities on the mask grid."""
+        spec, thresholds = self.bundle.input, self.bundle.thresholds
+        box = letterbox.fit(height, width, spec)
+        grid = letterbox.crop(masks, box, spec)
+        # Interpolation never exceeds its inputs, so only masks that reach the threshold draw.
+        level = np.log(thresholds.mask / (1 - thresholds.mask)) if 0 < thresholds.mask < 1 else 0
+        drawn = np.flatnonzero(
+            (active >= thresholds.positive) & (grid.max(axis=(1, 2)) >= level - 1e-3)
+        )
+        labels = np.zeros((height, width), np.uint8)
+        if len(drawn):
+            large = np.stack([letterbox.enlarge(masks[i], box, spec, height, width) for i in drawn])
+            order = merge(
+                _sigmoid(large),
+                np.ones(len(drawn), np.bool_),
+                thresholds.background,
+                thresholds.mask,
+            )
+            labels = np.concatenate([[0], drawn + 1]).astype(np.uint8)[order]
+        return labels, _sigmoid(grid)
+
+    def _uncertain(self, probabilities: FloatArray, active: FloatArray) -> npt.NDArray[np.bool_]:
+        spec = self.bundle.uncertainty
+        union = np.zeros(probabilities.shape[1:], np.bool_)
+        for index in np.flatnonzero(active >= self.bundle.thresholds.positive):
+            union |= uncertain_pixels(probabilities[index], spec.tau_m, spec.tau_e)
+        return union
+
+    def _run(self, name: str, inputs: Arrays) -> Arrays:
+        graph = self._graphs[name]
+        try:
+            values = graph.run(None, inputs)
+        except Exception as error:  # ONNX Runtime's own exceptions share no public base
+            raise InferenceError(f"{name} failed: {error}") from error
+        outputs: Arrays = {}
+        for output, value in zip(graph.get_outputs(), values, strict=True):
+            if value.dtype.kind == "f" and not np.isfinite(value).all():
+                raise InferenceError(f"{name}: output `{output.name}` is not finite")
+            outputs[output.name] = value
+        return outputs
+
+
+def choose_query(logits: FloatArray, masks: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Takes the mask of the query with the highest mean score over the clip's frames.
+
+    Args:
+        logits: float32 [P, T, Q], objectness logits.
+        masks: float32 [P, T, Q, h, w], mask logits.
+
+    Returns:
+        Mask logits [P, T, h, w] and the mean score [P] of the chosen query.
+    """
+    scores = _sigmoid(logits).mean(axis=1)
+    best = scores.argmax(axis=1)
+    rows = np.arange(len(best))
+    return masks[rows, :, best], scores[rows, best]
+
+
+def _sigmoid(x: npt.NDArray[Any]) -> FloatArray:
+    """Logistic function in float32 that does not overflow; exactly 0.5 at 0."""
+    x = np.asarray(x, np.float32)
+    e = np.exp(-np.abs(x))
+    return np.asarray(np.where(x >= 0, 1 / (1 + e), e / (1 + e)), np.float32)
+
+
+class _StopWatch:
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now
+
+
+def _choose_providers(wanted: Sequence[str] | None) -> list[str]:
+    available = ort.get_available_providers()
+    if wanted is None:
+        wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
+        return [name for name in wanted if name in available]
+    missing = [name for name in wanted if name not in available]
+    if missing:
+        raise BundleError(
+            f"execution provider {missing[0]} is not available here ({', '.join(available)} are); "
+            "choose one of these or install the matching onnxruntime"
+        )
+    return list(wanted)
+
+
+def _open_graph(path: Path, threads: int, providers: list[str]) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Spinning workers would starve the heartbeat and the camera driver between frames.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(str(path), options, providers=providers)
+    except Exception as error:  # ONNX Runtime's own exceptions share no public base
+        raise BundleError(
+            f"{path}: ONNX Runtime {ort.__version__} cannot load this graph ({error}); "
+            "export the bundle anew with `actiseg export`"
+        ) from error
+
+
+def _open_tokenizer(bundle: Bundle) -> Tokenizer:
+    try:
+        tokenizer = Tokenizer.from_file(str(bundle.tokenizer))
+    except Exception as error:  # the tokenizers package raises plain Exception
+        raise BundleError(f"{bundle.tokenizer}: not a tokenizer file ({error})") from error
+    tokenizer.no_padding()
+    return tokenizer
