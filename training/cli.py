@@ -10,7 +10,8 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -19,6 +20,40 @@ from training.errors import ActisegError
 
 _BAD_INPUT = 2
 _INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Prepare the ActionVOS layout from a VISOR tree; run again, it continues where it stopped."""
+
+    visor: Path
+    """Folder with frame_mapping.json and GroundTruth-SparseAnnotations."""
+    annotations: Path
+    """Folder with EPIC_100_train.csv, EPIC_100_validation.csv and visor_hos_SPLIT.json."""
+    out: Path
+    """Folder to write."""
+    splits: str = "train,val"
+    """Splits to prepare, separated by commas."""
+    on_error: Literal["skip", "refuse"] = "skip"
+    """Report and leave out missing frames, broken polygons and unknown videos, or refuse them."""
+    workers: int | None = None
+    """Processes; all cores by default."""
+
+    def run(self) -> int:
+        """Writes the splits and prints a summary."""
+        from training.data.prepare import prepare
+
+        splits = [name.strip() for name in self.splits.split(",") if name.strip()]
+        summary = prepare(
+            self.visor,
+            self.annotations,
+            self.out,
+            splits,
+            workers=self.workers,
+            on_error=self.on_error,
+        )
+        print("\n".join(summary.lines()))
+        return 0
 
 
 @dataclass(frozen=True)
@@ -32,7 +67,83 @@ class Train(TrainConfig):
         return train(self)
 
 
+@dataclass(frozen=True)
+class NoiseText:
+    """Exchange object names in a split (paper Alg. 1) and tell how the nouns shifted (Fig. 2)."""
+
+    split: Path
+    """Clean split, in the form of ImageSets/train.json."""
+    rate: float
+    """Probability of another class's noun, in [0, 1]; 0 is clean."""
+    out: Path
+    """Noisy split; the shares of the nouns go beside it, NAME_distribution.json and .png."""
+    classes: Path | None = None
+    """EPIC noun list (csv); without it, the names that the split itself uses for each class."""
+    seed: int = 0
+    """Seed of the draws."""
+    within_class_only: bool = False
+    """Exchange nouns within their class only, also at rate 0."""
+
+    def run(self) -> int:
+        """Writes the split, the table and the chart."""
+        from training.noise import statistics, text
+
+        clean = text.read_split(self.split)
+        names = text.read_class_names(self.classes) if self.classes else text.names_in_split(clean)
+        noise = text.TextNoise(names, self.rate, self.seed, self.within_class_only)
+        noisy = text.noisy_split(clean, noise)
+        shares = statistics.noun_shares(clean, noisy)
+        text.write_json(self.out, noisy)
+        beside = self.out.with_name(f"{self.out.stem}_distribution")
+        text.write_json(beside.with_suffix(".json"), shares)
+        statistics.draw_shares(shares, beside.with_suffix(".png"))
+        print(statistics.shares_table(shares))
+        return 0
+
+
+@dataclass(frozen=True)
+class NoiseMasks:
+    """Dilate the masks of a split's positive objects (paper Alg. 2)."""
+
+    annotations: Path
+    """Folder with SEQUENCE/FRAME.png, the clean labels."""
+    split: Path
+    """Split that tells which objects are positive."""
+    kernel: int
+    """Side of the square in pixels, odd (paper: 9, 15, 21)."""
+    out: Path
+    """Folder for the noisy labels."""
+    workers: int | None = None
+    """Processes; one per core if not given."""
+
+    def run(self) -> int:
+        """Writes the noisy label images."""
+        from training.noise.mask import write_noisy_masks
+
+        count = write_noisy_masks(
+            self.annotations, self.split, self.kernel, self.out, self.workers
+        )
+        print(f"{count} label images in {self.out}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Make label noise beside the clean data."""
+
+    kind: (
+        Annotated[NoiseText, tyro.conf.subcommand("text")]
+        | Annotated[NoiseMasks, tyro.conf.subcommand("masks")]
+    )
+
+    def run(self) -> int:
+        """Runs the chosen kind of noise."""
+        return self.kind.run()
+
+
 COMMANDS: dict[str, type[Any]] = {
+    "prepare": Prepare,
+    "noise": Noise,
     "train": Train,
 }
 

@@ -1,0 +1,1 @@
+"""Data: VISOR preparation, the clip data set, augmentation and the synthetic kitchen."""

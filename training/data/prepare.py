@@ -1,0 +1,240 @@
+"""Prepares the ActionVOS layout from a VISOR tree: label maps, weights, frames and split files.
+
+Work is cut into runs of consecutive sequences of a video, so that frames shared by overlapping
+actions are decoded and rasterised once. A finished sequence is recorded in `.prepare/`, where an
+interrupted preparation continues.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal
+
+from tqdm import tqdm
+
+from training.data.expressions import meta_expressions, objects_category
+from training.data.labels import Contacts
+from training.data.rendering import RenderedSequence, RenderTask, render_task, write_bytes
+from training.data.resume import Journal, fingerprint
+from training.data.visor import (
+    Action,
+    Problem,
+    SequencePlan,
+    VideoPlan,
+    VisorTree,
+    plan_video,
+    read_actions,
+    read_contacts,
+    read_mapping,
+)
+from training.errors import ActisegError
+
+_SEQUENCES_PER_TASK = 8
+_INLINE_FRAMES = 32
+"""Below this many frames, starting processes takes longer than the work."""
+
+OnError = Literal["refuse", "skip"]
+
+
+@dataclass(frozen=True)
+class SplitSummary:
+    """What one split came to."""
+
+    sequences: int
+    """Sequences in the split file."""
+    frames: int
+    resumed: int
+    """Sequences that an earlier run had finished."""
+    dropped: int
+    """Sequences left out because fewer than two usable frames remained."""
+
+
+@dataclass
+class Summary:
+    """Result of a preparation."""
+
+    out: Path
+    seconds: float = 0.0
+    splits: dict[str, SplitSummary] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """The summary as text, problems first."""
+        text = [f"skipped: {problem}" for problem in self.problems]
+        for split, counts in self.splits.items():
+            text.append(
+                f"{split}: {counts.sequences} sequences, {counts.frames} frames"
+                f" ({counts.resumed} sequences were there already, {counts.dropped} left out)"
+            )
+        text.append(f"{len(self.problems)} problems, {self.seconds:.1f} s, in {self.out}")
+        return text
+
+
+def prepare(
+    visor: Path,
+    annotations: Path,
+    out: Path,
+    splits: Sequence[str] = ("train", "val"),
+    *,
+    workers: int | None = None,
+    on_error: OnError = "skip",
+    progress: bool = True,
+) -> Summary:
+    """Writes the ActionVOS layout of a VISOR tree, as the official preparation does.
+
+    Sequences are numbered by annotations and action tables alone, so a missing image or a broken
+    polygon takes a frame, or a sequence with fewer than two others, out without renaming the rest.
+
+    Args:
+        visor: Folder with `frame_mapping.json` and `GroundTruth-SparseAnnotations`.
+        annotations: Folder with both EPIC-KITCHENS-100 tables and `visor_hos_SPLIT.json`.
+        out: Folder to write; an interrupted preparation of the same input continues.
+        splits: Splits to prepare.
+        workers: Processes; all cores if None.
+        on_error: Leave out what cannot be used and report it, or refuse to go on.
+        progress: Show a progress bar on standard error.
+
+    Raises:
+        ActisegError: If the input lacks a file, `out` holds the preparation of another input, or
+            something cannot be used and `on_error` is `refuse`.
+    """
+    begin = time.monotonic()
+    tree = VisorTree(visor, annotations)
+    summary = Summary(out)
+    mapping = read_mapping(tree)
+    actions, problems = read_actions(tree)
+    _report(problems, summary, on_error)
+    workers = workers or len(os.sched_getaffinity(0))
+    for split in splits:
+        contacts, broken = read_contacts(tree.contacts_file(split))
+        _report(list(broken.values()), summary, on_error)
+        videos = _videos_of_split(tree, split, mapping, actions, summary, on_error)
+        plans = [
+            plan_video(tree, split, video, mapping[video], actions[video], broken.keys())
+            for video in tqdm(videos, f"plan {split}", disable=not progress, leave=False)
+        ]
+        _report([p for plan in plans for p in plan.problems], summary, on_error)
+        sequences = _numbered(plans)
+        journal = Journal(out, split, fingerprint(tree, split, videos))
+        finished = journal.finished(sequences)
+        resumed = len(finished)
+        tasks = _tasks(tree, out, split, [s for s in sequences if s.name not in finished], contacts)
+        with tqdm(
+            total=len(sequences), initial=resumed, desc=split, unit="seq", disable=not progress
+        ) as bar:
+            for results in _run(tasks, workers):
+                _report([p for done in results for p in done.problems], summary, on_error)
+                for done in results:
+                    journal.append(done)
+                    finished[done.name] = done.entry
+                    bar.update()
+        entries = [entry for s in sequences if (entry := finished[s.name]) is not None]
+        _write_split(out, split, entries)
+        summary.splits[split] = SplitSummary(
+            sequences=len(entries),
+            frames=sum(len(entry["sparse_frames"]) for entry in entries),
+            resumed=resumed,
+            dropped=len(sequences) - len(entries),
+        )
+    summary.seconds = time.monotonic() - begin
+    return summary
+
+
+def _report(problems: Sequence[Problem], summary: Summary, on_error: OnError) -> None:
+    """Collects problems, or refuses with all that are known so far."""
+    if problems and on_error == "refuse":
+        listed = "\n  ".join(str(problem) for problem in problems)
+        raise ActisegError(
+            f"the input has {len(problems)} problems; repair them, or leave such frames out with"
+            f" --on-error skip:\n  {listed}"
+        )
+    summary.problems.extend(problems)
+
+
+def _videos_of_split(
+    tree: VisorTree,
+    split: str,
+    mapping: dict[str, dict[str, str]],
+    actions: Mapping[str, Sequence[Action]],
+    summary: Summary,
+    on_error: OnError,
+) -> list[str]:
+    """Videos that have annotations in the split and actions, in the order of the mapping."""
+    folder = tree.polygons_file(split, "").parent
+    if not folder.is_dir():
+        raise ActisegError(f"{folder}: no annotations of the split {split!r}")
+    annotated = {path.stem for path in folder.glob("*.json")}
+    problems = [
+        Problem(str(tree.polygons_file(split, video)), f"video is not in {where}")
+        for where, known in (
+            ("frame_mapping.json", mapping),
+            ("the EPIC-KITCHENS tables", actions),
+        )
+        for video in sorted(annotated - set(known))
+    ]
+    _report(problems, summary, on_error)
+    return [video for video in mapping if video in annotated and video in actions]
+
+
+def _numbered(plans: Iterable[VideoPlan]) -> list[SequencePlan]:
+    planned = [item for plan in plans for item in plan.sequences]
+    return [
+        SequencePlan(number, action, frames)
+        for number, (action, frames) in enumerate(planned, start=1)
+    ]
+
+
+def _tasks(
+    tree: VisorTree,
+    out: Path,
+    split: str,
+    sequences: Sequence[SequencePlan],
+    contacts: dict[str, Contacts],
+) -> list[RenderTask]:
+    tasks = []
+    by_video: dict[str, list[SequencePlan]] = {}
+    for sequence in sequences:
+        by_video.setdefault(sequence.action.video, []).append(sequence)
+    for listed in by_video.values():
+        for start in range(0, len(listed), _SEQUENCES_PER_TASK):
+            part = tuple(listed[start : start + _SEQUENCES_PER_TASK])
+            names = {frame.visor_name for sequence in part for frame in sequence.frames}
+            own = {name: contacts[name] for name in names if name in contacts}
+            tasks.append(RenderTask(tree, out, split, part, own))
+    return tasks
+
+
+def _run(tasks: Sequence[RenderTask], workers: int) -> Iterable[list[RenderedSequence]]:
+    """Renders tasks, in processes if that pays, and yields results as they come."""
+    frames = sum(len(sequence.frames) for task in tasks for sequence in task.sequences)
+    if workers == 1 or len(tasks) < 2 or frames < _INLINE_FRAMES:
+        yield from map(render_task, tasks)
+        return
+    # Spawned, because OpenCV's thread pool does not survive a fork.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        pending: set[Future[list[RenderedSequence]]] = set()
+        for task in tasks:
+            pending.add(pool.submit(render_task, task))
+            if len(pending) > 2 * workers:
+                completed, pending = wait(pending, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in completed)
+        while pending:
+            completed, pending = wait(pending, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in completed)
+
+
+def _write_split(out: Path, split: str, entries: list[dict[str, Any]]) -> None:
+    folder = out / "ImageSets"
+    for name, content in (
+        (f"{split}.json", entries),
+        (f"{split}_objects_category.json", objects_category(entries)),
+        (f"{split}_meta_expressions_promptaction.json", meta_expressions(entries)),
+    ):
+        write_bytes(folder / name, json.dumps(content).encode())
