@@ -1,0 +1,128 @@
+"""The noise-robust pixel losses against literal NumPy transcriptions of the paper's formulae."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.errors import ActisegError
+from training.strategies import make_strategy
+from training.strategies.apl import APL
+from training.strategies.gce import GCE
+from training.strategies.sce import SCE
+
+SHAPE = (3, 2, 5, 7)
+
+
+def made_up(seed: int = 0):
+    random = np.random.default_rng(seed)
+    logits = random.normal(0, 3, SHAPE)
+    targets = (random.random(SHAPE) < 0.4).astype(float)
+    weights = random.choice([1.0, 2.0, 5.0], SHAPE)
+    return logits, targets, weights
+
+
+def literal(pixel, logits, targets, weights):
+    """Pixel by pixel in float64: `pixel(p, y)` times its weight, mean over a clip."""
+    means = []
+    for clip in range(SHAPE[0]):
+        values = []
+        for index in np.ndindex(*SHAPE[1:]):
+            p = 1 / (1 + np.exp(-logits[clip][index]))
+            values.append(pixel(p, targets[clip][index]) * weights[clip][index])
+        means.append(np.mean(values))
+    return np.array(means)
+
+
+def r(p, y):
+    return y * p + (1 - y) * (1 - p)
+
+
+def cross_entropy(p, y):
+    return -(y * np.log(p) + (1 - y) * np.log(1 - p))
+
+
+def reverse_cross_entropy(p, y, log_zero):
+    """Sum over both classes of -p(class) log y(class), with log 0 replaced."""
+    return -(p * (0 if y == 1 else log_zero) + (1 - p) * (0 if y == 0 else log_zero))
+
+
+FORMULAE = {
+    "gce": (GCE(0.7), lambda p, y: (1 - r(p, y) ** 0.7) / 0.7),
+    "sce": (
+        SCE(0.1, 1.0, -4.0),
+        lambda p, y: 0.1 * cross_entropy(p, y) + reverse_cross_entropy(p, y, -4.0),
+    ),
+    "apl": (APL(0.7), lambda p, y: (1 - r(p, y) ** 0.7) / 0.7 + abs(p - y)),
+}
+
+
+def tensors(*arrays):
+    return [torch.tensor(array, dtype=torch.float32) for array in arrays]
+
+
+@pytest.mark.parametrize("name", FORMULAE)
+@pytest.mark.parametrize("weighted", [True, False])
+def test_loss_is_the_formula(name, weighted):
+    strategy, pixel = FORMULAE[name]
+    logits, targets, weights = made_up()
+    expected = literal(pixel, logits, targets, weights if weighted else np.ones(SHAPE))
+    logits, targets, weights = tensors(logits, targets, weights)
+    loss = strategy.mask_loss(logits, targets, weights if weighted else None)
+    np.testing.assert_allclose(loss.numpy(), expected, rtol=2e-5)
+
+
+@pytest.mark.parametrize("name", FORMULAE)
+def test_gradient_is_that_of_finite_differences(name):
+    strategy, pixel = FORMULAE[name]
+    logits, targets, weights = made_up(1)
+    variable = torch.tensor(logits, dtype=torch.float32, requires_grad=True)
+    strategy.mask_loss(variable, *tensors(targets, weights)).sum().backward()
+    step = 1e-5
+    higher = [
+        pixel(1 / (1 + np.exp(-x - step)), y)
+        for x, y in zip(logits.flat, targets.flat, strict=True)
+    ]
+    lower = [
+        pixel(1 / (1 + np.exp(-x + step)), y)
+        for x, y in zip(logits.flat, targets.flat, strict=True)
+    ]
+    expected = np.subtract(higher, lower) / (2 * step) * weights.ravel() / np.prod(SHAPE[1:])
+    np.testing.assert_allclose(variable.grad.numpy().ravel(), expected, rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", FORMULAE)
+def test_perfect_prediction_costs_nothing_and_a_wrong_one_keeps_finite_gradients(name):
+    strategy, _ = FORMULAE[name]
+    _, targets, _ = made_up(2)
+    (targets,) = tensors(targets)
+    confident = (2 * targets - 1) * 80
+    torch.testing.assert_close(strategy.mask_loss(confident, targets, None), torch.zeros(SHAPE[0]))
+    wrong = (-confident).requires_grad_()
+    strategy.mask_loss(wrong, targets, None).sum().backward()
+    assert torch.isfinite(wrong.grad).all()
+
+
+@given(st.floats(-8, 8), st.sampled_from([0.0, 1.0]))
+def test_gce_tends_to_cross_entropy_and_ends_at_the_absolute_error(logit, y):
+    logits, targets = torch.full((1, 1, 1, 1), logit), torch.full((1, 1, 1, 1), y)
+    p = 1 / (1 + np.exp(-logit))
+    near_zero = GCE(1e-3).mask_loss(logits, targets, None).item()
+    assert near_zero == pytest.approx(cross_entropy(p, y), rel=2e-2, abs=1e-3)
+    at_one = GCE(1.0).mask_loss(logits, targets, None).item()
+    assert at_one == pytest.approx(abs(p - y), abs=1e-5)
+
+
+def test_options_outside_their_range_are_refused():
+    for strategy in (GCE, APL):
+        for q in (0.0, -1.0, 1.2):
+            with pytest.raises(ActisegError, match=str(q)):
+                strategy(q)
+
+
+@pytest.mark.parametrize("name", FORMULAE)
+def test_strategies_are_found_by_name(name):
+    assert make_strategy(name).name == name

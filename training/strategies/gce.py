@@ -1,0 +1,49 @@
+"""GCE: generalised cross entropy between cross entropy (q -> 0) and mean absolute error (q = 1)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from training.errors import ActisegError
+from training.losses import MaskLoss
+from training.strategies.base import Strategy
+from training.strategies.pixelwise import clip_mean, label_probability
+
+
+def gce_terms(probability: Tensor, q: float) -> Tensor:
+    """(1 - r^q) / q of each pixel (paper Sec. IV-A).
+
+    Args:
+        probability: r, the probability of the given label, float [...] in (0, 1].
+        q: Exponent in (0, 1].
+
+    Returns:
+        float [...] in [0, 1/q].
+    """
+    return (1 - probability**q) / q
+
+
+class GCE(Strategy):
+    """Replaces the focal mask term by GCE; Dice, boxes, classes and the positive head stay.
+
+    Args:
+        q: Exponent in (0, 1]; the paper's value is 0.7.
+
+    Raises:
+        ActisegError: If q is outside its range.
+    """
+
+    name = "gce"
+
+    def __init__(self, q: float = 0.7) -> None:
+        if not 0 < q <= 1:
+            raise ActisegError(f"gce: q is {q}; it must be in (0, 1]")
+        self.q = q
+
+    @property
+    def mask_loss(self) -> MaskLoss:
+        """GCE as a mask term."""
+        return self._mask_loss
+
+    def _mask_loss(self, logits: Tensor, targets: Tensor, pixel_weights: Tensor | None) -> Tensor:
+        return clip_mean(gce_terms(label_probability(logits, targets), self.q), pixel_weights)
