@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 PACKAGE = "actiseg_ros"
 HERE = Path(__file__).parent
@@ -25,7 +25,7 @@ def data_files() -> list[tuple[str, list[str]]]:
 setup(
     name=PACKAGE,
     version="0.1.0",
-    packages=[PACKAGE],
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
     data_files=data_files(),
     install_requires=["setuptools"],
     extras_require={"test": ["pytest"]},
