@@ -23,11 +23,12 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from actiseg_ros.bundle import Bundle, file_sha256, load_bundle, read_record
+from actiseg_ros.calibration import load_calibration
 from actiseg_ros.compressed import decode_compressed
 from actiseg_ros.domain import fit_domain, save_domain
 from actiseg_ros.evidence import features_of
-from actiseg_ros.gate import FEATURE_VERSION, load_calibration
 from actiseg_ros.prompts import MAX_OBJECTS, Vocabulary, choose_target, clean_names, clean_narration
+from actiseg_ros.rule import FEATURE_VERSION
 from actiseg_ros.segmenter import Segmenter
 from training.data.clips import Clip, load_clips
 from training.data.palette import read_label_png

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from actiseg_ros.gate import Features, Limits, judge
+from actiseg_ros.rule import Features, Limits, judge
 from training.errors import ActisegError
 
 _LEVELS = tuple(np.linspace(0.02, 1.0, 50).round(2).tolist())

@@ -272,7 +272,12 @@ def _parse(folder: Path, record: Mapping[str, Any], files: Mapping[str, str]) ->
         name=str(record["name"]),
         input=_input_spec(record["input"]),
         prompt=_prompt_spec(record["prompt"]),
-        thresholds=Thresholds(**_unit_values(record["thresholds"], Thresholds)),
+        thresholds=Thresholds(
+            **{
+                name: _number(record["thresholds"], name, 0.0, 1.0)
+                for name in ("positive", "mask", "background")
+            }
+        ),
         uncertainty=UncertaintySpec(
             tau_m=_number(record["uncertainty"], "tau_m", 0.0, 0.5),
             tau_e=_number(record["uncertainty"], "tau_e", 0.0, 100.0),
@@ -316,10 +321,6 @@ def _prompt_spec(record: Mapping[str, Any]) -> PromptSpec:
         pad_id=int(_number(record, "pad_id", 0, 1 << 31)),
         lowercase=bool(record.get("lowercase", False)),
     )
-
-
-def _unit_values(record: Mapping[str, Any], cls: type) -> dict[str, float]:
-    return {name: _number(record, name, 0.0, 1.0) for name in cls.__dataclass_fields__}
 
 
 def _number(record: Mapping[str, Any], key: str, low: float, high: float) -> float:

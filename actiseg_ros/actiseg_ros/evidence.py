@@ -8,7 +8,7 @@ import numpy as np
 
 from .bundle import Bundle
 from .domain import Domain
-from .gate import Features
+from .rule import Features
 from .segmenter import Segmentation
 from .uncertainty import ambiguous_pixels, claimed_pixels, n_uncertainty, p_uncertainty
 
@@ -55,7 +55,7 @@ def features_of(
         domain: Calibration images; None means an infinite distance.
 
     Returns:
-        Features for `gate.judge`.
+        Features for `rule.judge`.
     """
     distance = domain.distance(segmentation.embedding) if domain else float("inf")
     if not target or target not in segmentation.names:

@@ -1,7 +1,6 @@
-"""Go or no-go: the rule, and the state that it needs over time.
+"""Go or no-go over time: what the rule says, and whether that still holds.
 
-The rule (`judge`) is a pure function of features and limits, so that calibration evaluates the
-very rule that the robot runs. `Gate` adds what depends on time: freshness, frozen images, the
+`Gate` adds to the rule (`rule.judge`) what depends on time: freshness, frozen images, the
 narration's life, and the number of good frames in a row. No-go is the default; go is only ever
 the result of positive evidence. This is a decision aid, not a safety function.
 """
@@ -11,158 +10,11 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
-from typing import Any
 
-from .bundle import Bundle
-from .domain import Domain, load_domain
-from .errors import BundleError
-
-FEATURE_VERSION = 1
-"""Changes whenever a feature's definition changes, which makes old calibrations invalid."""
-
-
-class Reason(str, Enum):
-    """Why the answer is no-go."""
-
-    NOT_ACTIVE = "NOT_ACTIVE"
-    NOT_CALIBRATED = "NOT_CALIBRATED"
-    NO_IMAGE = "NO_IMAGE"
-    STALE_IMAGE = "STALE_IMAGE"
-    FROZEN_IMAGE = "FROZEN_IMAGE"
-    BAD_IMAGE = "BAD_IMAGE"
-    NO_NARRATION = "NO_NARRATION"
-    STALE_NARRATION = "STALE_NARRATION"
-    NO_TARGET = "NO_TARGET"
-    P_UNCERTAIN = "P_UNCERTAIN"
-    N_UNCERTAIN = "N_UNCERTAIN"
-    OUT_OF_DISTRIBUTION = "OUT_OF_DISTRIBUTION"
-    HOLDING = "HOLDING"
-    INFERENCE_ERROR = "INFERENCE_ERROR"
-
-    def __str__(self) -> str:
-        return self.value
-
-
-@dataclass(frozen=True)
-class Features:
-    """What one frame says about the target. The defaults are the unfavourable ends.
-
-    Attributes:
-        target: Name of the target object, empty if there is none.
-        drawn: Whether the label map has any pixel of the target.
-        active_score: Probability in [0, 1] that the target is used in the action.
-        p_uncertainty: See `uncertainty.p_uncertainty`, in [0, 1].
-        n_uncertainty: See `uncertainty.n_uncertainty`, in [0, 1].
-        distance: See `domain.Domain.distance`, from 0 on.
-    """
-
-    target: str = ""
-    drawn: bool = False
-    active_score: float = 0.0
-    p_uncertainty: float = 1.0
-    n_uncertainty: float = 1.0
-    distance: float = math.inf
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Limits of the features; a feature may equal its limit.
-
-    Attributes:
-        active_score: Smallest allowed activity.
-        p_uncertainty: Largest allowed p-uncertainty.
-        n_uncertainty: Largest allowed n-uncertainty.
-        distance: Largest allowed distance from the calibration images.
-    """
-
-    active_score: float
-    p_uncertainty: float
-    n_uncertainty: float
-    distance: float
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What `actiseg calibrate` left in a bundle.
-
-    Attributes:
-        limits: Limits for `judge`.
-        domain: Spread of the calibration images.
-        certified: Whether the stated risk was met at the stated confidence.
-        record: The whole record, for diagnostics.
-    """
-
-    limits: Limits
-    domain: Domain
-    certified: bool
-    record: Mapping[str, Any]
-
-
-def judge(features: Features, limits: Limits) -> tuple[Reason, ...]:
-    """The rule: every reason against going, from one frame's features.
-
-    Comparisons are written so that a number that is not a number counts against going.
-
-    Args:
-        features: Evidence of one frame.
-        limits: Calibrated limits.
-
-    Returns:
-        Reasons in a fixed order; empty means that the frame is good.
-    """
-    reasons = []
-    if not (features.drawn and features.target and features.active_score >= limits.active_score):
-        reasons.append(Reason.NO_TARGET)
-    if not features.p_uncertainty <= limits.p_uncertainty:
-        reasons.append(Reason.P_UNCERTAIN)
-    if not features.n_uncertainty <= limits.n_uncertainty:
-        reasons.append(Reason.N_UNCERTAIN)
-    if not features.distance <= limits.distance:
-        reasons.append(Reason.OUT_OF_DISTRIBUTION)
-    return tuple(reasons)
-
-
-def load_calibration(bundle: Bundle) -> Calibration | None:
-    """Reads the gate's calibration from a bundle.
-
-    Returns:
-        None if the bundle was never calibrated.
-
-    Raises:
-        BundleError: The calibration was made for another model or another definition of the
-            features, or it is damaged. The caller treats this as not calibrated.
-    """
-    record = bundle.gate
-    if record is None:
-        return None
-    where = f"{bundle.path / 'bundle.json'}: `gate`"
-    remedy = "run `actiseg calibrate` on this bundle"
-    try:
-        if record["model"] != bundle.model_id:
-            raise BundleError(f"{where} was calibrated for another model; {remedy}")
-        if record["features"] != FEATURE_VERSION:
-            raise BundleError(
-                f"{where} has features of version {record['features']!r}, "
-                f"not {FEATURE_VERSION}; {remedy}"
-            )
-        limits = Limits(**{name: float(record["limits"][name]) for name in _LIMIT_NAMES})
-        if not all(math.isfinite(getattr(limits, name)) for name in _LIMIT_NAMES):
-            raise ValueError("a limit is not finite")
-        file = str(record["domain"]["file"])
-        if file not in bundle.files:
-            raise ValueError(f"{file} has no hash in `files`")
-        domain = load_domain(bundle.path / file)
-        return Calibration(limits, domain, record.get("certified") is True, record)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if isinstance(error, BundleError):
-            raise
-        raise BundleError(f"{where} is damaged ({error!r}); {remedy}") from error
-
-
-_LIMIT_NAMES = tuple(Limits.__dataclass_fields__)
+from .calibration import Calibration
+from .rule import Features, Reason, judge
 
 
 @dataclass(frozen=True)

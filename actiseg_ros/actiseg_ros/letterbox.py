@@ -49,7 +49,7 @@ def apply(rgb: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[np.float32
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     small = cv2.resize(rgb, (box.width, box.height), interpolation=method)
     out = np.zeros((3, spec.height, spec.width), np.float32)
-    mean, std = np.float32(spec.mean), np.float32(spec.std)
+    mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
     normalised = (small.astype(np.float32) / np.float32(255) - mean) / std
     out[:, : box.height, : box.width] = normalised.transpose(2, 0, 1)
     return out

@@ -6,24 +6,22 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime as ort
 from tokenizers import Tokenizer
 
 from . import letterbox
-from .bundle import Bundle
-from .errors import BundleError, InferenceError, PromptError
+from .bundle import GRAPH_NAMES, Bundle
+from .errors import BundleError, PromptError
 from .label_map import merge
+from .onnx_graph import Arrays, Graph, choose_providers
 from .prompts import MAX_OBJECTS
 from .uncertainty import uncertain_pixels
 
 LOGGER = logging.getLogger(__name__)
 FloatArray = npt.NDArray[np.float32]
-Arrays = dict[str, npt.NDArray[Any]]
 
 _TEXT_OUTPUTS = ("words", "sentence")
 _MASK_OUTPUTS = ("logits", "masks", "positive")
@@ -69,9 +67,7 @@ class Segmenter:
     Args:
         bundle: Verified bundle.
         threads: Threads of one graph; 0 lets ONNX Runtime choose.
-        providers: ONNX Runtime execution providers in order of preference; None takes CUDA
-            where it is available, and the CPU. TensorRT has to be named: some of its versions
-            miscompile the sampling of deformable attention without an error.
+        providers: ONNX Runtime execution providers, see `onnx_graph.choose_providers`.
 
     Raises:
         BundleError: A graph or the tokenizer cannot be loaded, or the graphs do not fit each
@@ -82,41 +78,29 @@ class Segmenter:
         self, bundle: Bundle, *, threads: int = 0, providers: Sequence[str] | None = None
     ) -> None:
         self.bundle = bundle
-        chosen = _choose_providers(providers)
-        self._graphs = {
-            name: _open_graph(path, threads, chosen) for name, path in bundle.graphs.items()
-        }
-        self.providers = tuple(self._graphs["image_encoder"].get_providers())
+        chosen = choose_providers(providers)
+        self._graphs = {name: Graph(path, threads, chosen) for name, path in bundle.graphs.items()}
+        self.providers = self._graphs["image_encoder"].providers
         LOGGER.info("bundle %s runs on %s", bundle.name, ", ".join(self.providers))
-        self._feature_names = self._check_graphs()
+        self._check_graphs()
         self._tokenizer = _open_tokenizer(bundle)
         self._prompt: _Prompt | None = None
 
-    def _check_graphs(self) -> tuple[str, ...]:
-        """Checks that the graphs fit; returns the names of the image features."""
-        outputs = {
-            name: [value.name for value in graph.get_outputs()]
-            for name, graph in self._graphs.items()
+    def _check_graphs(self) -> None:
+        image, text, decoder = (self._graphs[name] for name in GRAPH_NAMES)
+        known = {*image.outputs, *_TEXT_OUTPUTS, "attention_mask"} - {"embedding"}
+        missing = {
+            image.path: {"embedding"} - set(image.outputs),
+            text.path: set(_TEXT_OUTPUTS) - set(text.outputs),
+            decoder.path: (set(decoder.inputs) - known)
+            | (set(_MASK_OUTPUTS) - set(decoder.outputs)),
         }
-        inputs = {
-            name: [value.name for value in graph.get_inputs()]
-            for name, graph in self._graphs.items()
-        }
-        features = tuple(n for n in outputs["image_encoder"] if n != "embedding")
-        known = {*features, *_TEXT_OUTPUTS, "attention_mask"}
-        wrong = {
-            "image_encoder": {"embedding"} - set(outputs["image_encoder"]),
-            "text_encoder": set(_TEXT_OUTPUTS) - set(outputs["text_encoder"]),
-            "prompt_decoder": (set(inputs["prompt_decoder"]) - known)
-            | (set(_MASK_OUTPUTS) - set(outputs["prompt_decoder"])),
-        }
-        for name, values in wrong.items():
-            if values:
+        for path, names in missing.items():
+            if names:
                 raise BundleError(
-                    f"{self.bundle.graphs[name]}: the graphs do not fit, {sorted(values)} "
-                    "missing; export the bundle anew with `actiseg export`"
+                    f"{path}: the graphs do not fit each other, {sorted(names)} missing; "
+                    "export the bundle anew with `actiseg export`"
                 )
-        return tuple(name for name in features if name in inputs["prompt_decoder"])
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -167,7 +151,7 @@ class Segmenter:
         for row, tokens in enumerate(rows):
             ids[row, : len(tokens)] = tokens
             mask[row, : len(tokens)] = 1
-        outputs = self._run("text_encoder", {"input_ids": ids, "attention_mask": mask})
+        outputs = self._graphs["text_encoder"]({"input_ids": ids, "attention_mask": mask})
         encoded: Arrays = {name: outputs[name] for name in _TEXT_OUTPUTS}
         encoded["attention_mask"] = mask
         return encoded
@@ -209,13 +193,9 @@ class Segmenter:
         spec = self.bundle.input
         batch = np.stack([letterbox.apply(frame, spec) for frame in frames])
         watch.lap("preprocess")
-        image = self._run("image_encoder", {"frames": batch})
+        image = self._graphs["image_encoder"]({"frames": batch})
         watch.lap("image_encoder")
-        features = {name: image[name] for name in self._feature_names}
-        decoder = self._graphs["prompt_decoder"]
-        wanted = {value.name for value in decoder.get_inputs()}
-        inputs = {k: v for k, v in {**features, **prompt.inputs}.items() if k in wanted}
-        decoded = self._run("prompt_decoder", inputs)
+        decoded = self._graphs["prompt_decoder"]({**image, **prompt.inputs})
         watch.lap("prompt_decoder")
         masks, objectness = choose_query(decoded["logits"], decoded["masks"])
         active = _sigmoid(decoded["positive"].reshape(len(prompt.names)))
@@ -273,19 +253,6 @@ class Segmenter:
             union |= uncertain_pixels(probabilities[index], spec.tau_m, spec.tau_e)
         return union
 
-    def _run(self, name: str, inputs: Arrays) -> Arrays:
-        graph = self._graphs[name]
-        try:
-            values = graph.run(None, inputs)
-        except Exception as error:  # ONNX Runtime's own exceptions share no public base
-            raise InferenceError(f"{name} failed: {error}") from error
-        outputs: Arrays = {}
-        for output, value in zip(graph.get_outputs(), values, strict=True):
-            if value.dtype.kind == "f" and not np.isfinite(value).all():
-                raise InferenceError(f"{name}: output `{output.name}` is not finite")
-            outputs[output.name] = value
-        return outputs
-
 
 def choose_query(logits: FloatArray, masks: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Takes the mask of the query with the highest mean score over the clip's frames.
@@ -319,36 +286,6 @@ class _StopWatch:
         now = time.perf_counter()
         self.laps[name] = now - self._last
         self._last = now
-
-
-def _choose_providers(wanted: Sequence[str] | None) -> list[str]:
-    available = ort.get_available_providers()
-    if wanted is None:
-        wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
-        return [name for name in wanted if name in available]
-    missing = [name for name in wanted if name not in available]
-    if missing:
-        raise BundleError(
-            f"execution provider {missing[0]} is not available here ({', '.join(available)} are); "
-            "choose one of these or install the matching onnxruntime"
-        )
-    return list(wanted)
-
-
-def _open_graph(path: Path, threads: int, providers: list[str]) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    # Spinning workers would starve the heartbeat and the camera driver between frames.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
-    try:
-        return ort.InferenceSession(str(path), options, providers=providers)
-    except Exception as error:  # ONNX Runtime's own exceptions share no public base
-        raise BundleError(
-            f"{path}: ONNX Runtime {ort.__version__} cannot load this graph ({error}); "
-            "export the bundle anew with `actiseg export`"
-        ) from error
 
 
 def _open_tokenizer(bundle: Bundle) -> Tokenizer:

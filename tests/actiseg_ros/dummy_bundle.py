@@ -127,7 +127,7 @@ def _finish(folder: Path, record: dict[str, Any], limits: dict[str, float] | Non
     if limits is not None:
         from actiseg_ros.bundle import model_id
         from actiseg_ros.domain import Domain, save_domain
-        from actiseg_ros.gate import FEATURE_VERSION
+        from actiseg_ros.rule import FEATURE_VERSION
 
         # One direction with a huge spread: every image of the dummy's world is close.
         domain = Domain(np.full(6, 0.5), np.eye(1, 6), np.ones(1), 10.0)
