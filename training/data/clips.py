@@ -1,0 +1,335 @@
+"""The clip data set: samples of an ActionVOS layout with their prompts and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+
+from actiseg_ros.prompts import PROMPT_TEMPLATE
+from training.data.collate import Batch, Sample, collate
+from training.data.palette import read_label_png
+from training.data.rendering import IMAGES, LABELS, WEIGHTS
+from training.data.targets import object_boxes, object_masks, object_weights, relative_boxes
+from training.data.transforms import ClipImages, Transform, normalise
+from training.data.visor import read_json, sequence_name
+from training.errors import ActisegError
+from training.model.config import IMAGENET_MEAN, IMAGENET_STD
+
+__all__ = ["Batch", "Clip", "ClipDataset", "NoiseLayer", "ObjectPrompt", "Sample", "collate",
+           "load_clips"]  # fmt: skip
+
+UInt8 = npt.NDArray[np.uint8]
+
+_JOIN = PROMPT_TEMPLATE.format(object="", narration="")
+_FLAGS = ("redundant", "missing", "other")
+
+
+@dataclass(frozen=True)
+class ObjectPrompt:
+    """One object of a clip and the prompt that asks for it."""
+
+    object_id: int
+    """Value in the label images."""
+    name: str
+    class_id: int | None
+    expression: str
+    positive: bool | None
+    """Whether the object is active; None if the file does not say."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One sequence of a split."""
+
+    sequence: str
+    """Folder name."""
+    frames: tuple[str, ...]
+    """Frame names without suffix."""
+    objects: tuple[ObjectPrompt, ...]
+    narration: str | None
+    flagged: bool
+    """Marked redundant, missing or other by the human check; not evaluated."""
+
+
+class NoiseLayer(Protocol):
+    """Label noise that lies over the clean data while it is read."""
+
+    def name(self, sequence: str, object_id: int, clean_name: str, class_id: int) -> str:
+        """The object's name in the prompt."""
+
+    def labels(
+        self, sequence: str, frame: str, clean_labels: UInt8, positive_ids: frozenset[int]
+    ) -> UInt8:
+        """The label map, uint8 [H, W]."""
+
+
+def load_clips(split_file: Path) -> list[Clip]:
+    """Reads a split, in the form of `ImageSets/SPLIT.json` or of an expression file.
+
+    Raises:
+        ActisegError: If the file is missing or has neither form.
+    """
+    content = read_json(split_file)
+    try:
+        if isinstance(content, dict):
+            return [_clip_of_expressions(*item) for item in content["videos"].items()]
+        return [_clip_of_record(record) for record in content]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ActisegError(
+            f"{split_file}: neither a list of sequences (ImageSets/SPLIT.json) nor an expression"
+            f" file with `videos` ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _clip_of_record(record: Mapping[str, Any]) -> Clip:
+    narration = str(record["narration"])
+    return Clip(
+        sequence=sequence_name(
+            int(record["seq_id"]), record["video"], record["verb"], record["noun"]
+        ),
+        frames=tuple(Path(name).stem for name in record["sparse_frames"]),
+        objects=tuple(
+            ObjectPrompt(
+                object_id=int(object_id),
+                name=entry["name"],
+                class_id=int(entry["class_id"]),
+                expression=PROMPT_TEMPLATE.format(object=entry["name"], narration=narration),
+                positive=bool(entry["positive"]),
+            )
+            for object_id, entry in record["object_classes"].items()
+        ),
+        narration=narration,
+        flagged=any(record.get(flag) for flag in _FLAGS),
+    )
+
+
+def _clip_of_expressions(sequence: str, content: Mapping[str, Any]) -> Clip:
+    objects = []
+    narration = None
+    for position, entry in enumerate(content["expressions"].values(), start=1):
+        name, joined, action = entry["exp"].partition(_JOIN)
+        narration = action if joined else narration
+        class_id, positive = entry.get("class_id"), entry.get("positive")
+        objects.append(
+            ObjectPrompt(
+                object_id=int(entry.get("obj_id", position)),
+                name=name,
+                class_id=None if class_id is None else int(class_id),
+                expression=entry["exp"],
+                positive=None if positive is None else bool(positive),
+            )
+        )
+    frames = tuple(str(name).removesuffix(".jpg") for name in content["frames"])
+    return Clip(sequence, frames, tuple(objects), narration, flagged=False)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a sample begins: a clip, one of its frames, and its prompts."""
+
+    clip: Clip
+    start: int
+    objects: tuple[ObjectPrompt, ...]
+
+
+class ClipDataset(Dataset[Sample]):
+    """Samples of a split, drawn as the official training draws them.
+
+    Every sequence gives a sample for each run of `frames_per_clip` frames. Around the run's first
+    frame lie one frame 1 to 3 before and one 1 to 3 after; the rest is drawn from all over the
+    sequence.
+
+    Args:
+        data: Folder in the ActionVOS layout.
+        split: Name of a split, or a split file; a file's pictures are those of the split that its
+            name begins with.
+        frames_per_clip: Frames T of a sample.
+        objects: One prompt per sample as published, or every object of the sequence as a prompt of
+            the same frames, so that their image side is computed once.
+        transform: Brings clips to the input size.
+        use_weights: Use the action-guided weights; without them every weight is 1, and masks are
+            not cleared where the stored weight is 3.
+        noise: Noise over names and label maps.
+        seed: With the epoch and the index, the only source of randomness.
+
+    Raises:
+        ActisegError: If the split cannot be read or does not say which objects are active.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        split: str | Path,
+        *,
+        frames_per_clip: int = 5,
+        objects: Literal["one", "all"] = "one",
+        transform: Transform,
+        use_weights: bool = True,
+        noise: NoiseLayer | None = None,
+        seed: int = 0,
+    ) -> None:
+        file = split if isinstance(split, Path) else data / "ImageSets" / f"{split}.json"
+        self.clips = load_clips(file)
+        for clip in self.clips:
+            if any(entry.positive is None for entry in clip.objects):
+                raise ActisegError(f"{file}: {clip.sequence} does not say which objects are active")
+        self._data = data
+        self._folder = image_folder(data, file)
+        self._frames_per_clip = frames_per_clip
+        self._transform = transform
+        self._use_weights = use_weights
+        self._noise = noise
+        self._seed = seed
+        self._epoch = 0
+        self._places = [
+            _Place(clip, start, group)
+            for clip in self.clips
+            for group in ([(o,) for o in clip.objects] if objects == "one" else [clip.objects])
+            for start in range(0, len(clip.frames), frames_per_clip)
+            if group
+        ]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch whose draws follow; call before a loader starts its workers."""
+        self._epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> Sample:
+        """The sample of an index, the same for the same seed and epoch.
+
+        Raises:
+            ActisegError: If one of its files is missing or broken.
+        """
+        if torch.utils.data.get_worker_info() is not None:
+            cv2.setNumThreads(0)  # OpenCV's thread pool does not survive the fork of a worker
+        rng = np.random.default_rng((self._seed, self._epoch, index))
+        place = self._places[index]
+        frames = sorted(place.clip.frames)
+        chosen = sample_frames(len(frames), place.start, self._frames_per_clip, rng)
+        names = [frames[position] for position in chosen]
+        clip = self._read(place, names)
+        ids = [entry.object_id for entry in place.objects]
+        positive = [bool(entry.positive) for entry in place.objects]
+        cleared = self._use_weights
+        if self._transform.follows_boxes:
+            clip = replace(clip, boxes=object_boxes(clip, ids, positive, cleared))
+        clip = self._transform(clip, rng)
+        if not self._transform.follows_boxes:
+            clip = replace(clip, boxes=object_boxes(clip, ids, positive, cleared))
+        times = len(names)
+        return Sample(
+            frames=torch.from_numpy(normalise(clip.frames, IMAGENET_MEAN, IMAGENET_STD)),
+            captions=list(clip.captions),
+            masks=torch.from_numpy(object_masks(clip, ids, positive, cleared)),
+            weights=torch.from_numpy(object_weights(clip, ids, self._use_weights)),
+            boxes=torch.from_numpy(relative_boxes(clip)),
+            valid=torch.ones(len(ids), times, dtype=torch.int64),
+            positive=torch.tensor(positive, dtype=torch.int64)[:, None].repeat(1, times),
+            size=clip.size,
+            sequence=place.clip.sequence,
+            frame_names=names,
+            object_ids=ids,
+            pad_multiple=self._transform.pad_multiple,
+        )
+
+    def _read(self, place: _Place, names: list[str]) -> ClipImages:
+        """Reads the stored pictures of a sample; boxes are still empty."""
+        sequence = place.clip.sequence
+        positive_ids = frozenset(e.object_id for e in place.clip.objects if e.positive)
+        stored: dict[str, tuple[UInt8, UInt8, UInt8]] = {}
+        for name in set(names):
+            frame = self._image(sequence, name)
+            labels = self._labels(LABELS, sequence, name)
+            if self._noise is not None:
+                labels = self._noise.labels(sequence, name, labels, positive_ids)
+            weights = np.ones_like(labels)
+            if self._use_weights:
+                weights = self._labels(WEIGHTS, sequence, name)
+            stored[name] = frame, labels, weights
+        return ClipImages(
+            frames=tuple(stored[name][0] for name in names),
+            labels=np.stack([stored[name][1] for name in names]),
+            weights=np.stack([stored[name][2] for name in names]),
+            boxes=np.zeros((len(place.objects), len(names), 4), np.float32),
+            captions=tuple(self._caption(place.clip, entry) for entry in place.objects),
+        )
+
+    def _caption(self, clip: Clip, entry: ObjectPrompt) -> str:
+        """The prompt in lower case, blanks collapsed; with the noisy name if there is noise."""
+        expression = entry.expression
+        if self._noise is not None and clip.narration is not None and entry.class_id is not None:
+            name = self._noise.name(clip.sequence, entry.object_id, entry.name, entry.class_id)
+            expression = PROMPT_TEMPLATE.format(object=name, narration=clip.narration)
+        return " ".join(expression.lower().split())
+
+    def _image(self, sequence: str, name: str) -> UInt8:
+        path = self._data / IMAGES / self._folder / sequence / f"{name}.jpg"
+        try:
+            with Image.open(path) as image:
+                if self._transform.decode_size is not None:
+                    image.draft("RGB", self._transform.decode_size)
+                return np.asarray(image.convert("RGB"))
+        except (OSError, SyntaxError) as error:
+            raise ActisegError(f"{path}: not a readable image ({error})") from error
+
+    def _labels(self, kind: str, sequence: str, name: str) -> UInt8:
+        path = self._data / kind / self._folder / sequence / f"{name}.png"
+        try:
+            return read_label_png(path)
+        except (OSError, ValueError) as error:
+            raise ActisegError(str(error)) from error
+
+
+def image_folder(data: Path, split_file: Path) -> str:
+    """Folder of a split's pictures: the longest beginning of its name that has one.
+
+    `val_human.json` and `train_rate60.json` use the pictures of `val` and `train`.
+
+    Raises:
+        ActisegError: If no folder fits.
+    """
+    stem = split_file.stem
+    folders = [path.name for path in (data / IMAGES).glob("*") if path.is_dir()]
+    fitting = [name for name in folders if stem == name or stem.startswith(f"{name}_")]
+    if not fitting:
+        raise ActisegError(
+            f"{data / IMAGES}: no folder for {split_file.name}; there are {sorted(folders)}"
+        )
+    return max(fitting, key=len)
+
+
+def sample_frames(count: int, start: int, wanted: int, rng: np.random.Generator) -> list[int]:
+    """Draws the frames of a sample.
+
+    Args:
+        count: Frames of the sequence.
+        start: The frame that the sample is about.
+        wanted: Frames to draw.
+        rng: Source of all draws.
+
+    Returns:
+        `wanted` sorted positions; they may repeat.
+    """
+    if wanted == 1:
+        return [start]
+    before = max(0, start - int(rng.integers(1, 4)))
+    after = min(count - 1, start + int(rng.integers(1, 4)))
+    local = [start, before, after]
+    missing = wanted - len(local)
+    if missing > 0:
+        outside = [*range(before), *range(after, count)]
+        pool = outside if len(outside) > missing else list(range(count))
+        rounds, rest = divmod(missing, len(pool))
+        local += pool * rounds + rng.choice(pool, rest, replace=False).tolist()
+    return sorted(local)[:wanted]
