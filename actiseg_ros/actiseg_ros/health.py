@@ -1,0 +1,139 @@
+"""What goes wrong, remembered long enough to be seen, and told without flooding the log."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Level(IntEnum):
+    """Severity, with the numbers of `diagnostic_msgs/DiagnosticStatus`."""
+
+    OK = 0
+    WARN = 1
+    ERROR = 2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong: part of the node that it concerns, severity and text."""
+
+    part: str
+    level: Level
+    text: str
+
+
+class Problems:
+    """Problems of the last seconds, one per part and kind.
+
+    Args:
+        keep: Seconds that a problem stays visible after it was last reported.
+        repeat: Seconds before the same problem is worth another log line.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        keep: float = 5.0,
+        repeat: float = 5.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._keep, self._repeat, self._clock = keep, repeat, clock
+        self._lock = threading.Lock()
+        self._seen: dict[tuple[str, str], tuple[Problem, float]] = {}
+        self._logged: dict[tuple[str, str], float] = {}
+
+    def report(self, problem: Problem, kind: str = "") -> bool:
+        """Remembers a problem.
+
+        Args:
+            problem: What is wrong.
+            kind: Problems of one part and kind replace each other and share the log's patience.
+
+        Returns:
+            Whether it should be logged now.
+        """
+        key, now = (problem.part, kind), self._clock()
+        with self._lock:
+            self._seen[key] = (problem, now)
+            if now - self._logged.get(key, -float("inf")) < self._repeat:
+                return False
+            self._logged[key] = now
+            return True
+
+    def clear(self, part: str, kind: str = "") -> None:
+        """Forgets a problem that is known to be over."""
+        with self._lock:
+            self._seen.pop((part, kind), None)
+
+    def of(self, part: str) -> list[Problem]:
+        """Problems of one part that are still visible, worst first."""
+        now = self._clock()
+        with self._lock:
+            found = [
+                problem
+                for problem, when in self._seen.values()
+                if problem.part == part and now - when <= self._keep
+            ]
+        return sorted(found, key=lambda problem: -problem.level)
+
+
+@dataclass(frozen=True)
+class ArrivalReport:
+    """How messages came in lately.
+
+    Attributes:
+        count: Messages since the start.
+        rate: Messages per second over the last ones, 0 if there are none.
+        gaps: Intervals much longer than usual among the last ones.
+        silence: Seconds since the last message, infinite before the first.
+    """
+
+    count: int
+    rate: float
+    gaps: int
+    silence: float
+
+
+class ArrivalMonitor:
+    """Watches the intervals between messages; a lost message shows as a gap.
+
+    Args:
+        window: Number of intervals that are looked at.
+        clock: Monotonic seconds.
+    """
+
+    GAP = 1.8
+    """An interval this many times the usual one is a gap: a frame is missing in between."""
+
+    def __init__(self, window: int = 60, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._times: deque[float] = deque(maxlen=window + 1)
+        self._count = 0
+
+    def arrived(self) -> None:
+        """Counts a message that came in now."""
+        with self._lock:
+            self._times.append(self._clock())
+            self._count += 1
+
+    def report(self) -> ArrivalReport:
+        """Summarises the last messages."""
+        with self._lock:
+            times, count = list(self._times), self._count
+        now = self._clock()
+        if not times:
+            return ArrivalReport(count, 0.0, 0, float("inf"))
+        intervals = [late - early for early, late in itertools.pairwise(times)]
+        # The lower quartile is the camera's own interval even when every other frame is lost.
+        usual = statistics.quantiles(intervals, n=4)[0] if len(intervals) >= 8 else float("inf")
+        gaps = sum(interval > self.GAP * usual for interval in intervals)
+        span = now - times[0]
+        return ArrivalReport(count, len(times) / span if span > 0 else 0.0, gaps, now - times[-1])

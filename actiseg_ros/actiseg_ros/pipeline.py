@@ -1,0 +1,221 @@
+"""What the node does, without ROS: prompt, segmentation and gate, kept consistent.
+
+Messages arrive in one thread and the network runs in another. Evidence for a prompt that changed
+while the network was running must never reach the gate; this module is where that is ensured.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .bundle import Bundle
+from .calibration import Calibration
+from .errors import PromptError
+from .evidence import features_of
+from .gate import Gate, GateOptions
+from .prompts import (
+    Vocabulary,
+    choose_target,
+    clean_names,
+    clean_narration,
+    objects_of_narration,
+)
+from .segmenter import Segmentation, Segmenter
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What to look for: cleaned narration, candidate objects, and the target among them."""
+
+    narration: str
+    names: tuple[str, ...]
+    target: str
+
+
+@dataclass(frozen=True)
+class ImageTicket:
+    """Identity of one arrived image.
+
+    Attributes:
+        stamp_ns: Time that its age counts from, nanoseconds of ROS time.
+        digest: `images.content_digest` of its data.
+        arrived: Gate's clock at its arrival, seconds.
+    """
+
+    stamp_ns: int
+    digest: int
+    arrived: float
+
+
+class Pipeline:
+    """Joins prompts, network and gate.
+
+    Args:
+        bundle: Verified bundle.
+        segmenter: Network of that bundle.
+        calibration: Limits of the gate, None if the bundle has none.
+        options: Settings of the gate.
+        vocabulary: Known object names.
+        max_objects: Longest list of candidates that is accepted.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        segmenter: Segmenter,
+        calibration: Calibration | None,
+        options: GateOptions,
+        vocabulary: Vocabulary,
+        max_objects: int,
+    ) -> None:
+        self.bundle = bundle
+        self.segmenter = segmenter
+        self.gate = Gate(calibration, options)
+        self.max_objects = max_objects
+        self._vocabulary = vocabulary
+        self._lock = threading.Lock()
+        self._objects: tuple[str, ...] = ()
+        self._action: tuple[tuple[str, ...], str] = ((), "")
+        self._prompt: Prompt | None = None
+
+    @property
+    def prompt(self) -> Prompt | None:
+        """Current prompt, None while no action is narrated."""
+        with self._lock:
+            return self._prompt
+
+    def set_active(self, active: bool) -> None:
+        """Follows the node's lifecycle; narration and evidence are forgotten."""
+        with self._lock:
+            self._prompt, self._action = None, ((), "")
+            self.gate.set_active(active)
+
+    def reset(self) -> None:
+        """Forgets narration, action and evidence; the objects that were set stay."""
+        with self._lock:
+            self._prompt, self._action = None, ((), "")
+            self.gate.reset()
+
+    def narrate(self, text: str) -> tuple[str, ...]:
+        """Takes a narration; the one that is current only has its life renewed.
+
+        Returns:
+            What had to be changed in it, for the log.
+        """
+        clean = clean_narration(text)
+        with self._lock:
+            if self._prompt is None or clean.text != self._prompt.narration:
+                self._action = ((), "")
+                self._adopt(clean.text)
+            self.gate.narration(clean.text)
+        return clean.notes
+
+    def act(
+        self, narration: str, names: Sequence[str], target: str, remaining: float
+    ) -> tuple[str, ...]:
+        """Takes an action message.
+
+        Args:
+            narration: What is done; empty ends the action.
+            names: Candidate objects; empty leaves the choice to `set_objects` or the narration.
+            target: What is to be grasped; empty leaves the choice to the narration.
+            remaining: Seconds that the action still lasts; 0 or less is unknown.
+
+        Returns:
+            What had to be changed, for the log.
+
+        Raises:
+            PromptError: Unusable names; there is then no prompt until the next message.
+        """
+        clean = clean_narration(narration)
+        with self._lock:
+            try:
+                candidates = clean_names(names, self.max_objects)
+            except PromptError:
+                self._action = ((), "")
+                self._adopt("")
+                self.gate.narration("")
+                raise
+            self._action = (candidates, target)
+            self._adopt(clean.text)
+            self.gate.narration(clean.text, remaining)
+        return (*clean.notes, *_dropped(names, candidates))
+
+    def set_objects(self, names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Sets the candidates for narrations whose action names none.
+
+        Args:
+            names: Candidates; empty takes them from each narration again.
+
+        Returns:
+            The names now in use (empty: from the narration), and what was dropped.
+
+        Raises:
+            PromptError: Unusable names. The old ones stay, but the gate starts anew.
+        """
+        with self._lock:
+            try:
+                self._objects = clean_names(names, self.max_objects)
+            except PromptError:
+                self.gate.prompt_changed()
+                raise
+            self._adopt(self._prompt.narration if self._prompt else "")
+            return self._objects, _dropped(names, self._objects)
+
+    def _adopt(self, narration: str) -> None:
+        """Makes the prompt from the narration and the best candidates known; lock held."""
+        prompt = None
+        if narration:
+            named, target = self._action
+            names = named or self._objects or objects_of_narration(narration, self._vocabulary)
+            names = names[: self.max_objects]
+            prompt = Prompt(
+                narration, names, choose_target(narration, names, self._vocabulary, target)
+            )
+        if prompt != self._prompt:
+            self._prompt = prompt
+            self.gate.prompt_changed()
+
+    def process(self, rgb: npt.NDArray[np.uint8], ticket: ImageTicket) -> Segmentation | None:
+        """Segments one image and gives the gate its evidence.
+
+        Args:
+            rgb: uint8 [H, W, 3].
+            ticket: Identity of the image.
+
+        Returns:
+            The segmentation; None if nothing is narrated, or if the prompt changed meanwhile so
+            that the result answers a question that nobody asks any more.
+
+        Raises:
+            InferenceError: The network failed; the gate has been told.
+        """
+        prompt = self.prompt
+        if prompt is None:
+            return None
+        try:
+            self.segmenter.set_prompt(prompt.narration, prompt.names)
+            segmentation = self.segmenter.segment(rgb)
+            calibration = self.gate.calibration
+            domain = calibration.domain if calibration else None
+            features = features_of(segmentation, prompt.target, self.bundle, domain)
+        except Exception:
+            self.gate.inference_failed()
+            raise
+        with self._lock:
+            # Identity, not equality: a prompt that went and came back starts anew.
+            if self._prompt is not prompt:
+                return None
+            self.gate.judged(features, ticket.stamp_ns, ticket.digest, ticket.arrived)
+        return segmentation
+
+
+def _dropped(given: Sequence[str], kept: Sequence[str]) -> tuple[str, ...]:
+    if len(given) == len(kept):
+        return ()
+    return (f"{len(given) - len(kept)} of {len(given)} object names were empty or repeated",)
