@@ -22,8 +22,8 @@ CLIP_LENGTH = 36
 POSITIVE_THRESHOLD = 0.75
 BACKGROUND = 0.1
 MASK_THRESHOLD = 0.5
-MAPS_PER_PASS = 8
-"""(prompt, frame) pairs decoded at once; bounds the memory of long clips with many objects."""
+PIXELS_PER_PASS = 8 * 360 * 640
+"""Input pixels times prompts decoded at once; bounds the memory of long clips with many objects."""
 
 UInt8 = NDArray[np.uint8]
 Tokenize = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
@@ -142,7 +142,7 @@ def predict_clip(
     expressions: Sequence[str],
     *,
     threshold: float | None = POSITIVE_THRESHOLD,
-    maps_per_pass: int = MAPS_PER_PASS,
+    pixels_per_pass: int = PIXELS_PER_PASS,
 ) -> UInt8:
     """Segments one clip; the visual backbone runs once for all expressions.
 
@@ -152,7 +152,7 @@ def predict_clip(
         frames: T RGB frames of one size, uint8 [H, W, 3] each.
         expressions: P prompts; used as they are, without lower-casing.
         threshold: positive threshold, None to keep every object.
-        maps_per_pass: (prompt, frame) pairs that the prompt decoder handles at once.
+        pixels_per_pass: input pixels of all frames times prompts that are decoded at once.
 
     Returns:
         Label maps of the frames' size, uint8 [T, H, W].
@@ -168,7 +168,7 @@ def predict_clip(
     image = model.encode_image(samples[None].to(device))
     size = torch.tensor([samples.shape[-2:]], device=device)
     masks, positives = [], []
-    step = max(1, maps_per_pass // len(frames))
+    step = max(1, pixels_per_pass // samples[:, 0].numel())
     for start in range(0, len(expressions), step):
         input_ids, attention_mask = tokenize(expressions[start : start + step])
         text = model.encode_text(input_ids.to(device), attention_mask.to(device))

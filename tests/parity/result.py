@@ -35,7 +35,9 @@ class Result:
     def line(self) -> str:
         """One printable line."""
         mark = "ok  " if self.passed else "FAIL"
-        text = f"{mark} {self.case:44} {self.output:34} {self.difference:10.3g}  <= {self.tolerance}"
+        text = (
+            f"{mark} {self.case:44} {self.output:34} {self.difference:10.3g}  <= {self.tolerance}"
+        )
         return f"{text}  ({self.note})" if self.note else text
 
 
