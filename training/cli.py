@@ -120,9 +120,7 @@ class NoiseMasks:
         """Writes the noisy label images."""
         from training.noise.mask import write_noisy_masks
 
-        count = write_noisy_masks(
-            self.annotations, self.split, self.kernel, self.out, self.workers
-        )
+        count = write_noisy_masks(self.annotations, self.split, self.kernel, self.out, self.workers)
         print(f"{count} label images in {self.out}")
         return 0
 
@@ -141,7 +139,43 @@ class Noise:
         return self.kind.run()
 
 
+@dataclass(frozen=True)
+class Bag:
+    """Convert an EPIC-KITCHENS video and its narrations into a rosbag2 (mcap)."""
+
+    video: Path
+    """Video file, or a folder of frames frame_0000000001.jpg …"""
+    narrations: Path
+    """Narrations in the columns of EPIC_100_train.csv; `object_names` (a list) may be added."""
+    video_id: str
+    """Video whose narrations are taken, for example P01_107."""
+    out: Path
+    """Folder of the new bag."""
+    start: float = 0.0
+    """First second of the video."""
+    stop: float | None = None
+    """Second of the video to stop before; its end by default."""
+    fps: float | None = None
+    """Frame rate of a folder of frames; for a video, how many frames a second to keep."""
+    size: tuple[int, int] | None = None
+    """Width and height of the images; the video's own by default."""
+    quality: int = 90
+    """JPEG quality, 1 to 100."""
+    raw: bool = False
+    """Write sensor_msgs/Image on /image instead of JPEG on /image/compressed."""
+
+    def run(self) -> int:
+        """Writes the bag and prints what is in it."""
+        from actiseg_ros.epic_bag import BagOptions, write_bag
+
+        options = BagOptions(self.start, self.stop, self.fps, self.size, self.quality, self.raw)
+        bag = write_bag(self.video, self.narrations, self.video_id, self.out, options)
+        print(f"{bag.path}: {bag.frames} images in {bag.duration:.1f} s, {bag.actions} actions")
+        return 0
+
+
 COMMANDS: dict[str, type[Any]] = {
+    "bag": Bag,
     "prepare": Prepare,
     "noise": Noise,
     "train": Train,
