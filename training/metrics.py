@@ -23,7 +23,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from training.data.palette import read_label_png
+from training.data.rendering import write_bytes
+from training.data.visor import read_json, sequence_name
 from training.errors import ActisegError
+from training.folders import sequence_root
 
 REVIEW_FLAGS = ("redundant", "missing", "other")
 """A sequence with one of these flags was rejected by the human check of the split."""
@@ -224,8 +227,8 @@ def evaluate(
         raise ActisegError(f"{split}: no sequence is left to evaluate")
     work = partial(
         _evaluate_sequence,
-        find_root(predictions, sequences[0].name),
-        find_root(annotations, sequences[0].name),
+        sequence_root(predictions, sequences[0].name),
+        sequence_root(annotations, sequences[0].name),
     )
     tally = Tally()
     for part in _map(work, sequences, workers):
@@ -233,28 +236,15 @@ def evaluate(
     return tally.metrics(strict=strict)
 
 
-def find_root(folder: Path, sequence: str) -> Path:
-    """The folder that holds ``sequence``: ``folder`` itself or its only subfolder that does.
-
-    Raises:
-        ActisegError: neither holds it, or several subfolders do.
-    """
-    if (folder / sequence).is_dir():
-        return folder
-    if not folder.is_dir():
-        raise ActisegError(f"no folder {folder}")
-    holders = sorted(path.parent for path in folder.glob(f"*/{_escape(sequence)}"))
-    if len(holders) != 1:
-        found = ", ".join(str(path) for path in holders) or "nothing"
-        raise ActisegError(
-            f"{folder} should hold one folder per sequence, such as {sequence}; "
-            f"looking one level deeper found {found}"
-        )
-    return holders[0]
-
-
-def _escape(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)
+def report(metrics: Metrics, file: Path | None = None) -> str:
+    """One line for each number, in percent; also written as JSON if a file is named."""
+    values = metrics.as_percent()
+    if file is not None:
+        write_bytes(file, json.dumps(values, indent=1).encode())
+    return "\n".join(
+        f"{name:7}{value:8.2f}" if isinstance(value, float) else f"{name:7}{value:5d}"
+        for name, value in values.items()
+    )
 
 
 def _map(work: Any, sequences: list[_Sequence], workers: int | None) -> Iterator[Tally]:
@@ -319,12 +309,7 @@ def _read_split(path: Path, flagged: Flagged) -> Iterator[_Sequence]:
 
 
 def _load_list(path: Path) -> list[dict[str, Any]]:
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ActisegError(f"cannot read the split {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise ActisegError(f"{path} is not JSON: {error}") from error
+    entries = read_json(path)
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ActisegError(
             f"{path} is not a list of sequences; the evaluation needs the positive flags of "
@@ -334,7 +319,7 @@ def _load_list(path: Path) -> list[dict[str, Any]]:
 
 
 def _sequence(entry: Mapping[str, Any]) -> _Sequence:
-    name = f"{int(entry['seq_id']):08d}_{entry['video']}_{entry['verb']}_{entry['noun']}"
+    name = sequence_name(int(entry["seq_id"]), entry["video"], entry["verb"], entry["noun"])
     positive = {int(key): bool(value["positive"]) for key, value in entry["object_classes"].items()}
     if not all(0 < label < 256 for label in positive):
         raise ValueError(f"object ids {sorted(positive)} are not all within 1 to 255")
