@@ -81,7 +81,7 @@ def _run_trials(
     trials: list[Trial] = []
     embeddings: dict[str, npt.NDArray[np.float32]] = {}
     for clip in tqdm(clips, desc="calibrate", unit="clip"):
-        narration = clean_narration(_narration_of(clip)).text
+        narration = clean_narration(clip.narration or "").text
         names = clean_names([item.name for item in clip.objects][:MAX_OBJECTS])
         if not names:
             continue
@@ -101,12 +101,6 @@ def _run_trials(
             trials.append(Trial(clip.sequence, features, p_failure, n_failure, result.embedding))
         embeddings[clip.sequence] = np.stack(rows)
     return trials, embeddings
-
-
-def _narration_of(clip: Clip) -> str:
-    if clip.narration:
-        return clip.narration
-    return clip.objects[0].expression.partition(" used in the action of ")[2]
 
 
 def _read_frame(

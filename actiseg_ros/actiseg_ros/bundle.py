@@ -197,7 +197,7 @@ def load_bundle(path: str | os.PathLike[str] | None = None) -> Bundle:
     files = _verified_files(folder, record)
     try:
         return _parse(folder, record, files)
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         if isinstance(error, BundleError):
             raise
         what = f"field {error} is missing" if isinstance(error, KeyError) else str(error)
