@@ -57,6 +57,10 @@ class ModelConfig:
         decoder_layers: Decoder layers, each with its own heads.
         feedforward: Inner size of the encoder's and decoder's feed-forward layers.
         pixel_feedforward: The same in the pixel decoder.
+        words_at_stride_4: True lets the finest pyramid level attend to the words too (published).
+            False keeps that level free of the prompt, which removes the largest share of the work
+            that each prompt costs.
+        mask_kernel: Kernel of the convolution that makes the mask features (published: 3).
         queries: Object queries per frame.
         dropout: Dropout probability during training.
         fusion: `multiplicative` (published: visual features times attended words) or `residual`
@@ -90,6 +94,8 @@ class ModelConfig:
     decoder_layers: int = 4
     feedforward: int = 2048
     pixel_feedforward: int = 2048
+    words_at_stride_4: bool = True
+    mask_kernel: int = 3
     queries: int = 5
     dropout: float = 0.1
     fusion: Literal["multiplicative", "residual"] = "multiplicative"
@@ -161,6 +167,8 @@ PRESETS: dict[str, ModelConfig] = {
         decoder_layers=3,
         feedforward=256,
         pixel_feedforward=128,
+        words_at_stride_4=False,
+        mask_kernel=1,
         dropout=0.0,
         fusion="residual",
         coordinate_scale=1 / 64,

@@ -88,7 +88,7 @@ def _prior_bias(probability: float) -> float:
 
 
 class ActionVOS(nn.Module):
-    """ReferFormer with ActionVOS' positive head (see shared/parity/FACTS for its conventions)."""
+    """ReferFormer (Wu et al. 2022) with the positive head of ActionVOS (Ouyang et al. 2024)."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ class ActionVOS(nn.Module):
             pyramid = self._pyramid(shapes, None if paddings is None else paddings[1:], trace=None)
             tokens = torch.cat([m.flatten(2) for m in maps], 2).transpose(1, 2)
             maps = _cut(self.shared_encoder(tokens, pyramid), shapes)
-        fine = self.pixel_decoder.blocks[0].see(
+        fine = self.pixel_decoder.fine_block.see(
             stages[0],
             self._positions(fine_shape, None if paddings is None else paddings[0]),
             None if paddings is None else paddings[0],
@@ -321,18 +321,19 @@ class ActionVOS(nn.Module):
         shape: Shape = (image.fine.shape[3], image.fine.shape[4])
         fine = image.fine.flatten(3).transpose(2, 3).flatten(1, 2)
         fine_padding = None if image.paddings is None else image.paddings[0].flatten(0, 1)
-        projected = self.pixel_decoder.blocks[0].project(
-            fine, self._positions(shape, fine_padding), clips
-        )
+        projected = None
+        if self.config.words_at_stride_4:
+            positions = self._positions(shape, fine_padding)
+            projected = select(self.pixel_decoder.fine_block.project(fine, positions, clips))
         level_paddings: list[Tensor | None] = (
             [None] * len(memory) if paddings is None else list(paddings[1 : 1 + len(memory)])
         )
-        positions = [
+        level_positions = [
             self._positions((m.shape[2], m.shape[3]), p)
             for m, p in zip(memory, level_paddings, strict=True)
         ]
         return self.pixel_decoder(
-            (select(fine), select(projected), shape), memory, positions, level_paddings, text
+            (select(fine), projected, shape), memory, level_positions, level_paddings, text
         )
 
     def _heads(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -39,16 +40,20 @@ class PixelBlock(nn.Module):
     backbone, so `see` is run once a frame there and shared by all prompts.
     """
 
-    def __init__(self, config: ModelConfig, inputs: int, reduction: int) -> None:
+    def __init__(
+        self, config: ModelConfig, inputs: int, reduction: int, reads_words: bool = True
+    ) -> None:
         super().__init__()
         width, dropout = config.width, config.dropout
         self.reduction = reduction
+        self.reads_words = reads_words
         self.lateral = NormedConv(inputs, width, 1, config.pixel_groups, relu=False)
         self.self_attn = MultiheadAttention(width, config.heads, dropout)
         self.norm1 = nn.LayerNorm(width)
-        self.cross_attn = MultiheadAttention(width, config.heads, dropout)
-        self.norm2 = nn.LayerNorm(width)
-        self.feedforward = FeedForward(width, config.pixel_feedforward, dropout)
+        if reads_words:
+            self.cross_attn = MultiheadAttention(width, config.heads, dropout)
+            self.norm2 = nn.LayerNorm(width)
+            self.feedforward = FeedForward(width, config.pixel_feedforward, dropout)
         self.output = NormedConv(width, width, 3, config.pixel_groups, relu=True)
         self.dropout = nn.Dropout(dropout)
 
@@ -152,16 +157,22 @@ class PixelDecoder(nn.Module):
         super().__init__()
         inputs = (fine_channels, config.width, config.width, config.width)
         self.blocks = nn.ModuleList(
-            PixelBlock(config, channels, reduction)
-            for channels, reduction in zip(inputs, REDUCTIONS, strict=True)
+            PixelBlock(config, channels, reduction, index > 0 or config.words_at_stride_4)
+            for index, (channels, reduction) in enumerate(zip(inputs, REDUCTIONS, strict=True))
         )
-        self.mask_features = nn.Conv2d(config.width, config.width, 3, padding=1)
+        kernel = config.mask_kernel
+        self.mask_features = nn.Conv2d(config.width, config.width, kernel, padding=kernel // 2)
         nn.init.kaiming_uniform_(self.mask_features.weight, a=1)
         nn.init.zeros_(self.mask_features.bias)
 
+    @property
+    def fine_block(self) -> PixelBlock:
+        """The block at stride 4."""
+        return cast("PixelBlock", self.blocks[0])
+
     def forward(
         self,
-        fine: tuple[Tensor, Tensor, Shape],
+        fine: tuple[Tensor, Tensor | None, Shape],
         memory: Sequence[Tensor],
         positions: Sequence[Tensor],
         paddings: Sequence[Tensor | None],
@@ -170,7 +181,8 @@ class PixelDecoder(nn.Module):
         """Computes mask features for every prompt and frame.
 
         Args:
-            fine: Stride-4 tokens [P, T * h * w, D] from `see`, their `project`, and (h, w).
+            fine: Stride-4 tokens [P, T * h * w, D] from `see`, their `project` (None if that level
+                does not attend to words), and (h, w).
             memory: Encoder memory at strides 8, 16, 32: [P * T, D, h, w] each.
             positions: Their positional encodings, [P * T or 1, D, h, w].
             paddings: Their padding, bool [P * T, h, w] or None.
@@ -181,13 +193,14 @@ class PixelDecoder(nn.Module):
         """
         prompts = text[0].shape[0]
         merged = None
+        blocks = [cast("PixelBlock", block) for block in self.blocks]
         for block, source, position, padding in zip(
-            list(self.blocks)[:0:-1], memory[::-1], positions[::-1], paddings[::-1], strict=True
+            blocks[:0:-1], memory[::-1], positions[::-1], paddings[::-1], strict=True
         ):
             shape = (source.shape[2], source.shape[3])
             seen = block.see(source, position, padding, prompts)
             tokens = block.read(seen, block.project(seen, position, prompts), *text)
             merged = block.merge(tokens, shape, merged)
         seen, projected, shape = fine
-        tokens = self.blocks[0].read(seen, projected, *text)
-        return self.mask_features(self.blocks[0].merge(tokens, shape, merged))
+        tokens = seen if projected is None else self.fine_block.read(seen, projected, *text)
+        return self.mask_features(self.fine_block.merge(tokens, shape, merged))
