@@ -470,10 +470,13 @@ class SegmentNode(LifecycleNode):
 
     def _tell(self, problem: Problem, kind: str = "") -> None:
         """Logs a problem, at most every few seconds, and remembers it for the diagnostics."""
-        if self._problems.report(problem, kind):
-            logger = self.get_logger()
-            log = logger.error if problem.level is Level.ERROR else logger.warning
-            log(f"{problem.part}: {problem.text}")
+        if not self._problems.report(problem, kind):
+            return
+        # Two calls, because rclpy refuses a second severity from the same line of code.
+        if problem.level is Level.ERROR:
+            self.get_logger().error(f"{problem.part}: {problem.text}")
+        else:
+            self.get_logger().warning(f"{problem.part}: {problem.text}")
 
     def _on_incompatible_qos(self, watched: _Input, event: Any) -> None:
         policy = qos_policy_name_from_kind(event.last_policy_kind)
@@ -659,7 +662,10 @@ def main(arguments: list[str] | None = None) -> int:
         node.trigger_activate()
     try:
         while not stopping.is_set() and rclpy.ok():
-            executor.spin_once(timeout_sec=0.2)
+            try:
+                executor.spin_once(timeout_sec=0.2)
+            except Exception as error:  # one bad callback must not silence the heartbeat
+                node.on_failure(error)
     finally:
         node.say_farewell()
         executor.shutdown()

@@ -1,0 +1,44 @@
+"""One isolated DDS domain for all tests here, and nodes that several tests share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy", reason="ROS 2 is not installed here")
+pytest.importorskip(
+    "actiseg_msgs.msg", reason="the workspace is not sourced: run `source env.bash` first"
+)
+
+import domain_coordinator
+import rclpy
+
+from tests.actiseg_ros.dummy_bundle import write_dummy_bundle
+
+LIMITS = {"active_score": 0.5, "p_uncertainty": 0.5, "n_uncertainty": 0.5, "distance": 1e6}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.ros)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def domain() -> Iterator[int]:
+    """Reserves a free domain, so that no other test, node or robot is heard."""
+    with domain_coordinator.domain_id() as number:
+        os.environ["ROS_DOMAIN_ID"] = str(number)
+        rclpy.init()
+        yield number
+        rclpy.try_shutdown()
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A calibrated bundle that segments by colour."""
+    return write_dummy_bundle(tmp_path_factory.mktemp("bundle"), limits=LIMITS)
