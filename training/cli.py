@@ -57,6 +57,40 @@ class Prepare:
 
 
 @dataclass(frozen=True)
+class Kitchen:
+    """Draw a synthetic kitchen as a VISOR tree; run again, it continues where it stopped."""
+
+    out: Annotated[Path, tyro.conf.Positional]
+    """New folder for VISOR/ and annotations/."""
+    clips: int
+    """Number of narrated actions."""
+    seed: int = 0
+    """Other seeds give other kitchens, object instances and actions."""
+    val_share: float = 0.2
+    """Share of the videos in the split `val`, 0 to 1."""
+    frame_size: str = "1920x1080"
+    """Size of the JPEGs, WIDTHxHEIGHT; annotations are in 1920x1080 pixels regardless."""
+    quality: int = 90
+    """JPEG quality, 1 to 100."""
+    without_hands: bool = False
+    """Paint the hands out of the pictures and leave the annotations as they are (ablation)."""
+    workers: int | None = None
+    """Processes; one per core if not given."""
+
+    def run(self) -> int:
+        """Writes the tree."""
+        from training.data.kitchen import KitchenConfig, make_kitchen, parse_size
+
+        size = parse_size(self.frame_size)
+        config = KitchenConfig(
+            self.clips, self.seed, self.val_share, size, self.quality, not self.without_hands
+        )
+        make_kitchen(self.out, config, workers=self.workers)
+        print(f"{self.clips} clips in {self.out}")
+        return 0
+
+
+@dataclass(frozen=True)
 class Train(TrainConfig):
     """Train a model; `--resume` continues an interrupted run, `torchrun` uses several devices."""
 
@@ -252,8 +286,39 @@ class Evaluate:
         return 0
 
 
+@dataclass(frozen=True)
+class Calibrate:
+    """Set the gate's limits from held-out clips and write them into a model bundle."""
+
+    bundle: Path
+    """Folder of the bundle; its bundle.json is replaced."""
+    data: Path
+    """Root of the prepared data (ActionVOS layout)."""
+    split: Path
+    """Split file of clips that were not used for training."""
+    risk: float = 0.05
+    """Largest allowed share of clips that go wrong among those with a go."""
+    confidence: float = 0.9
+    """Confidence that the risk holds."""
+    threads: int = 0
+    """Threads of the network; 0 lets ONNX Runtime choose."""
+
+    def run(self) -> int:
+        """Calibrates and prints the limits with the evidence for them."""
+        from training.calibrate import calibrate
+        from training.risk_control import Criteria
+
+        criteria = Criteria(risk=self.risk, confidence=self.confidence)
+        print(
+            "\n".join(calibrate(self.bundle, self.data, self.split, criteria, self.threads).lines())
+        )
+        return 0
+
+
 COMMANDS: dict[str, type[Any]] = {
     "bag": Bag,
+    "calibrate": Calibrate,
+    "kitchen": Kitchen,
     "prepare": Prepare,
     "noise": Noise,
     "train": Train,
