@@ -92,16 +92,31 @@ class Outcome:
     frames: int
     accepted_frames: int
 
+    def lines(self) -> list[str]:
+        """What to tell the user."""
+        limits = self.limits
+        verdict = (
+            "certified" if self.certified else "NOT certified: more or better clips are needed"
+        )
+        return [
+            f"limits: p-uncertainty {limits.p_uncertainty:.3f}, n-uncertainty "
+            f"{limits.n_uncertainty:.3f}, active score {limits.active_score:.2f}, "
+            f"distance {limits.distance:.2f}",
+            f"accepted: {self.accepted} of {self.clips} clips, "
+            f"{self.accepted_frames} of {self.frames} frames",
+            f"failures: {self.failures} clips, upper bound {self.bound:.3f} ({verdict})",
+        ]
+
 
 def choose_limits(
     trials: Sequence[Trial], active_score: float, distance: float, criteria: Criteria
 ) -> Outcome:
     """Loosens the limits as far as the risk allows (fixed-sequence testing).
 
-    The sequence of limits depends on the features only and never on the failures; it starts
-    where enough clips are accepted for the bound to be able to pass with one failure (with none,
-    if the data are few), and ends at the first bound above the risk. Testing in a fixed order
-    and stopping at the first failure needs no correction for the number of tests.
+    The sequence of limits depends on the features only and never on the failures. It starts
+    where enough clips are accepted for the bound to pass with one failure, or with none if that
+    would take more than half of the clips, and ends at the first bound above the risk. Testing
+    in a fixed order and stopping at the first miss needs no correction for the number of tests.
 
     If not even the first step passes, nothing is certified, and the limits with the smallest
     bound are returned as the best guess.
@@ -140,11 +155,11 @@ def _quantiles(values: Sequence[float]) -> list[float]:
 
 
 def _first_step(outcomes: Sequence[Outcome], criteria: Criteria) -> int:
+    """First step of the sequence; looks at the numbers of accepted clips only."""
     for allowed in (1, 0):
         for step, outcome in enumerate(outcomes):
-            if binomial_upper_bound(allowed, outcome.accepted, criteria.confidence) <= (
-                criteria.risk
-            ):
+            bound = binomial_upper_bound(allowed, outcome.accepted, criteria.confidence)
+            if bound <= criteria.risk and (allowed == 0 or 2 * outcome.accepted <= outcome.clips):
                 return step
     return len(outcomes)
 

@@ -8,6 +8,7 @@ the spread of what those directions leave over. Unfamiliar images mostly differ 
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,7 +113,7 @@ def load_domain(path: Path) -> Domain:
                 np.asarray(arrays[key], np.float64)
                 for key in ("mean", "basis", "deviation", "residual")
             )
-    except (OSError, KeyError, ValueError, EOFError) as error:
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BundleError(f"{path}: no calibration data ({error}); calibrate again") from error
     fits = mean.ndim == 1 and basis.shape == (len(deviation), len(mean)) and residual.ndim == 0
     if not fits or not (deviation > 0).all() or not residual > 0 or not np.isfinite(basis).all():
