@@ -22,9 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from training.data.layout import read_json, sequence_name, write_bytes
 from training.data.palette import read_label_png
-from training.data.rendering import write_bytes
-from training.data.visor import read_json, sequence_name
 from training.errors import ActisegError
 from training.folders import sequence_root
 

@@ -20,8 +20,8 @@ from actiseg_ros.prompts import PROMPT_TEMPLATE
 from actiseg_ros.segmenter import Segmenter
 from training.checkpoints import load_model
 from training.data.clips import Clip, load_clips
+from training.data.layout import IMAGES, write_bytes
 from training.data.palette import write_label_png
-from training.data.rendering import IMAGES, write_bytes
 from training.errors import ActisegError
 from training.folders import sequence_root
 from training.inference import POSITIVE_THRESHOLD, Tokenize, clips_of, predict_clip

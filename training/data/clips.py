@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import cv2
 import numpy as np
@@ -16,11 +15,11 @@ from torch.utils.data import Dataset
 
 from actiseg_ros.prompts import PROMPT_TEMPLATE
 from training.data.collate import Batch, Sample, collate
+from training.data.layout import IMAGES, LABELS, WEIGHTS, image_folder
 from training.data.palette import read_label_png
-from training.data.rendering import IMAGES, LABELS, WEIGHTS
+from training.data.splits import Clip, ObjectPrompt, load_clips
 from training.data.targets import object_boxes, object_masks, object_weights, relative_boxes
 from training.data.transforms import ClipImages, Transform, normalise
-from training.data.visor import read_json, sequence_name
 from training.errors import ActisegError
 from training.model.config import IMAGENET_MEAN, IMAGENET_STD
 
@@ -28,36 +27,6 @@ __all__ = ["Batch", "Clip", "ClipDataset", "NoiseLayer", "ObjectPrompt", "Sample
            "load_clips"]  # fmt: skip
 
 UInt8 = npt.NDArray[np.uint8]
-
-_JOIN = PROMPT_TEMPLATE.format(object="", narration="")
-_FLAGS = ("redundant", "missing", "other")
-
-
-@dataclass(frozen=True)
-class ObjectPrompt:
-    """One object of a clip and the prompt that asks for it."""
-
-    object_id: int
-    """Value in the label images."""
-    name: str
-    class_id: int | None
-    expression: str
-    positive: bool | None
-    """Whether the object is active; None if the file does not say."""
-
-
-@dataclass(frozen=True)
-class Clip:
-    """One sequence of a split."""
-
-    sequence: str
-    """Folder name."""
-    frames: tuple[str, ...]
-    """Frame names without suffix."""
-    objects: tuple[ObjectPrompt, ...]
-    narration: str | None
-    flagged: bool
-    """Marked redundant, missing or other by the human check; not evaluated."""
 
 
 class NoiseLayer(Protocol):
@@ -70,66 +39,6 @@ class NoiseLayer(Protocol):
         self, sequence: str, frame: str, clean_labels: UInt8, positive_ids: frozenset[int]
     ) -> UInt8:
         """The label map, uint8 [H, W]."""
-
-
-def load_clips(split_file: Path) -> list[Clip]:
-    """Reads a split, in the form of `ImageSets/SPLIT.json` or of an expression file.
-
-    Raises:
-        ActisegError: If the file is missing or has neither form.
-    """
-    content = read_json(split_file)
-    try:
-        if isinstance(content, dict):
-            return [_clip_of_expressions(*item) for item in content["videos"].items()]
-        return [_clip_of_record(record) for record in content]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise ActisegError(
-            f"{split_file}: neither a list of sequences (ImageSets/SPLIT.json) nor an expression"
-            f" file with `videos` ({type(error).__name__}: {error})"
-        ) from error
-
-
-def _clip_of_record(record: Mapping[str, Any]) -> Clip:
-    narration = str(record["narration"])
-    return Clip(
-        sequence=sequence_name(
-            int(record["seq_id"]), record["video"], record["verb"], record["noun"]
-        ),
-        frames=tuple(Path(name).stem for name in record["sparse_frames"]),
-        objects=tuple(
-            ObjectPrompt(
-                object_id=int(object_id),
-                name=entry["name"],
-                class_id=int(entry["class_id"]),
-                expression=PROMPT_TEMPLATE.format(object=entry["name"], narration=narration),
-                positive=bool(entry["positive"]),
-            )
-            for object_id, entry in record["object_classes"].items()
-        ),
-        narration=narration,
-        flagged=any(record.get(flag) for flag in _FLAGS),
-    )
-
-
-def _clip_of_expressions(sequence: str, content: Mapping[str, Any]) -> Clip:
-    objects = []
-    narration = None
-    for position, entry in enumerate(content["expressions"].values(), start=1):
-        name, joined, action = entry["exp"].partition(_JOIN)
-        narration = action if joined else narration
-        class_id, positive = entry.get("class_id"), entry.get("positive")
-        objects.append(
-            ObjectPrompt(
-                object_id=int(entry.get("obj_id", position)),
-                name=name,
-                class_id=None if class_id is None else int(class_id),
-                expression=entry["exp"],
-                positive=None if positive is None else bool(positive),
-            )
-        )
-    frames = tuple(str(name).removesuffix(".jpg") for name in content["frames"])
-    return Clip(sequence, frames, tuple(objects), narration, flagged=False)
 
 
 @dataclass(frozen=True)
@@ -289,24 +198,6 @@ class ClipDataset(Dataset[Sample]):
             return read_label_png(path)
         except (OSError, ValueError) as error:
             raise ActisegError(str(error)) from error
-
-
-def image_folder(data: Path, split_file: Path) -> str:
-    """Folder of a split's pictures: the longest beginning of its name that has one.
-
-    `val_human.json` and `train_rate60.json` use the pictures of `val` and `train`.
-
-    Raises:
-        ActisegError: If no folder fits.
-    """
-    stem = split_file.stem
-    folders = [path.name for path in (data / IMAGES).glob("*") if path.is_dir()]
-    fitting = [name for name in folders if stem == name or stem.startswith(f"{name}_")]
-    if not fitting:
-        raise ActisegError(
-            f"{data / IMAGES}: no folder for {split_file.name}; there are {sorted(folders)}"
-        )
-    return max(fitting, key=len)
 
 
 def sample_frames(count: int, start: int, wanted: int, rng: np.random.Generator) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from actiseg_ros.prompts import PROMPT_TEMPLATE
-from training.data.visor import sequence_name
+from training.data.layout import sequence_name
 
 
 def objects_category(sequences: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -19,21 +19,15 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
+from training.data.actions import Action, read_actions
+from training.data.contacts import read_contacts
 from training.data.expressions import meta_expressions, objects_category
 from training.data.labels import Contacts
-from training.data.rendering import RenderedSequence, RenderTask, render_task, write_bytes
+from training.data.layout import write_bytes
+from training.data.rendering import RenderedSequence, RenderTask, render_task
 from training.data.resume import Journal, fingerprint
-from training.data.visor import (
-    Action,
-    Problem,
-    SequencePlan,
-    VideoPlan,
-    VisorTree,
-    plan_video,
-    read_actions,
-    read_contacts,
-    read_mapping,
-)
+from training.data.tree import Problem, VisorTree
+from training.data.visor import SequencePlan, VideoPlan, plan_video, read_mapping
 from training.errors import ActisegError
 
 _SEQUENCES_PER_TASK = 8

@@ -19,17 +19,10 @@ from training.data.labels import (
     render_frame,
     weight_map,
 )
+from training.data.layout import IMAGES, LABELS, WEIGHTS, write_bytes
 from training.data.palette import write_label_png
-from training.data.visor import (
-    FramePlan,
-    Problem,
-    SequencePlan,
-    VisorTree,
-    read_entities,
-    read_polygons,
-)
-
-IMAGES, LABELS, WEIGHTS = "JPEGImages_Sparse", "Annotations_Sparse", "Weights_Sparse"
+from training.data.tree import Problem, VisorTree
+from training.data.visor import FramePlan, SequencePlan, read_entities, read_polygons
 
 
 @dataclass(frozen=True)
@@ -161,11 +154,3 @@ def _write_sequence(
         "sparse_frames": [frame.name for frame in frames],
         "object_classes": {str(object_id): entry for object_id, entry in objects.items()},
     }
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file that appears complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(content)
-    temporary.replace(path)

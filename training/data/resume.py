@@ -9,8 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from training.data.rendering import IMAGES, LABELS, WEIGHTS, RenderedSequence, write_bytes
-from training.data.visor import SequencePlan, VisorTree
+from training.data.layout import IMAGES, LABELS, WEIGHTS, write_bytes
+from training.data.rendering import RenderedSequence
+from training.data.tree import VisorTree
+from training.data.visor import SequencePlan
 from training.errors import ActisegError
 
 _FORMAT = 1

@@ -1,4 +1,4 @@
-"""Reads a VISOR tree, EPIC-KITCHENS action tables and hand-object files, and plans the sequences.
+"""Reads the annotations of a VISOR tree and plans its sequences.
 
 A sequence is one EPIC-KITCHENS action with at least two annotated frames between its first and
 last frame. Planning needs no images, so that a tree is checked completely before anything is
@@ -7,9 +7,6 @@ drawn.
 
 from __future__ import annotations
 
-import ast
-import csv
-import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -17,45 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.data.labels import Contacts, Entity, polygon
+from training.data.actions import Action
+from training.data.labels import Entity, polygon
+from training.data.layout import read_json, sequence_name
+from training.data.tree import Problem, VisorTree
 from training.errors import ActisegError
 
-ACTION_TABLES = ("EPIC_100_train.csv", "EPIC_100_validation.csv")
-"""Rows of both tables serve both splits."""
-SPARSE = "GroundTruth-SparseAnnotations"
-_CONTACT_CATEGORY = 2
 _MAX_OBJECTS = 255
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something in the input that cannot be used."""
-
-    file: str
-    what: str
-
-    def __str__(self) -> str:
-        return f"{self.file}: {self.what}"
-
-
-@dataclass(frozen=True)
-class Action:
-    """One row of an EPIC-KITCHENS action table."""
-
-    video: str
-    start: int
-    """First frame, EPIC numbering, included."""
-    end: int
-    """Last frame, included."""
-    narration: str
-    verb: str
-    verb_class: int
-    noun: str
-    noun_class: int
-    noun_classes: frozenset[int]
-    """Class ids of all nouns of the narration."""
-    order: tuple[int, ...]
-    """Numbers of the narration id, by which the actions of a video are sorted."""
 
 
 @dataclass(frozen=True)
@@ -81,35 +46,6 @@ class SequencePlan:
         return sequence_name(self.seq_id, self.action.video, self.action.verb, self.action.noun)
 
 
-@dataclass(frozen=True)
-class VisorTree:
-    """Where the parts of the input lie."""
-
-    visor: Path
-    annotations: Path
-
-    @property
-    def mapping_file(self) -> Path:
-        """`frame_mapping.json`: video to VISOR frame name to EPIC frame name."""
-        return self.visor / "frame_mapping.json"
-
-    def polygons_file(self, split: str, video: str) -> Path:
-        """Polygons of a video's sparse frames."""
-        return self.visor / SPARSE / "annotations_corrected" / split / f"{video}.json"
-
-    def image_file(self, split: str, video: str, visor_name: str) -> Path:
-        """JPEG of a sparse frame."""
-        return self.visor / SPARSE / "rgb_frames" / split / video / visor_name
-
-    def contacts_file(self, split: str) -> Path:
-        """Hand-object data of a split, COCO layout."""
-        return self.annotations / f"visor_hos_{split}.json"
-
-    def tables(self) -> tuple[Path, ...]:
-        """The EPIC-KITCHENS action tables."""
-        return tuple(self.annotations / name for name in ACTION_TABLES)
-
-
 @dataclass
 class VideoPlan:
     """Sequences of one video before they are numbered, and what could not be used."""
@@ -117,26 +53,6 @@ class VideoPlan:
     sequences: list[tuple[Action, tuple[FramePlan, ...]]] = field(default_factory=list)
     """May hold a sequence with fewer than two usable frames, because it takes a number."""
     problems: list[Problem] = field(default_factory=list)
-
-
-def sequence_name(seq_id: int, video: str, verb: str, noun: str) -> str:
-    """Folder name of a sequence; verbs and nouns keep their hyphens and colons."""
-    return f"{seq_id:08d}_{video}_{verb}_{noun}"
-
-
-def read_json(path: Path) -> Any:
-    """Reads a JSON file.
-
-    Raises:
-        ActisegError: If it is missing or is not JSON.
-    """
-    try:
-        with path.open(encoding="utf-8") as file:
-            return json.load(file)
-    except FileNotFoundError as error:
-        raise ActisegError(f"{path}: not found") from error
-    except (OSError, ValueError) as error:
-        raise ActisegError(f"{path}: not readable as JSON ({error})") from error
 
 
 def read_mapping(tree: VisorTree) -> dict[str, dict[str, str]]:
@@ -149,104 +65,6 @@ def read_mapping(tree: VisorTree) -> dict[str, dict[str, str]]:
     if not isinstance(mapping, dict) or not all(isinstance(v, dict) for v in mapping.values()):
         raise ActisegError(f"{tree.mapping_file}: expected {{video: {{VISOR frame: EPIC frame}}}}")
     return mapping
-
-
-def read_actions(tree: VisorTree) -> tuple[dict[str, list[Action]], list[Problem]]:
-    """Reads both action tables.
-
-    Returns:
-        The actions of each video in the order of their narration ids, and unusable rows.
-
-    Raises:
-        ActisegError: If a table is missing or lacks a column.
-    """
-    actions: dict[str, list[Action]] = {}
-    problems = []
-    for path in tree.tables():
-        try:
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
-        except FileNotFoundError as error:
-            raise ActisegError(f"{path}: not found; it is an EPIC-KITCHENS-100 table") from error
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise ActisegError(f"{path}: not readable as CSV ({error})") from error
-        for number, row in enumerate(rows, start=2):
-            try:
-                action = _action(row)
-            except KeyError as error:
-                raise ActisegError(f"{path}: there is no column {error}") from error
-            except (TypeError, ValueError, SyntaxError) as error:
-                problems.append(Problem(str(path), f"row {number} is unusable ({error})"))
-                continue
-            actions.setdefault(action.video, []).append(action)
-    for listed in actions.values():
-        listed.sort(key=lambda action: action.order)
-    return actions, problems
-
-
-def _action(row: Mapping[str, str]) -> Action:
-    narration_id = row["narration_id"]
-    noun_classes = ast.literal_eval(row["all_noun_classes"])
-    if not isinstance(noun_classes, list):
-        raise ValueError(f"all_noun_classes is {row['all_noun_classes']!r}; expected a list")
-    if any("/" in row[name] for name in ("video_id", "verb", "noun")):
-        raise ValueError("video, verb or noun contains '/', which cannot be in a folder name")
-    return Action(
-        video=row["video_id"],
-        start=int(row["start_frame"]),
-        end=int(row["stop_frame"]),
-        narration=row["narration"],
-        verb=row["verb"],
-        verb_class=int(row["verb_class"]),
-        noun=row["noun"],
-        noun_class=int(row["noun_class"]),
-        noun_classes=frozenset(noun_classes),
-        order=tuple(int(part) for part in narration_id[1:].split("_")),
-    )
-
-
-def read_contacts(path: Path) -> tuple[dict[str, Contacts], dict[str, Problem]]:
-    """Reads the objects in contact of every frame of a hand-object file.
-
-    Frames that have hands only count as frames without hand-object data.
-
-    Returns:
-        Contacts by VISOR frame name, and a problem for each frame whose contacts are unusable.
-
-    Raises:
-        ActisegError: If the file is missing or not in COCO layout.
-    """
-    content = read_json(path)
-    boxes: dict[str, list[tuple[int, int, int, int]]] = {}
-    shapes: dict[str, list[tuple[Any, ...]]] = {}
-    problems: dict[str, Problem] = {}
-    try:
-        file_names = {image["id"]: image["file_name"] for image in content["images"]}
-        for annotation in content["annotations"]:
-            if annotation["category_id"] != _CONTACT_CATEGORY:
-                continue
-            frame = file_names[annotation["image_id"]]
-            try:
-                x, y, width, height = (int(value) for value in annotation["bbox"])
-                outlines = tuple(
-                    polygon([flat[i : i + 2] for i in range(0, len(flat), 2)])
-                    for flat in annotation["segmentation"]
-                    if flat
-                )
-            except (TypeError, ValueError) as error:
-                what = f"annotation {annotation.get('id')} of {frame} is unusable ({error})"
-                problems.setdefault(frame, Problem(str(path), what))
-                continue
-            boxes.setdefault(frame, []).append((x, y, width, height))
-            shapes.setdefault(frame, []).append(outlines)
-    except (KeyError, TypeError) as error:
-        raise ActisegError(f"{path}: not in COCO layout (missing {error})") from error
-    contacts = {
-        frame: Contacts(tuple(boxes[frame]), tuple(shapes[frame]))
-        for frame in boxes
-        if frame not in problems
-    }
-    return contacts, problems
 
 
 def read_polygons(path: Path) -> dict[str, list[dict[str, Any]]]:
