@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -48,4 +51,49 @@ def merge(
         wins = (plane >= np.float32(threshold)) & (plane > best)
         labels[wins] = index + 1
         best[wins] = plane[wins]
+    return labels
+
+
+def sigmoid(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Logistic function in float32: no overflow, exactly 0.5 at 0, and 1 for large numbers."""
+    e = np.exp(-np.abs(x, dtype=np.float32))
+    one = np.float32(1)
+    return np.where(x >= 0, one / (one + e), e / (one + e))
+
+
+def merge_logits(
+    logits: Sequence[npt.NDArray[np.float32]], background: float = 0.1, threshold: float = 0.5
+) -> npt.NDArray[np.uint8]:
+    """`merge` of the objects' sigmoids, computed only where objects compete or are close to it.
+
+    Most pixels belong to one object or to none, and there the logit's side of the threshold
+    decides. At full HD this is several times faster than taking all sigmoids.
+
+    Args:
+        logits: One float32 [H, W] per object, at least one; all objects count as active.
+        background: As in `merge`.
+        threshold: As in `merge`, above `background` and below 1.
+
+    Returns:
+        uint8 [H, W], as `merge` gives it.
+
+    Raises:
+        ValueError: The thresholds are not in order.
+    """
+    if not background < threshold < 1:
+        raise ValueError(f"background {background} < threshold {threshold} < 1 does not hold")
+    level = math.log(threshold / (1 - threshold))
+    # Wider than float32's rounding of a sigmoid; pixels inside are decided by `merge` itself.
+    close = np.float32(1e-3)
+    labels = np.zeros(logits[0].shape, np.uint8)
+    contested = np.zeros(labels.shape, np.bool_)
+    for index, plane in enumerate(logits):
+        above = plane > np.float32(level) + close
+        contested |= above & (labels > 0)
+        contested |= np.abs(plane - np.float32(level)) <= close
+        labels[above] = index + 1
+    rows, columns = np.nonzero(contested)
+    if len(rows):
+        p = sigmoid(np.stack([plane[rows, columns] for plane in logits])[:, None])
+        labels[rows, columns] = merge(p, np.ones(len(p), np.bool_), background, threshold)[0]
     return labels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -53,14 +54,17 @@ def draw_overlay(
 
 def _draw_masks(picture: npt.NDArray[np.uint8], segmentation: Segmentation) -> None:
     labels = segmentation.labels
-    if not labels.any():
+    x, y, width, height = cv2.boundingRect(labels)
+    if not width:
         return
-    table = np.zeros((256, 3), np.uint8)
+    table = np.zeros((1, 256, 3), np.uint8)
     for label in range(1, len(segmentation.names) + 1):
-        table[label] = color_of(label)
-    tint = table[labels]
-    mixed = cv2.addWeighted(picture, 1 - _MASK_WEIGHT, tint, _MASK_WEIGHT, 0)
-    cv2.copyTo(mixed, labels, picture)
+        table[0, label] = color_of(label)
+    inside = (slice(y, y + height), slice(x, x + width))
+    area = np.ascontiguousarray(labels[inside])
+    tint = cv2.LUT(cv2.cvtColor(area, cv2.COLOR_GRAY2RGB), table)
+    mixed = cv2.addWeighted(picture[inside], 1 - _MASK_WEIGHT, tint, _MASK_WEIGHT, 0)
+    cv2.copyTo(mixed, area, picture[inside])
 
 
 def _hatch(picture: npt.NDArray[np.uint8], uncertain: npt.NDArray[np.bool_]) -> None:
@@ -68,23 +72,31 @@ def _hatch(picture: npt.NDArray[np.uint8], uncertain: npt.NDArray[np.bool_]) -> 
     area = uncertain.astype(np.uint8)
     if area.shape != (height, width):
         area = cv2.resize(area, (width, height), interpolation=cv2.INTER_NEAREST)
-    diagonal = (np.arange(height)[:, None] + np.arange(width)[None]) % _HATCH_PERIOD < 2
-    picture[diagonal & (area > 0)] = 255
+    cv2.copyTo(np.full_like(picture, 255), area & _stripes(height, width), picture)
+
+
+@lru_cache(maxsize=4)
+def _stripes(height: int, width: int) -> npt.NDArray[np.uint8]:
+    """Diagonal stripes, uint8 [height, width] of 0 and 1."""
+    tile = (np.add.outer(np.arange(_HATCH_PERIOD), np.arange(_HATCH_PERIOD)) % _HATCH_PERIOD) < 2
+    times = (height // _HATCH_PERIOD + 1, width // _HATCH_PERIOD + 1)
+    return np.ascontiguousarray(np.tile(tile.astype(np.uint8), times)[:height, :width])
 
 
 def _draw_names(picture: npt.NDArray[np.uint8], segmentation: Segmentation, target: str) -> None:
     scale = _text_scale(picture)
     for index, name in enumerate(segmentation.names):
-        rows, columns = np.nonzero(segmentation.labels == index + 1)
-        if not len(rows):
+        x, y, width, height = cv2.boundingRect(
+            cv2.inRange(segmentation.labels, index + 1, index + 1)
+        )
+        if not width:
             continue
         text = f"{_ascii(name)} {segmentation.active[index]:.2f}"
-        place = (int(columns.min()), max(int(rows.min()) - 4, round(40 * scale)))
+        place = (x, max(y - 4, round(40 * scale)))
         _write(picture, text, place, scale, color_of(index + 1))
         if name == target:
-            corner = (int(columns.max()), int(rows.max()))
-            start = (int(columns.min()), int(rows.min()))
-            cv2.rectangle(picture, start, corner, _WHITE, max(1, round(2 * scale)))
+            corner = (x + width - 1, y + height - 1)
+            cv2.rectangle(picture, (x, y), corner, _WHITE, max(1, round(2 * scale)))
 
 
 def _draw_banner(picture: npt.NDArray[np.uint8], decision: Decision, narration: str) -> None:

@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +14,7 @@ from tokenizers import Tokenizer
 from . import letterbox
 from .bundle import GRAPH_NAMES, Bundle
 from .errors import BundleError, PromptError
-from .label_map import merge
+from .label_map import merge_logits, sigmoid
 from .onnx_graph import Arrays, Graph, choose_providers
 from .prompts import MAX_OBJECTS
 from .uncertainty import uncertain_pixels
@@ -198,7 +197,7 @@ class Segmenter:
         decoded = self._graphs["prompt_decoder"]({**image, **prompt.inputs})
         watch.lap("prompt_decoder")
         masks, objectness = choose_query(decoded["logits"], decoded["masks"])
-        active = _sigmoid(decoded["positive"].reshape(len(prompt.names)))
+        active = sigmoid(decoded["positive"].reshape(len(prompt.names)))
         height, width = frames[0].shape[:2]
         results = []
         for t in range(len(frames)):
@@ -236,15 +235,13 @@ class Segmenter:
         )
         labels = np.zeros((height, width), np.uint8)
         if len(drawn):
-            large = np.stack([letterbox.enlarge(masks[i], box, spec, height, width) for i in drawn])
-            order = merge(
-                _sigmoid(large),
-                np.ones(len(drawn), np.bool_),
+            order = merge_logits(
+                [letterbox.enlarge(masks[i], box, spec, height, width) for i in drawn],
                 thresholds.background,
                 thresholds.mask,
             )
             labels = np.concatenate([[0], drawn + 1]).astype(np.uint8)[order]
-        return labels, _sigmoid(grid)
+        return labels, sigmoid(grid)
 
     def _uncertain(self, probabilities: FloatArray, active: FloatArray) -> npt.NDArray[np.bool_]:
         spec = self.bundle.uncertainty
@@ -264,17 +261,10 @@ def choose_query(logits: FloatArray, masks: FloatArray) -> tuple[FloatArray, Flo
     Returns:
         Mask logits [P, T, h, w] and the mean score [P] of the chosen query.
     """
-    scores = _sigmoid(logits).mean(axis=1)
+    scores = sigmoid(logits).mean(axis=1)
     best = scores.argmax(axis=1)
     rows = np.arange(len(best))
     return masks[rows, :, best], scores[rows, best]
-
-
-def _sigmoid(x: npt.NDArray[Any]) -> FloatArray:
-    """Logistic function in float32 that does not overflow; exactly 0.5 at 0."""
-    x = np.asarray(x, np.float32)
-    e = np.exp(-np.abs(x))
-    return np.asarray(np.where(x >= 0, 1 / (1 + e), e / (1 + e)), np.float32)
 
 
 class _StopWatch:
