@@ -22,7 +22,8 @@ import numpy as np
 import rclpy
 from actiseg_msgs.msg import ActionNarration, ActiveObjectArray, GraspDecision
 from actiseg_msgs.srv import SetObjects
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import (
     FloatingPointRange,
     IntegerRange,
@@ -116,8 +117,11 @@ class SegmentNode(LifecycleNode):
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__("segment", **arguments)
+        self._answer_impossible_transitions()
         for spec in SPECS:
-            self.declare_parameter(spec.name, spec.default, _descriptor(spec))
+            value = self.declare_parameter(spec.name, spec.default, _descriptor(spec)).value
+            if problem := spec.problem(value):
+                raise ValueError(problem)
         self.add_on_set_parameters_callback(self._validate_parameters)
         self.add_post_set_parameters_callback(self._apply_parameters)
         self._problems = Problems()
@@ -138,6 +142,23 @@ class SegmentNode(LifecycleNode):
         self._heartbeat: Any = None
         self._start_heartbeat()
         self.create_timer(1.0, self._publish_diagnostics, clock=self._steady)
+
+    def _answer_impossible_transitions(self) -> None:
+        """Answers a request for a transition that the state does not have with a failure.
+
+        rclpy lets it escape as an exception instead: the caller then waits for ever.
+        """
+        change_state = self._service_change_state.callback
+
+        def answered(request: ChangeState.Request, response: ChangeState.Response) -> Any:
+            try:
+                return change_state(request, response)
+            except RuntimeError as error:
+                self.get_logger().warning(f"no such transition from this state: {error}")
+                response.success = False
+                return response
+
+        self._service_change_state.callback = answered
 
     def _create_outputs(self) -> None:
         def publisher(kind: type[Any], name: str, depth: int = 5) -> Any:
@@ -530,7 +551,7 @@ class SegmentNode(LifecycleNode):
         ]
         self._diagnostics.publish(message)
 
-    def _status(self, part: str, values: dict[str, object], fine: str) -> Any:
+    def _status(self, part: str, values: dict[str, object], fine: str) -> DiagnosticStatus:
         problems = self._problems.of(part)
         if part == "narration":
             problems += self._problems.of("action")
@@ -591,6 +612,9 @@ class SegmentNode(LifecycleNode):
         gate = self._pipeline.gate if self._pipeline else self._asleep
         decision = gate.decide(self.get_clock().now().nanoseconds)
         calibration = gate.calibration
+        if calibration is None and self._pipeline is not None:
+            text = "the bundle is not calibrated, so go is impossible; run `actiseg calibrate`"
+            self._tell(Problem("gate", Level.WARN, text), "uncalibrated")
         return {
             "decision": decision.state,
             "reasons": ", ".join(str(reason) for reason in decision.reasons),
