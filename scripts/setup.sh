@@ -12,6 +12,7 @@ VENV_STAMP=$VENV/.actiseg-installed
 WORKSPACE=ros2_ws
 WORKSPACE_STAMP=$WORKSPACE/install/.actiseg-built
 
+trap 'echo "[setup] error: stopped at line $LINENO of scripts/setup.sh" >&2' ERR
 say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
 fail() { printf '[setup] error: %s\n' "$@" >&2; exit 1; }
 
@@ -86,9 +87,9 @@ install_packages() {
   fi
   rm -f "$VENV_STAMP"
   say "installing pinned packages into .venv (about 1.5 GB to download the first time)"
-  "$VENV/bin/python" -m pip install --disable-pip-version-check \
+  "$VENV/bin/python" -m pip install --disable-pip-version-check --progress-bar off \
     --constraint constraints.txt --editable '.[ros-build,dev]' |
-    grep --line-buffered -v '^Requirement already satisfied' || [ "${PIPESTATUS[0]}" -eq 0 ] ||
+    sed -un -e 's/^Collecting \([^ (]*\).*/  \1/p' -e 's/^\(Installing\) collected .*/  \1/p' ||
     fail "pip could not install the packages: its message is above." \
       "Without network, or behind a proxy or mirror, set pip's own options (PIP_INDEX_URL, PIP_PROXY)."
   repair_cmake_exports
@@ -112,8 +113,7 @@ workspace_inputs() {
   cat "$VENV_STAMP"
   find "$WORKSPACE/src/actiseg_msgs" -type f -print0 | sort -z | xargs -0 sha256sum
   sha256sum actiseg_ros/package.xml actiseg_ros/setup.py actiseg_ros/setup.cfg
-  find -L actiseg_ros/config actiseg_ros/launch actiseg_ros/bundles actiseg_ros/resource \
-    -type f -not -path '*/__pycache__/*' 2>/dev/null | sort
+  find -L actiseg_ros -type f -not -path '*/__pycache__/*' -not -path 'actiseg_ros/actiseg_ros*' | sort
 }
 
 build_workspace() {
