@@ -14,7 +14,12 @@ from training.model.deformable_attention import Shape
 from training.model.fusion import EarlyFusion
 from training.model.mask_head import DynamicMaskHead
 from training.model.pixel_decoder import PixelDecoder
-from training.model.positional import map_encoding, resize_padding, word_encoding
+from training.model.positional import (
+    map_encoding,
+    resize_padding,
+    unpadded_map_encoding,
+    word_encoding,
+)
 from training.model.text import TextEncoder, TextFeatures
 from training.model.transformer import LEVELS, Decoded, Decoder, Encoder, Pyramid, valid_ratio
 
@@ -267,7 +272,7 @@ class ActionVOS(nn.Module):
         """Encoding of a map, [B, D, h, w]; without padding one for all, [1, D, h, w]."""
         if padding is None:
             device = self.level_embedding.device
-            padding = torch.zeros((1, *shape), dtype=torch.bool, device=device)
+            return unpadded_map_encoding(shape, self.config.width, device)
         return map_encoding(padding, self.config.width)
 
     def _pyramid(

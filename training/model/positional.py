@@ -46,6 +46,32 @@ def map_encoding(padding: Tensor, channels: int) -> Tensor:
     return torch.cat(encoded, dim=3).permute(0, 3, 1, 2)
 
 
+def unpadded_map_encoding(shape: tuple[int, int], channels: int, device: torch.device) -> Tensor:
+    """The same as `map_encoding` without padding, from one table for each axis.
+
+    Small tables keep exported graphs small: the map itself is made when a graph is loaded.
+
+    Args:
+        shape: (h, w).
+        channels: Number of channels, a multiple of 4.
+        device: Where to make it.
+
+    Returns:
+        Float32 [1, channels, h, w].
+    """
+    h, w = shape
+    frequencies = _frequencies(channels // 2, device)
+
+    def axis(length: int) -> Tensor:
+        cells = torch.arange(1, length + 1, dtype=torch.float32, device=device)
+        cells = (cells - 0.5) / (length + _EPS) * (2 * math.pi)
+        return _interleave(cells[:, None] / frequencies).transpose(0, 1)
+
+    rows = axis(h)[None, :, :, None].expand(-1, -1, -1, w)
+    columns = axis(w)[None, :, None, :].expand(-1, -1, h, -1)
+    return torch.cat([rows, columns], 1)
+
+
 def word_encoding(attention_mask: Tensor, channels: int) -> Tensor:
     """1-d encoding of the words of a prompt, normalised to its length.
 
