@@ -7,6 +7,7 @@ templates therefore mix narrated things that nobody touches, touched things that
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -228,18 +229,27 @@ class Cast:
         return (*self.names.values(), *self.extras)
 
 
-def _choose(rng: np.random.Generator, classes: tuple[int, ...], taken: set[int]) -> int | None:
-    free = [c for c in classes if c in NAMES_OF_CLASS and c not in taken]
+Nouns = Mapping[int, Sequence[str]]
+"""Names that are at hand, by class id."""
+
+
+def _choose(
+    rng: np.random.Generator, classes: tuple[int, ...], taken: set[int], nouns: Nouns
+) -> int | None:
+    free = [c for c in classes if c in nouns and c not in taken]
     return int(rng.choice(free)) if free else None
 
 
-def _roles(rng: np.random.Generator) -> tuple[Template, dict[str, int], list[int]] | None:
+def _roles(
+    rng: np.random.Generator, nouns: Nouns
+) -> tuple[Template, dict[str, int], list[int]] | None:
+    """A template with a class for each role, and the classes that a free hand touches."""
     weights = np.array([t.weight for t in TEMPLATES])
     template = TEMPLATES[int(rng.choice(len(TEMPLATES), p=weights / weights.sum()))]
     taken: set[int] = set()
     roles: dict[str, int] = {}
     for role, part in template.parts.items():
-        class_id = _choose(rng, part.classes, taken)
+        class_id = _choose(rng, part.classes, taken, nouns)
         if class_id is None:
             return None
         roles[role] = class_id
@@ -248,11 +258,17 @@ def _roles(rng: np.random.Generator) -> tuple[Template, dict[str, int], list[int
     extras = []
     for _ in range(2 - busy):
         if rng.random() < OTHER_HAND:
-            extra = _choose(rng, EVERYTHING, taken)
+            extra = _choose(rng, EVERYTHING, taken, nouns)
             if extra is not None:
                 extras.append(extra)
                 taken.add(extra)
     return template, roles, extras
+
+
+def _spoken(rng: np.random.Generator, template: Template, names: dict[str, str]) -> tuple[str, str]:
+    """A narration, and its EPIC verb."""
+    spoken, verb = template.verbs[int(rng.integers(len(template.verbs)))]
+    return f"{spoken} {template.phrase.format(**names)}", verb
 
 
 def cast_action(rng: np.random.Generator) -> Cast:
@@ -261,7 +277,7 @@ def cast_action(rng: np.random.Generator) -> Cast:
     Bystanders are what other random actions would use, so that a class is about as often idle as
     it is active, whatever its affordances.
     """
-    while (chosen := _roles(rng)) is None:
+    while (chosen := _roles(rng, NAMES_OF_CLASS)) is None:
         pass
     template, roles, extras = chosen
     names = {role: str(rng.choice(NAMES_OF_CLASS[c])) for role, c in roles.items()}
@@ -274,13 +290,30 @@ def cast_action(rng: np.random.Generator) -> Cast:
             idle.append(str(rng.choice(relatives)))
     wanted = int(rng.integers(BYSTANDERS[0], BYSTANDERS[1] + 1))
     while len(idle) < wanted:
-        other = _roles(rng)
+        other = _roles(rng, NAMES_OF_CLASS)
         if other is None:
             continue
         for class_id in [*other[1].values(), *other[2]]:
             if class_id not in taken and len(idle) < wanted:
                 idle.append(str(rng.choice(NAMES_OF_CLASS[class_id])))
                 taken.add(class_id)
-    spoken, verb = template.verbs[int(rng.integers(len(template.verbs)))]
-    narration = f"{spoken} {template.phrase.format(**names)}"
+    narration, verb = _spoken(rng, template, names)
     return Cast(template, narration, verb, names, tuple(touched), tuple(idle))
+
+
+def cast_among(rng: np.random.Generator, present: Mapping[int, str]) -> Cast:
+    """Choose an action with things that are there already.
+
+    Args:
+        rng: Source of all choices.
+        present: One noun of every class in the scene; those without a part are bystanders.
+    """
+    nouns = {class_id: (name,) for class_id, name in present.items()}
+    while (chosen := _roles(rng, nouns)) is None:
+        pass
+    template, roles, extras = chosen
+    names = {role: present[c] for role, c in roles.items()}
+    touched = tuple(present[c] for c in extras)
+    idle = tuple(n for n in present.values() if n not in names.values() and n not in touched)
+    narration, verb = _spoken(rng, template, names)
+    return Cast(template, narration, verb, names, touched, idle)

@@ -12,7 +12,6 @@ from training.data.kitchen.motion import Pose, Track, Wiggle
 from training.data.kitchen.scene import Hand, Scene, Stay, Thing, full_areas, label_map
 
 _SCALE = 0.25
-_LEAST_VISIBLE = 0.3
 _SPACING = 0.8
 """Things keep this multiple of their mean radius as distance when they are laid out."""
 
@@ -29,7 +28,7 @@ class Span:
 
 def free_pose(rng: np.random.Generator, thing: Thing, others: list[Thing], t: float) -> Pose:
     """A place on the worktop that keeps away from the other things where it can."""
-    spin = thing.sprite.look.spin
+    spin = thing.sprite.stance.spin
     best, best_gap = None, -np.inf
     for _ in range(40):
         r = min(thing.sprite.radius, 180)
@@ -110,7 +109,8 @@ def _use(
                     rng.uniform(1, 2.2),
                 )
             )
-    thing.track.move(span.end, replace(home, lift=0.0))
+    final = thing.track.last if part.use == "carry" else home
+    thing.track.move(span.end, replace(final, lift=0.0))
 
 
 def _working_pose(
@@ -127,7 +127,7 @@ def _working_pose(
         return Pose(home.x, home.y, home.angle, 20 if part.use == "hold" else 4)
     place = target.track.at(t)
     if part.use == "carry":
-        return _near(rng, thing, target, t, 0.12 if target.sprite.look.flat else 1.25)
+        return _near(rng, thing, target, t, 0.12 if target.sprite.stance.flat else 1.25)
     if part.use == "pour":
         side = 1 if hand.right else -1
         offset = 0.55 * target.sprite.radius + 0.75 * thing.sprite.radius
@@ -137,7 +137,7 @@ def _working_pose(
             -side * rng.uniform(50, 85),
             80,
         )
-    if thing.sprite.radius < 150 or thing.sprite.look.spin < 180 or thing.sprite.grip is None:
+    if thing.sprite.radius < 150 or thing.sprite.stance.spin < 180 or thing.sprite.grip is None:
         return Pose(place.x + rng.uniform(-40, 40), place.y + rng.uniform(-30, 30), home.angle, 12)
     a = np.deg2rad(lean)
     length = 0.92 * thing.sprite.radius
@@ -208,7 +208,9 @@ def sparse_times(rng: np.random.Generator, span: Span) -> list[float]:
     return [span.start + step * (k + rng.uniform(0.25, 0.75)) for k in range(count)]
 
 
-def troubles(scene: Scene, times: list[float], untouched: set[int]) -> tuple[set[int], set[int]]:
+def troubles(
+    scene: Scene, times: list[float], untouched: set[int], least_visible: float = 0.3
+) -> tuple[set[int], set[int]]:
     """What spoils a layout.
 
     Returns:
@@ -225,12 +227,13 @@ def troubles(scene: Scene, times: list[float], untouched: set[int]) -> tuple[set
         counts = np.bincount(labels.ravel(), minlength=len(moment.placed) + 1)
         index = [item.thing for item in moment.placed]
         for k, thing in enumerate(index):
-            if thing is not None and counts[k + 1] < _LEAST_VISIBLE * areas[k] * _SCALE**2:
+            if thing is not None and counts[k + 1] < least_visible * areas[k] * _SCALE**2:
                 hidden.add(thing)
         for k, thing in enumerate(index):
             if thing in moment.touched and counts[k + 1]:
                 inside = _inside_box(labels, k + 1)
-                accidental |= {index[i - 1] for i in inside if index[i - 1] is not None}
+                within = (index[i - 1] for i in inside)
+                accidental |= {i for i in within if i is not None}
     return (accidental & untouched) - ever_touched, hidden
 
 

@@ -54,10 +54,12 @@ class Clip:
     scene: Scene
     span: Span
     frames: tuple[int, ...]
-    """Frame numbers at FPS, within the narrated part."""
+    """Frame numbers at ``rate``, within the narrated part."""
+    rate: float = FPS
+    """Frames a second; frame n is shown at n / rate seconds."""
 
 
-def _lay_out(rng: np.random.Generator, things: list[Thing], which: list[int]) -> None:
+def lay_out(rng: np.random.Generator, things: list[Thing], which: list[int]) -> None:
     """Give the chosen things new places, the largest first."""
     fixed = [t for i, t in enumerate(things) if i not in which]
     for index in sorted(which, key=lambda i: -things[i].sprite.radius):
@@ -88,7 +90,7 @@ def _stage(rng: np.random.Generator, kitchen: Kitchen, cast: Cast, span: Span) -
     times = [f / FPS for f in frames]
     camera, seed = draw_camera(rng), int(rng.integers(2**31))
     shoulders = (rng.uniform(250, 620), rng.uniform(1300, 1670))
-    _lay_out(rng, things, list(range(len(things))))
+    lay_out(rng, things, list(range(len(things))))
     homes = [t.track.last for t in things]
     for attempt in range(_ATTEMPTS + len(cast.bystanders)):
         for thing, home in zip(things, homes, strict=True):
@@ -114,7 +116,7 @@ def _stage(rng: np.random.Generator, kitchen: Kitchen, cast: Cast, span: Span) -
             continue
         for thing, home in zip(things, homes, strict=True):
             thing.track = choreography.new_track(-1e6, home)
-        _lay_out(rng, things, sorted(spoilt))
+        lay_out(rng, things, sorted(spoilt))
         homes = [t.track.last for t in things]
     return None
 

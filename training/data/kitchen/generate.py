@@ -18,7 +18,13 @@ import cv2
 from tqdm import tqdm
 
 from training.data.kitchen.clips import compose_clips, draw_kitchen
-from training.data.kitchen.writer import CSV_COLUMNS, hand_object_file, write_text, write_video
+from training.data.kitchen.writer import (
+    CSV_COLUMNS,
+    Appearance,
+    hand_object_file,
+    write_text,
+    write_video,
+)
 from training.errors import ActisegError
 
 VERSION = 1
@@ -109,17 +115,8 @@ def _run(job: _Job) -> int:
     config, seed = job.config, (job.config.seed, job.index)
     kitchen = draw_kitchen(seed)
     clips = compose_clips(seed, kitchen, job.clips)
-    part = write_video(
-        job.out,
-        job.split,
-        job.video,
-        kitchen,
-        clips,
-        seed,
-        config.frame_size,
-        config.quality,
-        config.hands,
-    )
+    appearance = Appearance(config.frame_size, config.quality, config.hands)
+    part = write_video(job.out, job.split, job.video, kitchen, clips, seed, appearance)
     write_text(job.part, json.dumps(part))
     return job.clips
 
@@ -176,13 +173,13 @@ def make_kitchen(
         bar.update(config.clips - sum(job.clips for job in todo))
         for done in _finished(todo, workers or os.cpu_count() or 1):
             bar.update(done)
-    _assemble(out, [json.loads(job.part.read_text(encoding="utf-8")) for job in jobs])
+    write_tables(out, [json.loads(job.part.read_text(encoding="utf-8")) for job in jobs])
     state = json.loads((out / _STATE).read_text(encoding="utf-8"))
     write_text(out / _STATE, json.dumps({**state, "complete": True}))
     shutil.rmtree(out / _PARTS)
 
 
-def _assemble(out: Path, parts: list[dict[str, Any]]) -> None:
+def write_tables(out: Path, parts: list[dict[str, Any]]) -> None:
     """Write the tables that span all videos."""
     mapping = {part["video"]: part["mapping"] for part in parts}
     write_text(out / "VISOR" / "frame_mapping.json", json.dumps(mapping))

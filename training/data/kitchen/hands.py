@@ -5,13 +5,22 @@ The origin of a hand sprite is the point that it grips, between fingertips and t
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
-from training.data.kitchen.painter import RESOLUTION, Color, Painter, Polygon, capsule, rounded
-from training.data.kitchen.shapes.registry import Look, Sprite, outline_of, pick, scaled
+from training.data.kitchen.painter import (
+    RESOLUTION,
+    Color,
+    Mask,
+    Painter,
+    Polygon,
+    capsule,
+    rounded,
+)
+from training.data.kitchen.shapes.registry import Sprite, Stance, outline_of, pick, scaled
 
 GRIPS = (0.0, 0.35, 0.7, 1.0)
 """Degrees of grip for which sprites are drawn: 0 = stretched, 1 = closed around a thing."""
@@ -60,8 +69,9 @@ def _fingers(grip: float) -> list[tuple[Polygon, Polygon, tuple[float, float]]]:
         knuckle = np.array([x * 1.12, 92 - length * 0.52])
         reach = length * (0.52 - 0.34 * grip)
         tip = np.array([x * (1.12 - 0.35 * grip), knuckle[1] - reach])
-        parts.append((capsule(base, knuckle, radius * 1.1, radius), capsule(knuckle, tip, radius, radius * 0.82),
-                      (float(tip[0]), float(tip[1]))))  # fmt: skip
+        first = capsule(base, knuckle, radius * 1.1, radius)
+        second = capsule(knuckle, tip, radius, radius * 0.82)
+        parts.append((first, second, (float(tip[0]), float(tip[1]))))
     return parts
 
 
@@ -90,7 +100,7 @@ def draw_hand(person: Person, right: bool, grip: float) -> Sprite:
     bent = 14 * grip
     thumb = [
         capsule((-52, 196), (-104 + bent, 118), 30, 25),
-        capsule((-104 + bent, 118), (-70 + 38 * grip, 40 + 8 * grip), 25, 19),
+        capsule((-104 + bent, 118), (-108 + 76 * grip, 42 + 6 * grip), 25, 19),
     ]
     pieces = [palm_shape, *thumb]
     for first, second, _ in _fingers(grip):
@@ -108,14 +118,17 @@ def draw_hand(person: Person, right: bool, grip: float) -> Sprite:
     return _sprite(p, half, above)
 
 
-def _details(p: Painter, at, person: Person, grip: float, skin: np.ndarray) -> None:  # type: ignore[no-untyped-def]
-    for x in (-46, -15, 16, 45):
-        knuckle = p.mask(at(capsule((x - 9, 98), (x + 9, 98), 7, 7)))
+def _details(
+    p: Painter, at: Callable[[Polygon], Polygon], person: Person, grip: float, skin: Mask
+) -> None:
+    """Knuckles, nails, sleeve and watch."""
+    for bone in (-46, -15, 16, 45):
+        knuckle = p.mask(at(capsule((bone - 9, 98), (bone + 9, 98), 7, 7)))
         p.multiply(knuckle, 0.9 * np.ones_like(knuckle))
     if person.glove is None:
-        for _, _, (x, y) in _fingers(grip):
+        for _, _, (tip_x, tip_y) in _fingers(grip):
             p.paint(
-                p.mask(at(capsule((x, y + 3), (x, y - 5), 9, 9))) * skin,
+                p.mask(at(capsule((tip_x, tip_y + 3), (tip_x, tip_y - 5), 9, 9))) * skin,
                 scaled(person.skin, 1.16),
                 0.8,
             )
@@ -132,5 +145,6 @@ def _details(p: Painter, at, person: Person, grip: float, skin: np.ndarray) -> N
 
 def _sprite(p: Painter, half: float, above: float) -> Sprite:
     outline = outline_of(p, np.array([half, above]), 1 / RESOLUTION)
-    look = Look(lambda rng, name: p, 0, 40)
-    return Sprite(p.rgb, p.alpha, outline, (0.0, 0.0), half, look, (half, above), 1 / RESOLUTION)
+    return Sprite(
+        p.rgb, p.alpha, outline, (0.0, 0.0), half, Stance(0, 40), (half, above), 1 / RESOLUTION
+    )

@@ -125,12 +125,16 @@ class Camera:
         a, s = np.deg2rad(angle), self.zoom * (1 + self.sway / 2500 * np.sin(0.5 * t + p[5]))
         linear = s * np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
         centre = np.array([960.0, 540.0])
-        return np.column_stack([linear, centre + (dx, dy) - linear @ centre])
+        return np.column_stack([linear, centre + np.array([dx, dy]) - linear @ centre])
 
 
 def draw_camera(rng: np.random.Generator) -> Camera:
     """A random camera: where the wearer looks and how calmly."""
     return Camera(
-        x=rng.uniform(-70, 70), y=rng.uniform(-40, 40), angle=rng.uniform(-4, 4),
-        zoom=rng.uniform(0.95, 1.08), sway=rng.uniform(6, 24), phases=tuple(rng.uniform(0, 6.28, 6)),
-    )  # fmt: skip
+        x=rng.uniform(-70, 70),
+        y=rng.uniform(-40, 40),
+        angle=rng.uniform(-4, 4),
+        zoom=rng.uniform(0.95, 1.08),
+        sway=rng.uniform(6, 24),
+        phases=tuple(rng.uniform(0, 6.28, 6)),
+    )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Color = tuple[float, float, float]
 """Blue, green, red; 0 to 255."""
@@ -28,7 +28,7 @@ def ellipse(cx: float, cy: float, rx: float, ry: float, angle: float = 0.0, n: i
     return points @ rotation + (cx, cy)
 
 
-def capsule(p: Sequence[float], q: Sequence[float], rp: float, rq: float, n: int = 10) -> Polygon:
+def capsule(p: ArrayLike, q: ArrayLike, rp: float, rq: float, n: int = 10) -> Polygon:
     """Polygon of a limb: two circles of radius rp and rq joined by tangents (approximately)."""
     a, b = np.asarray(p, float), np.asarray(q, float)
     heading = np.arctan2(*(b - a)[::-1])
@@ -70,7 +70,9 @@ def smooth_noise(height: int, width: int, cell: float, rng: np.random.Generator)
     """Band-limited noise [height, width] in about -1..1 with features of ``cell`` pixels."""
     rows, cols = max(2, int(height / cell) + 2), max(2, int(width / cell) + 2)
     coarse = rng.uniform(-1, 1, (rows, cols)).astype(np.float32)
-    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(
+        cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.float32
+    )
 
 
 def _extent(mask: Mask) -> tuple[slice, slice]:
@@ -96,12 +98,12 @@ class Painter:
         m = np.zeros((self.rows, self.cols), np.uint8)
         points = [np.round(p * RESOLUTION * 2**_SHIFT).astype(np.int32) for p in polygons]
         cv2.fillPoly(m, points, 255, lineType=cv2.LINE_AA, shift=_SHIFT)
-        return m.astype(np.float32) / 255
+        return m.astype(np.float32) / np.float32(255)
 
     def paint(self, mask: Mask, color: Color, opacity: float = 1.0) -> None:
         """Lay a colour over the canvas where the mask is, and make the canvas opaque there."""
         box = _extent(mask)
-        m = mask[box] * np.float32(opacity)
+        m = mask[box] * opacity
         rgb = self.rgb[box]
         rgb += m[..., None] * (np.asarray(color, np.float32) - rgb)
         self.alpha[box] = np.maximum(self.alpha[box], m)
@@ -112,14 +114,20 @@ class Painter:
         self.paint(m, color, opacity)
         return m
 
-    def line(self, points: Sequence[Sequence[float]] | Polygon, color: Color, width: float,
-             opacity: float = 1.0, closed: bool = False) -> None:  # fmt: skip
+    def line(
+        self,
+        points: Sequence[Sequence[float]] | Polygon,
+        color: Color,
+        width: float,
+        opacity: float = 1.0,
+        closed: bool = False,
+    ) -> None:
         """Paint a polyline of the given width."""
         m = np.zeros((self.rows, self.cols), np.uint8)
         pts = np.round(np.asarray(points, float) * RESOLUTION * 2**_SHIFT).astype(np.int32)
         thickness = max(1, round(width * RESOLUTION))
         cv2.polylines(m, [pts], closed, 255, thickness, cv2.LINE_AA, _SHIFT)
-        self.paint(m.astype(np.float32) / 255, color, opacity)
+        self.paint(m.astype(np.float32) / np.float32(255), color, opacity)
 
     def multiply(self, mask: Mask, field: Mask | NDArray[np.floating]) -> None:
         """Scale brightness by ``field`` (1 = unchanged) inside the mask."""

@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 from training.data.kitchen.motion import Affine, chain
 from training.data.kitchen.painter import RESOLUTION
 from training.data.kitchen.scene import Moment, Placed
+from training.data.kitchen.shapes.registry import SILHOUETTE
 from training.data.kitchen.worktop import HEIGHT, MARGIN, WIDTH
 
 _SCALE = 0.5
 _SIZE = (int(WIDTH * _SCALE), int(HEIGHT * _SCALE))
+_DRIFT = 40
+"""Reserve of the noise pattern, which is shifted at random from frame to frame."""
 _LIGHT = np.array([0.75, 1.0])
 """Direction in which shadows fall, scene axes."""
 
@@ -27,9 +30,12 @@ def _to_canvas(matrix: Affine, origin: tuple[float, float], pixel: float) -> Aff
     return m
 
 
-def _region(matrix: Affine, rows: int, cols: int, pad: int = 2) -> tuple[int, int, int, int] | None:
+def _region(
+    matrix: Affine, shape: tuple[int, ...], pad: int = 2
+) -> tuple[int, int, int, int] | None:
     corners = (
-        np.array([[0, 0], [cols, 0], [0, rows], [cols, rows]]) @ matrix[:, :2].T + matrix[:, 2]
+        np.array([[0, 0], [shape[1], 0], [0, shape[0]], [shape[1], shape[0]]]) @ matrix[:, :2].T
+        + matrix[:, 2]
     )
     x0, y0 = np.maximum(np.floor(corners.min(0)).astype(int) - pad, 0)
     x1, y1 = np.minimum(np.ceil(corners.max(0)).astype(int) + pad, _SIZE)
@@ -37,15 +43,12 @@ def _region(matrix: Affine, rows: int, cols: int, pad: int = 2) -> tuple[int, in
 
 
 def _shadow(image: Image, item: Placed, strength: float) -> None:
-    height = 0.35 * item.sprite.look.height + item.lift
-    small = cv2.resize(item.sprite.alpha, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
-    pad = 12
-    small = cv2.copyMakeBorder(small, pad, pad, pad, pad, cv2.BORDER_CONSTANT)
-    small = cv2.GaussianBlur(small, (0, 0), 1.0 + height / 28)
+    height = 0.35 * item.sprite.stance.height + item.lift
+    small = cv2.GaussianBlur(item.sprite.silhouette, (0, 0), 1.0 + height / 28)
     shift = _to_canvas(item.matrix, item.sprite.origin, item.sprite.pixel)
-    matrix = chain(shift, np.array([[4.0, 0, -4.0 * pad], [0, 4.0, -4.0 * pad]]))
+    matrix = chain(shift, SILHOUETTE)
     matrix[:, 2] += _LIGHT * (3 + height * 0.32) * _SCALE
-    box = _region(matrix, *small.shape)
+    box = _region(matrix, small.shape)
     if box is None:
         return
     x0, y0, x1, y1 = box
@@ -56,7 +59,7 @@ def _shadow(image: Image, item: Placed, strength: float) -> None:
 
 def _lay(image: Image, item: Placed, blur: NDArray[np.float32] | None) -> None:
     matrix = _to_canvas(item.matrix, item.sprite.origin, item.sprite.pixel)
-    box = _region(matrix, *item.sprite.alpha.shape, pad=2 if blur is None else 2 + max(blur.shape))
+    box = _region(matrix, item.sprite.alpha.shape, 2 if blur is None else 2 + max(blur.shape))
     if box is None:
         return
     x0, y0, x1, y1 = box
@@ -84,7 +87,7 @@ def streak(dx: float, dy: float) -> NDArray[np.float32] | None:
     n = int(length) // 2 * 2 + 1
     kernel = np.zeros((n, n), np.float32)
     c, u = n // 2, np.array([dx, dy]) / length * (n // 2)
-    ends = [tuple(int(round(v)) for v in (c - u)), tuple(int(round(v)) for v in (c + u))]
+    ends = [[round(float(v)) for v in c - u], [round(float(v)) for v in c + u]]
     cv2.line(kernel, ends[0], ends[1], 1.0, 1, cv2.LINE_AA)
     return kernel / kernel.sum()
 
@@ -100,22 +103,31 @@ class Lens:
         self._cast = rng.uniform(0.94, 1.06, 3).astype(np.float32)
         self._exposure = rng.uniform(0.78, 1.18)
         self._gamma = rng.uniform(0.9, 1.15)
-        self._noise = rng.uniform(1.5, 6.0)
         self._focus = rng.uniform(0.0, 0.9)
+        coarse = (_SIZE[0] // 2 + _DRIFT, _SIZE[1] // 2 + _DRIFT)
+        grain = rng.uniform(1.5, 6.0) * rng.standard_normal((*coarse[::-1], 3), dtype=np.float32)
+        self._grain = cv2.resize(grain, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
 
     def expose(self, image: Image, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Turn light into an 8-bit picture; the exposure drifts a little from frame to frame."""
         if self._focus > 0.35:
             image = cv2.GaussianBlur(image, (0, 0), self._focus)
         image = image * (self._vignette * (self._cast * self._exposure * rng.uniform(0.96, 1.04)))
-        grain = rng.standard_normal((_SIZE[1] // 2, _SIZE[0] // 2, 3), dtype=np.float32)
-        image += self._noise * cv2.resize(grain, _SIZE, interpolation=cv2.INTER_LINEAR)
+        x, y = rng.integers(0, 2 * _DRIFT, 2)
+        image += self._grain[y : y + _SIZE[1], x : x + _SIZE[0]]
         table = (255 * (np.arange(256) / 255) ** self._gamma).astype(np.uint8)
         return cv2.LUT(np.clip(image, 0, 255).astype(np.uint8), table)
 
 
-def render(worktop: Image, moment: Moment, *, hands: bool = True, shadow: float = 0.45,
-           smear: NDArray[np.float32] | None = None, hand_smear: NDArray[np.float32] | None = None) -> Image:  # fmt: skip
+def render(
+    worktop: Image,
+    moment: Moment,
+    *,
+    hands: bool = True,
+    shadow: float = 0.45,
+    smear: NDArray[np.float32] | None = None,
+    hand_smear: NDArray[np.float32] | None = None,
+) -> Image:
     """Compose one frame.
 
     Args:

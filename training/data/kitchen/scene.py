@@ -142,9 +142,9 @@ class Scene:
         camera = self.camera.matrix(t)
         placed, touched, arms = [], set(), []
         for hand in self.hands:
-            tip, grip, thing = self._tip(hand, t)
-            if thing is not None:
-                touched.add(thing)
+            tip, grip, contact = self._tip(hand, t)
+            if contact is not None:
+                touched.add(contact)
             elbow = _elbow(tip, hand.shoulder)
             heading = tip - elbow
             angle = np.arctan2(heading[0], -heading[1])
@@ -159,7 +159,7 @@ class Scene:
             placed.append(
                 Placed(thing.name, thing.class_id, thing.sprite, matrix, pose.lift, index)
             )
-        placed.sort(key=lambda q: (q.lift > 5, not q.sprite.look.flat, q.matrix[1, 2] + q.lift))
+        placed.sort(key=lambda q: (q.lift > 5, not q.sprite.stance.flat, q.matrix[1, 2] + q.lift))
         return Moment(tuple(placed + arms), frozenset(touched), camera)
 
 

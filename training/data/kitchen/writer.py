@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,29 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.kitchen.clips import FPS, Clip, Kitchen
+from training.data.kitchen.clips import Clip, Kitchen
 from training.data.kitchen.render import Lens, render, streak
 from training.data.kitchen.scene import Moment, label_map
 from training.data.kitchen.vocabulary import CLASS_OF_NAME, SCENERY, epic_noun
+from training.data.layout import write_bytes
 
 CSV_COLUMNS = (
-    "narration_id", "participant_id", "video_id", "narration_timestamp", "start_timestamp",
-    "stop_timestamp", "start_frame", "stop_frame", "narration", "verb", "verb_class", "noun",
-    "noun_class", "all_nouns", "all_noun_classes",
-)  # fmt: skip
+    "narration_id",
+    "participant_id",
+    "video_id",
+    "narration_timestamp",
+    "start_timestamp",
+    "stop_timestamp",
+    "start_frame",
+    "stop_frame",
+    "narration",
+    "verb",
+    "verb_class",
+    "noun",
+    "noun_class",
+    "all_nouns",
+    "all_noun_classes",
+)
 _VISOR_RATE = 5 / 6
 """VISOR extracted its frames at another rate than EPIC-KITCHENS, hence two frame numbers."""
 _LEAST_PIXELS = 200
@@ -33,19 +46,8 @@ Segments = list[list[list[float]]]
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file under a temporary name and rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8", newline="")
-    os.replace(temporary, path)
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name and rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    """Write a text file that appears complete or not at all."""
+    write_bytes(path, text.encode())
 
 
 def visible_segments(labels: NDArray[np.uint8], label: int) -> Segments:
@@ -95,11 +97,15 @@ def annotate(moment: Moment) -> tuple[list[dict[str, Any]], list[dict[str, Any]]
         )
         if item.thing is None or item.thing in moment.touched:
             box = box_of(segments)
-            contacts.append({
-                "category_id": HAND if item.thing is None else OBJECT,
-                "bbox": box, "area": box[2] * box[3], "iscrowd": 0,
-                "segmentation": [[v for point in s for v in point] for s in segments],
-            })  # fmt: skip
+            contacts.append(
+                {
+                    "category_id": HAND if item.thing is None else OBJECT,
+                    "bbox": box,
+                    "area": box[2] * box[3],
+                    "iscrowd": 0,
+                    "segmentation": [[v for point in s for v in point] for s in segments],
+                }
+            )
     return objects, contacts
 
 
@@ -123,25 +129,34 @@ def action_row(video: str, number: int, clip: Clip) -> dict[str, Any]:
     """One row of an EPIC action table; the narrated part and its frames are both inclusive."""
     nouns = clip.cast.narrated
     classes = [CLASS_OF_NAME.get(n, SCENERY.get(n, -1)) for n in nouns]
-    start, stop = round(clip.span.start * FPS), round(clip.span.stop * FPS)
+    start, stop = round(clip.span.start * clip.rate), round(clip.span.stop * clip.rate)
     names = [epic_noun(n) for n in nouns]
     return {
-        "narration_id": f"{video}_{number}", "participant_id": video.split("_")[0], "video_id": video,
+        "narration_id": f"{video}_{number}",
+        "participant_id": video.split("_")[0],
+        "video_id": video,
         "narration_timestamp": _clock(clip.span.start + 0.2, 3),
-        "start_timestamp": _clock(start / FPS, 2), "stop_timestamp": _clock(stop / FPS, 2),
-        "start_frame": start, "stop_frame": stop, "narration": clip.cast.narration,
-        "verb": clip.cast.verb, "verb_class": clip.cast.verb_class, "noun": names[0],
-        "noun_class": classes[0], "all_nouns": str(names), "all_noun_classes": str(classes),
-    }  # fmt: skip
+        "start_timestamp": _clock(start / clip.rate, 2),
+        "stop_timestamp": _clock(stop / clip.rate, 2),
+        "start_frame": start,
+        "stop_frame": stop,
+        "narration": clip.cast.narration,
+        "verb": clip.cast.verb,
+        "verb_class": clip.cast.verb_class,
+        "noun": names[0],
+        "noun_class": classes[0],
+        "all_nouns": str(names),
+        "all_noun_classes": str(classes),
+    }
 
 
 def shoot(
     kitchen: Kitchen, lens: Lens, clip: Clip, frame: int, rng: np.random.Generator, *, hands: bool
 ) -> NDArray[np.uint8]:
     """Render and expose one sparse frame, with motion blur from the camera's real movement."""
-    t = frame / FPS
+    t = frame / clip.rate
     moment = clip.scene.at(t)
-    later = clip.scene.at(t + 1 / FPS)
+    later = clip.scene.at(t + 1 / clip.rate)
     shutter = rng.uniform(0.2, 2.2)
     drift = (later.camera[:, 2] - moment.camera[:, 2]) * 0.5 * shutter
     smears = []
@@ -150,13 +165,52 @@ def shoot(
             smears.append((then.matrix[:, 2] - now.matrix[:, 2]) * 0.5 * min(1.0, shutter) - drift)
     fastest = max(smears, key=lambda v: float(np.hypot(*v)))
     fastest = fastest * min(1.0, 15 / max(1e-6, float(np.hypot(*fastest))))
-    image = render(kitchen.worktop, moment, hands=hands, shadow=float(rng.uniform(0.3, 0.5)),
-                   smear=streak(*drift), hand_smear=streak(*fastest))  # fmt: skip
+    image = render(
+        kitchen.worktop,
+        moment,
+        hands=hands,
+        shadow=float(rng.uniform(0.3, 0.5)),
+        smear=streak(*drift),
+        hand_smear=streak(*fastest),
+    )
     return lens.expose(image, rng)
 
 
-def write_video(out: Path, split: str, video: str, kitchen: Kitchen, clips: list[Clip], seed: tuple[int, ...],
-                size: tuple[int, int], quality: int, hands: bool) -> dict[str, Any]:  # fmt: skip
+@dataclass(frozen=True)
+class Appearance:
+    """How sparse frames are stored.
+
+    Attributes:
+        size: Width and height of the JPEGs.
+        quality: JPEG quality, 1 to 100.
+        hands: Whether hands are drawn.
+    """
+
+    size: tuple[int, int] = (1920, 1080)
+    quality: int = 90
+    hands: bool = True
+
+    def encode(self, image: NDArray[np.uint8]) -> bytes:
+        """Resize and compress one picture."""
+        if (image.shape[1], image.shape[0]) != self.size:
+            shrink = self.size[0] < image.shape[1]
+            how = cv2.INTER_AREA if shrink else cv2.INTER_CUBIC
+            image = cv2.resize(image, self.size, interpolation=how)
+        ok, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
+        if not ok:
+            raise OSError("a frame could not be encoded as JPEG")
+        return jpeg.tobytes()
+
+
+def write_video(
+    out: Path,
+    split: str,
+    video: str,
+    kitchen: Kitchen,
+    clips: list[Clip],
+    seed: tuple[int, ...],
+    appearance: Appearance,
+) -> dict[str, Any]:
     """Write frames and polygons of one video.
 
     Returns:
@@ -170,26 +224,24 @@ def write_video(out: Path, split: str, video: str, kitchen: Kitchen, clips: list
         for frame in clip.frames:
             name = visor_frame(video, frame)
             rng = np.random.default_rng([*seed, 3, frame])
-            image = shoot(kitchen, lens, clip, frame, rng, hands=hands)
-            if (image.shape[1], image.shape[0]) != size:
-                shrink = size[0] < image.shape[1]
-                image = cv2.resize(
-                    image, size, interpolation=cv2.INTER_AREA if shrink else cv2.INTER_CUBIC
-                )
-            ok, jpeg = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
-            if not ok:
-                raise OSError(f"{name}: the picture could not be encoded as JPEG")
-            write_bytes(sparse / "rgb_frames" / split / video / name, jpeg.tobytes())
-            objects, touching = annotate(clip.scene.at(frame / FPS))
+            image = shoot(kitchen, lens, clip, frame, rng, hands=appearance.hands)
+            write_bytes(sparse / "rgb_frames" / split / video / name, appearance.encode(image))
+            objects, touching = annotate(clip.scene.at(frame / clip.rate))
             stamp = round(frame * _VISOR_RATE)
             for k, item in enumerate(objects):
                 objects[k] = {"id": f"{video}-{stamp}-{k}", **item}
             sequence = f"{video}_seq_{number + 1:05d}"
-            annotated.append({
-                "image": {"image_path": f"{video.split('_')[0]}/{video}/{sequence}/{name}", "name": name,
-                          "subsequence": sequence, "video": video},
-                "annotations": objects,
-            })  # fmt: skip
+            annotated.append(
+                {
+                    "image": {
+                        "image_path": f"{video.split('_')[0]}/{video}/{sequence}/{name}",
+                        "name": name,
+                        "subsequence": sequence,
+                        "video": video,
+                    },
+                    "annotations": objects,
+                }
+            )
             mapping[name] = epic_frame(frame)
             contacts.append({"file_name": name, "annotations": touching})
     document = {"info": {"description": "synthetic kitchen"}, "video_annotations": annotated}
@@ -197,7 +249,7 @@ def write_video(out: Path, split: str, video: str, kitchen: Kitchen, clips: list
     return {"split": split, "video": video, "rows": rows, "mapping": mapping, "contacts": contacts}
 
 
-def hand_object_file(parts: list[Mapping[str, Any]]) -> dict[str, Any]:
+def hand_object_file(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """COCO document of all hand-object frames, numbered in order."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []

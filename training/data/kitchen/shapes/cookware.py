@@ -23,7 +23,7 @@ def _contents(p: Painter, cx: float, cy: float, r: float, squash: float) -> None
 
 
 @look("pan", "frying pan", "saucepan", height=35)
-def pan(rng: np.random.Generator, name: str) -> Painter:
+def _pan(rng: np.random.Generator, name: str) -> Painter:
     r = rng.uniform(125, 150) if name == "saucepan" else rng.uniform(150, 185)
     tail = rng.uniform(150, 200)
     p = Painter(2 * r + 10, 2 * r + tail + 10, rng)
@@ -54,7 +54,7 @@ def pan(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("pot", "pasta pot", spin=40, height=80)
-def pot(rng: np.random.Generator, name: str) -> Painter:
+def _pot(rng: np.random.Generator, name: str) -> Painter:
     r = rng.uniform(160, 200)
     squash, deep = (
         rng.uniform(0.72, 0.82),
@@ -92,7 +92,7 @@ def pot(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("tray", "baking tray", height=14, flat=True)
-def tray(rng: np.random.Generator, name: str) -> Painter:
+def _tray(rng: np.random.Generator, name: str) -> Painter:
     w, h = rng.uniform(400, 500), rng.uniform(270, 330)
     p = Painter(w + 10, h + 10, rng)
     dark = name == "baking tray"
@@ -127,7 +127,7 @@ def tray(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("colander", "sieve", height=50)
-def colander(rng: np.random.Generator, name: str) -> Painter:
+def _colander(rng: np.random.Generator, name: str) -> Painter:
     r = rng.uniform(145, 175)
     fine = name == "sieve"
     p = Painter(2 * r + (10 if fine else 90), 2 * r + (160 if fine else 10), rng)
@@ -169,7 +169,7 @@ def colander(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("chopping board", "cutting board", "wooden chopping board", height=8, flat=True)
-def chopping_board(rng: np.random.Generator, name: str) -> Painter:
+def _chopping_board(rng: np.random.Generator, name: str) -> Painter:
     w, h = rng.uniform(420, 540), rng.uniform(280, 340)
     p = Painter(w + 10, h + 10, rng)
     wooden = name == "wooden chopping board" or (name == "chopping board" and rng.random() < 0.5)

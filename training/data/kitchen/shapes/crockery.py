@@ -19,7 +19,7 @@ DRINKS: tuple[Color, ...] = ((30, 50, 90), (120, 165, 205), (40, 90, 170))
 
 
 @look("plate", "saucer", "dish", height=12, flat=True)
-def plate(rng: np.random.Generator, name: str) -> Painter:
+def _plate(rng: np.random.Generator, name: str) -> Painter:
     r = {"plate": 190.0, "saucer": 130.0, "dish": 175.0}[name] * rng.uniform(0.9, 1.1)
     squash = rng.uniform(0.86, 1.0) if name != "dish" else rng.uniform(0.62, 0.74)
     p = Painter(2 * r + 10, 2 * r * squash + 10, rng)
@@ -31,7 +31,7 @@ def plate(rng: np.random.Generator, name: str) -> Painter:
     if rng.random() < 0.7:
         p.line(ellipse(cx, cy, r * 0.9, r * squash * 0.9), accent, rng.uniform(5, 14), closed=True)
     well = p.mask(ellipse(cx, cy, r * 0.66, r * squash * 0.66))
-    x, y = p.grid()
+    _, y = p.grid()
     p.multiply(well, (0.93 + 0.09 * np.clip((y - cy) / r, -1, 1)).astype(np.float32))
     p.line(ellipse(cx, cy, r * 0.66, r * squash * 0.66), scaled(color, 0.8), 5, 0.8, True)
     if name == "dish":
@@ -40,7 +40,7 @@ def plate(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("bowl", "salad bowl", height=55)
-def bowl(rng: np.random.Generator, name: str) -> Painter:
+def _bowl(rng: np.random.Generator, name: str) -> Painter:
     big = name == "salad bowl"
     r = rng.uniform(175, 215) if big else rng.uniform(125, 160)
     squash = rng.uniform(0.62, 0.75)
@@ -63,7 +63,7 @@ def bowl(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("cup", "mug", "coffee cup", spin=25, height=60)
-def cup(rng: np.random.Generator, name: str) -> Painter:
+def _cup(rng: np.random.Generator, name: str) -> Painter:
     w = rng.uniform(135, 165) if name != "coffee cup" else rng.uniform(115, 135)
     h = w * (rng.uniform(1.05, 1.2) if name == "mug" else rng.uniform(0.8, 0.92))
     p = Painter(w * 1.42 + 10, h + w * 0.35 + 10, rng)
@@ -114,7 +114,7 @@ def cup(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("glass", "pint glass", spin=20, height=60)
-def glass(rng: np.random.Generator, name: str) -> Painter:
+def _glass(rng: np.random.Generator, name: str) -> Painter:
     w = rng.uniform(115, 140)
     h = w * (rng.uniform(1.5, 1.8) if name == "pint glass" else rng.uniform(1.0, 1.2))
     p = Painter(w + 10, h + w * 0.3 + 10, rng)
@@ -144,7 +144,7 @@ def glass(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("jug", "measuring jug", spin=22, height=80)
-def jug(rng: np.random.Generator, name: str) -> Painter:
+def _jug(rng: np.random.Generator, name: str) -> Painter:
     w = rng.uniform(160, 190)
     h = w * rng.uniform(1.05, 1.25)
     p = Painter(w * 1.5 + 10, h + w * 0.4 + 10, rng)
@@ -191,7 +191,7 @@ def jug(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("lid", "pan lid", height=22)
-def lid(rng: np.random.Generator, name: str) -> Painter:
+def _lid(rng: np.random.Generator, name: str) -> Painter:
     r = rng.uniform(125, 165)
     p = Painter(2 * r + 10, 2 * r + 10, rng)
     c = r + 5
@@ -214,7 +214,7 @@ def lid(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("kettle", spin=25, height=110)
-def kettle(rng: np.random.Generator, name: str) -> Painter:
+def _kettle(rng: np.random.Generator, name: str) -> Painter:
     w = rng.uniform(200, 235)
     h = w * rng.uniform(1.0, 1.15)
     p = Painter(w * 1.6 + 10, h + 20, rng)

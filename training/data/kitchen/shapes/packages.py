@@ -26,7 +26,7 @@ def print_label(
 
 
 @look("bottle", "oil bottle", "water bottle", spin=25, height=90)
-def bottle(rng: np.random.Generator, name: str) -> Painter:
+def _bottle(rng: np.random.Generator, name: str) -> Painter:
     w, h = rng.uniform(105, 130), rng.uniform(330, 390)
     p = Painter(w + 10, h + 10, rng)
     cx = p.width / 2
@@ -61,7 +61,7 @@ def bottle(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("washing liquid", "detergent", spin=25, height=90)
-def washing_liquid(rng: np.random.Generator, name: str) -> Painter:
+def _washing_liquid(rng: np.random.Generator, name: str) -> Painter:
     w, h = rng.uniform(125, 150), rng.uniform(300, 350)
     p = Painter(w + 10, h + 10, rng)
     cx = p.width / 2
@@ -91,7 +91,7 @@ def washing_liquid(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("jar", "honey jar", spin=22, height=65)
-def jar(rng: np.random.Generator, name: str) -> Painter:
+def _jar(rng: np.random.Generator, name: str) -> Painter:
     w, h = rng.uniform(135, 165), rng.uniform(190, 230)
     p = Painter(w + 10, h + 14, rng)
     cx = p.width / 2
@@ -141,7 +141,7 @@ def jar(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("can", "tin", spin=22, height=55)
-def can(rng: np.random.Generator, name: str) -> Painter:
+def _can(rng: np.random.Generator, name: str) -> Painter:
     w, h = rng.uniform(120, 145), rng.uniform(160, 200)
     p = Painter(w + 10, h + w * 0.3 + 10, rng)
     cx, top = p.width / 2, w * 0.2 + 5
@@ -184,7 +184,7 @@ def _front_and_top(p: Painter, w: float, h: float, lift: float, color: Color) ->
 
 
 @look("milk", "soy milk", spin=25, height=90)
-def milk(rng: np.random.Generator, name: str) -> Painter:
+def _milk(rng: np.random.Generator, name: str) -> Painter:
     w, h = rng.uniform(135, 160), rng.uniform(290, 340)
     p = Painter(w + 10, h + 10, rng)
     accent = (
@@ -234,7 +234,7 @@ def milk(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("box", "cereal box", "lunch box", spin=30, height=60)
-def box(rng: np.random.Generator, name: str) -> Painter:
+def _box(rng: np.random.Generator, name: str) -> Painter:
     if name == "lunch box":
         w, h = rng.uniform(270, 320), rng.uniform(180, 210)
     else:
@@ -272,7 +272,7 @@ def box(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("container", "food container", spin=30, height=40)
-def container(rng: np.random.Generator, name: str) -> Painter:
+def _container(rng: np.random.Generator, name: str) -> Painter:
     w, h = rng.uniform(240, 290), rng.uniform(175, 215)
     p = Painter(w + 10, h + 10, rng)
     rim = pick(rng, (190, 110, 40), (60, 170, 70), (70, 70, 200), (200, 190, 60))

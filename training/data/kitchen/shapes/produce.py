@@ -26,9 +26,9 @@ def _long(
 ) -> tuple[Painter, Mask, float, float]:
     shape = _bent(length, bend, radii)
     low, high = shape.min(0), shape.max(0)
-    p = Painter(*(high - low + 24), rng)
+    p = Painter(float(high[0] - low[0]) + 24, float(high[1] - low[1]) + 24, rng)
     cx, cy = 12 - low[0], 12 - low[1]
-    m = p.fill(shape + (cx, cy), color)
+    m = p.fill(shape + np.array([cx, cy]), color)
     x, y = p.grid()
     t = np.clip((x - cx) / length, -0.5, 0.5)
     middle = cy + bend * ((2 * t) ** 2 - 0.5)
@@ -39,7 +39,7 @@ def _long(
 
 
 @look("carrot", height=24)
-def carrot(rng: np.random.Generator, name: str) -> Painter:
+def _carrot(rng: np.random.Generator, name: str) -> Painter:
     length, r = rng.uniform(270, 340), rng.uniform(30, 38)
     p, m, cx, cy = _long(
         rng,
@@ -61,7 +61,7 @@ def carrot(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("cucumber", height=28)
-def cucumber(rng: np.random.Generator, name: str) -> Painter:
+def _cucumber(rng: np.random.Generator, name: str) -> Painter:
     length, r = rng.uniform(340, 420), rng.uniform(34, 42)
     p, m, cx, cy = _long(
         rng,
@@ -84,9 +84,9 @@ def cucumber(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("aubergine", height=40)
-def aubergine(rng: np.random.Generator, name: str) -> Painter:
+def _aubergine(rng: np.random.Generator, name: str) -> Painter:
     length, r = rng.uniform(290, 350), rng.uniform(62, 76)
-    p, m, cx, cy = _long(
+    p, _, cx, cy = _long(
         rng,
         length,
         rng.uniform(-20, 20),
@@ -99,7 +99,7 @@ def aubergine(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("banana", height=26)
-def banana(rng: np.random.Generator, name: str) -> Painter:
+def _banana(rng: np.random.Generator, name: str) -> Painter:
     length, r = rng.uniform(290, 340), rng.uniform(32, 40)
     p, m, cx, cy = _long(
         rng,
@@ -132,7 +132,7 @@ def _round(
 
 
 @look("tomato", "cherry tomato", height=40)
-def tomato(rng: np.random.Generator, name: str) -> Painter:
+def _tomato(rng: np.random.Generator, name: str) -> Painter:
     r = rng.uniform(66, 82) if name == "cherry tomato" else rng.uniform(84, 104)
     p, m, cx, cy = _round(
         rng, r, r * rng.uniform(0.9, 1), pick(rng, (35, 35, 215), (30, 60, 225), jitter=8), 0.03
@@ -147,7 +147,7 @@ def tomato(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("onion", "red onion", height=40)
-def onion(rng: np.random.Generator, name: str) -> Painter:
+def _onion(rng: np.random.Generator, name: str) -> Painter:
     r = rng.uniform(84, 104)
     color = (
         pick(rng, (95, 40, 125), (110, 50, 140))
@@ -177,7 +177,7 @@ def onion(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("potato", "sweet potato", height=38)
-def potato(rng: np.random.Generator, name: str) -> Painter:
+def _potato(rng: np.random.Generator, name: str) -> Painter:
     rx, ry = rng.uniform(100, 125), rng.uniform(72, 86)
     color = (
         pick(rng, (70, 90, 190), (60, 80, 165))
@@ -199,7 +199,7 @@ def potato(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("egg", height=36)
-def egg(rng: np.random.Generator, name: str) -> Painter:
+def _egg(rng: np.random.Generator, name: str) -> Painter:
     r = rng.uniform(62, 76)
     color = pick(rng, (150, 190, 225), (215, 228, 236), (170, 200, 235))
     p = Painter(2.7 * r + 10, 2 * r + 10, rng)
@@ -213,7 +213,7 @@ def egg(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("lemon", height=38)
-def lemon(rng: np.random.Generator, name: str) -> Painter:
+def _lemon(rng: np.random.Generator, name: str) -> Painter:
     r = rng.uniform(72, 86)
     p = Painter(2.9 * r + 10, 2.1 * r + 10, rng)
     cx, cy = p.width / 2, p.height / 2
@@ -229,7 +229,7 @@ def lemon(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("mushroom", height=34)
-def mushroom(rng: np.random.Generator, name: str) -> Painter:
+def _mushroom(rng: np.random.Generator, name: str) -> Painter:
     r = rng.uniform(84, 100)
     p = Painter(2 * r + 10, 2 * r + 10, rng)
     cx = p.width / 2
@@ -251,7 +251,7 @@ def mushroom(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("pepper", "bell pepper", height=44)
-def pepper(rng: np.random.Generator, name: str) -> Painter:
+def _pepper(rng: np.random.Generator, name: str) -> Painter:
     r = rng.uniform(92, 112)
     color = (
         pick(rng, (40, 160, 50), (30, 140, 245))
@@ -272,7 +272,7 @@ def pepper(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("bread", "toast", "loaf", height=30)
-def bread(rng: np.random.Generator, name: str) -> Painter:
+def _bread(rng: np.random.Generator, name: str) -> Painter:
     if name == "loaf":
         rx, ry = rng.uniform(165, 195), rng.uniform(84, 100)
         p, m, cx, cy = _round(rng, rx, ry, pick(rng, (60, 115, 185), (50, 95, 160)), 0.03)
@@ -308,7 +308,7 @@ def bread(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("cheese", "mozzarella", height=34)
-def cheese(rng: np.random.Generator, name: str) -> Painter:
+def _cheese(rng: np.random.Generator, name: str) -> Painter:
     if name == "mozzarella":
         r = rng.uniform(80, 95)
         p, m, cx, cy = _round(rng, r * 1.1, r, pick(rng, (232, 240, 244)), 0.05)

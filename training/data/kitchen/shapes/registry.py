@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 
 from training.data.kitchen.painter import RESOLUTION, Color, Painter, Polygon
 
+_PAD = 12
+SILHOUETTE = np.array([[4.0, 0.0, -4.0 * _PAD], [0.0, 4.0, -4.0 * _PAD]])
+"""Affine matrix from a silhouette's pixels to canvas pixels."""
 _SIZES = (1.1, 1.45)
 """Range of instance sizes relative to the drawing."""
 
@@ -18,20 +22,26 @@ Drawer = Callable[[np.random.Generator, str], Painter]
 
 
 @dataclass(frozen=True)
-class Look:
-    """Drawing function of a noun and how its instances lie on the worktop.
+class Stance:
+    """How instances of a noun lie on the worktop.
 
     Attributes:
-        draw: Makes one instance.
         spin: Largest rotation from upright in degrees; 180 for things that lie flat.
         height: How far it rises over the worktop in scene pixels (decides its shadow).
         flat: Whether other things may stand on it; flat things are drawn first.
     """
 
-    draw: Drawer
     spin: float
     height: float
     flat: bool = False
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a noun is drawn, and how it lies."""
+
+    draw: Drawer
+    stance: Stance
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ class Sprite:
         outline: Closed contours around alpha > 0.5; even-odd filling gives the shape with its holes.
         grip: Where a hand holds it; None = at the edge that is nearest to the hand.
         radius: Half of the larger side of the bounding box.
-        look: How instances of this noun lie.
+        stance: How it lies.
         origin: The sprite's own origin on its canvas, scene pixels from the upper left corner.
         pixel: Scene pixels per canvas pixel.
     """
@@ -54,9 +64,15 @@ class Sprite:
     outline: tuple[Polygon, ...]
     grip: tuple[float, float] | None
     radius: float
-    look: Look = field(repr=False)
+    stance: Stance
     origin: tuple[float, float]
     pixel: float
+
+    @cached_property
+    def silhouette(self) -> NDArray[np.float32]:
+        """Alpha at a quarter of the canvas size with a margin, for shadows; see SILHOUETTE."""
+        small = cv2.resize(self.alpha, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+        return np.pad(small, _PAD)
 
 
 LOOKS: dict[str, Look] = {}
@@ -69,7 +85,7 @@ def look(
 
     def register(function: Drawer) -> Drawer:
         for name in names:
-            LOOKS[name] = Look(function, spin, height, flat)
+            LOOKS[name] = Look(function, Stance(spin, height, flat))
         return function
 
     return register
@@ -121,7 +137,7 @@ def draw(name: str, rng: np.random.Generator) -> Sprite:
         outline,
         grip,
         radius,
-        look_,
+        look_.stance,
         (float(centre[0]), float(centre[1])),
         pixel,
     )

@@ -14,12 +14,15 @@ def _folds(p: Painter, mask: np.ndarray, amount: float) -> None:
 
 
 @look("cloth", "dishcloth", "rag", height=10)
-def cloth(rng: np.random.Generator, name: str) -> Painter:
+def _cloth(rng: np.random.Generator, name: str) -> Painter:
     r = rng.uniform(130, 160)
     p = Painter(2.7 * r, 2.3 * r, rng)
     cx, cy = p.width / 2, p.height / 2
-    color = {"cloth": pick(rng, (200, 160, 60), (150, 120, 220)), "dishcloth": pick(rng, (90, 200, 235), (190, 220, 150)),
-             "rag": pick(rng, (130, 140, 150), (150, 130, 110))}[name]  # fmt: skip
+    color = {
+        "cloth": pick(rng, (200, 160, 60), (150, 120, 220)),
+        "dishcloth": pick(rng, (90, 200, 235), (190, 220, 150)),
+        "rag": pick(rng, (130, 140, 150), (150, 130, 110)),
+    }[name]
     m = p.fill(blob(cx, cy, r * 1.15, r * 0.9, rng, 0.16), color)
     x, y = p.grid()
     weave = np.sign(np.sin(x / 6.5)) * np.sign(np.sin(y / 6.5))
@@ -30,7 +33,7 @@ def cloth(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("towel", "tea towel", height=10)
-def towel(rng: np.random.Generator, name: str) -> Painter:
+def _towel(rng: np.random.Generator, name: str) -> Painter:
     w, h = rng.uniform(330, 400), rng.uniform(220, 270)
     p = Painter(w + 10, h + 10, rng)
     base = (
@@ -57,7 +60,7 @@ def towel(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("sponge", "scourer", spin=180, height=24)
-def sponge(rng: np.random.Generator, name: str) -> Painter:
+def _sponge(rng: np.random.Generator, name: str) -> Painter:
     w, h = rng.uniform(180, 215), rng.uniform(125, 145)
     p = Painter(w + 10, h + 10, rng)
     soft = (

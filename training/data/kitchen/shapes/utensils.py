@@ -36,7 +36,7 @@ def handle(p: Painter, polygon: Polygon, color: Color, wooden: bool) -> None:
 
 
 @look("spoon", "teaspoon", "wooden spoon")
-def spoon(rng: np.random.Generator, name: str) -> Painter:
+def _spoon(rng: np.random.Generator, name: str) -> Painter:
     wooden = name == "wooden spoon"
     length = rng.uniform(250, 300) if name == "teaspoon" else rng.uniform(340, 420)
     w = rng.uniform(78, 98) * (0.85 if name == "teaspoon" else 1.0)
@@ -52,14 +52,14 @@ def spoon(rng: np.random.Generator, name: str) -> Painter:
     else:
         metal(p, m)
     inner = p.mask(ellipse(cx, ry + 8, w * 0.38, ry * 0.8))
-    x, y = p.grid()
+    _, y = p.grid()
     p.multiply(inner, (0.72 + 0.4 * np.clip((y - 6) / (2 * ry), 0, 1)).astype(np.float32))
     p.grip = (cx, length * 0.8)
     return p
 
 
 @look("fork", "wooden fork")
-def fork(rng: np.random.Generator, name: str) -> Painter:
+def _fork(rng: np.random.Generator, name: str) -> Painter:
     wooden = name == "wooden fork"
     length, w = rng.uniform(330, 400), rng.uniform(72, 88)
     p = Painter(w + 12, length + 12, rng)
@@ -79,7 +79,7 @@ def fork(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("knife", "chef knife", "cleaver")
-def knife(rng: np.random.Generator, name: str) -> Painter:
+def _knife(rng: np.random.Generator, name: str) -> Painter:
     wide = {"knife": 46.0, "chef knife": 74.0, "cleaver": 128.0}[name] * rng.uniform(0.9, 1.12)
     length = rng.uniform(340, 440)
     p = Painter(max(wide, 60) + 14, length + 12, rng)
@@ -104,7 +104,7 @@ def knife(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("spatula", "wooden spatula")
-def spatula(rng: np.random.Generator, name: str) -> Painter:
+def _spatula(rng: np.random.Generator, name: str) -> Painter:
     wooden = name == "wooden spatula"
     length, w = rng.uniform(400, 470), rng.uniform(100, 130)
     p = Painter(w + 12, length + 12, rng)
@@ -113,8 +113,17 @@ def spatula(rng: np.random.Generator, name: str) -> Painter:
     handle(
         p, capsule((cx, head), (cx, length - 10), 11, 17), color if wooden else (50, 50, 50), wooden
     )
-    trapezoid = np.array([[cx - w / 2, 10], [cx + w / 2, 10], [cx + w * 0.42, head], [cx + 14, head + 34],
-                          [cx - 14, head + 34], [cx - w * 0.42, head]], float)  # fmt: skip
+    trapezoid = np.array(
+        [
+            [cx - w / 2, 10],
+            [cx + w / 2, 10],
+            [cx + w * 0.42, head],
+            [cx + 14, head + 34],
+            [cx - 14, head + 34],
+            [cx - w * 0.42, head],
+        ],
+        float,
+    )
     m = p.fill(trapezoid, color)
     if wooden:
         p.wood(m, along_x=False)
@@ -128,7 +137,7 @@ def spatula(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("ladle", height=26)
-def ladle(rng: np.random.Generator, name: str) -> Painter:
+def _ladle(rng: np.random.Generator, name: str) -> Painter:
     length, r = rng.uniform(400, 460), rng.uniform(66, 80)
     p = Painter(2 * r + 12, length + 12, rng)
     cx = p.width / 2
@@ -143,7 +152,7 @@ def ladle(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("whisk", height=24)
-def whisk(rng: np.random.Generator, name: str) -> Painter:
+def _whisk(rng: np.random.Generator, name: str) -> Painter:
     length, w = rng.uniform(380, 440), rng.uniform(110, 135)
     p = Painter(w + 14, length + 12, rng)
     cx, head = p.width / 2, length * 0.56
@@ -152,19 +161,17 @@ def whisk(rng: np.random.Generator, name: str) -> Painter:
     p.paint(haze, scaled(color, 0.55), 0.62)
     t = np.linspace(0, np.pi, 24)
     for f in (1.0, 0.68, 0.34, 0.04):
-        loop = np.stack(
-            [cx + f * w / 2 * np.sin(t) * np.cos(t * 0), 10 + head * (0.5 - 0.5 * np.cos(t))], 1
-        )
+        loop = np.stack([cx + f * w / 2 * np.sin(t), 10 + head * (0.5 - 0.5 * np.cos(t))], 1)
         for side in (loop, np.stack([2 * cx - loop[:, 0], loop[:, 1]], 1)):
             p.line(side, color, 7)
-            p.line(side + (3, 0), scaled(color, 0.6), 3)
+            p.line(side + np.array([3, 0]), scaled(color, 0.6), 3)
     handle(p, capsule((cx, head), (cx, length - 12), 13, 18), pick(rng, *PLASTIC, STEEL), False)
     p.grip = (cx, length * 0.82)
     return p
 
 
 @look("scissors")
-def scissors(rng: np.random.Generator, name: str) -> Painter:
+def _scissors(rng: np.random.Generator, name: str) -> Painter:
     length, w = rng.uniform(300, 350), rng.uniform(150, 175)
     p = Painter(w + 12, length + 12, rng)
     cx, cy = p.width / 2, length * 0.56
@@ -190,7 +197,7 @@ def scissors(rng: np.random.Generator, name: str) -> Painter:
 
 
 @look("peeler", "potato peeler")
-def peeler(rng: np.random.Generator, name: str) -> Painter:
+def _peeler(rng: np.random.Generator, name: str) -> Painter:
     length, w = rng.uniform(250, 290), rng.uniform(90, 110)
     p = Painter(w + 12, length + 12, rng)
     cx, neck = p.width / 2, length * 0.38

@@ -1,0 +1,284 @@
+"""A continuous first-person video of several actions in one kitchen, with its ground truth."""
+
+from __future__ import annotations
+
+import csv
+import multiprocessing
+import os
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from io import StringIO
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from training.data.kitchen import choreography
+from training.data.kitchen.actions import cast_action, cast_among
+from training.data.kitchen.choreography import Span
+from training.data.kitchen.clips import Clip, Kitchen, draw_kitchen, lay_out
+from training.data.kitchen.generate import write_tables
+from training.data.kitchen.motion import draw_camera
+from training.data.kitchen.render import Lens
+from training.data.kitchen.scene import Hand, Scene
+from training.data.kitchen.vocabulary import CLASS_OF_NAME, LEFT_HAND, RIGHT_HAND
+from training.data.kitchen.writer import (
+    CSV_COLUMNS,
+    Appearance,
+    action_row,
+    shoot,
+    write_text,
+    write_video,
+)
+from training.data.prepare import prepare
+from training.errors import ActisegError
+
+VIDEO_ID = "P01_101"
+_THINGS = 8
+_LAYOUTS, _CASTS = 30, 40
+_PAUSE = 2.2
+"""Seconds between narrated parts: both hands put down what they hold and take up the next."""
+_CHUNK = 20
+
+
+@dataclass(frozen=True)
+class VideoOptions:
+    """What the video shows.
+
+    Attributes:
+        seed: Other seeds give other kitchens and actions.
+        seconds: Length.
+        fps: Frames a second.
+        size: Width and height in pixels.
+        truth_every: Ground truth is written for each n-th frame of an action.
+    """
+
+    seed: int = 0
+    seconds: float = 33.0
+    fps: int = 15
+    size: tuple[int, int] = (854, 480)
+    truth_every: int = 8
+
+    def __post_init__(self) -> None:
+        if self.seconds < 8:
+            raise ActisegError(f"seconds: {self.seconds}; expected at least 8 for one action")
+        if not 5 <= self.fps <= 120:
+            raise ActisegError(f"fps: {self.fps}; expected 5 to 120")
+        if self.truth_every < 2:
+            raise ActisegError(f"truth_every: {self.truth_every}; expected at least 2")
+        if min(self.size) < 64 or self.size[0] % 2 or self.size[1] % 2:
+            raise ActisegError(f"size: {self.size}; expected even numbers of at least 64 pixels")
+
+
+@dataclass(frozen=True)
+class KitchenVideo:
+    """Files of a video.
+
+    Attributes:
+        video: H.264 mp4 (MPEG-4 part 2 where PyAV has no H.264 encoder).
+        narrations: EPIC table columns and ``object_names``, a list of all annotated nouns.
+        video_id: The video's id in the table.
+        truth: ActionVOS layout with split ``val``; frame n is shown at n / fps seconds.
+        fps: Frames a second.
+    """
+
+    video: Path
+    narrations: Path
+    video_id: str
+    truth: Path
+    fps: int
+
+
+def make_video(
+    out: Path, options: VideoOptions, *, workers: int | None = None, progress: bool = True
+) -> KitchenVideo:
+    """Draw a video, its narrations and its ground truth.
+
+    The ground truth is prepared from polygons and contacts as real data is.
+
+    Args:
+        out: Folder; files of an earlier video are replaced.
+        options: What to draw.
+        workers: Processes; by default one for each processor.
+        progress: Show a progress bar.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    seed = (options.seed, 1 << 20)
+    kitchen = draw_kitchen(seed)
+    clips = compose_video(seed, kitchen, options)
+    files = KitchenVideo(
+        out / "video.mp4", out / "narrations.csv", VIDEO_ID, out / "truth", options.fps
+    )
+    _write_narrations(files.narrations, clips)
+    _encode(files.video, kitchen, clips, seed, options, workers, progress)
+    with tempfile.TemporaryDirectory(dir=out) as scratch:
+        tree = Path(scratch)
+        appearance = Appearance(size=(854, 480))
+        part = write_video(tree, "val", VIDEO_ID, kitchen, clips, seed, appearance)
+        write_tables(tree, [part])
+        prepare(tree / "VISOR", tree / "annotations", files.truth, ["val"], workers=1)
+    return files
+
+
+def compose_video(seed: tuple[int, ...], kitchen: Kitchen, options: VideoOptions) -> list[Clip]:
+    """Stage consecutive actions in one scene that all clips share.
+
+    Returns:
+        One clip for each action; its frames are those with ground truth.
+    """
+    rng = np.random.default_rng([*seed, 4])
+    present: dict[int, str] = {}
+    while len(present) < _THINGS:
+        cast = cast_action(rng)
+        for name in [*cast.used, *cast.bystanders][: _THINGS - len(present)]:
+            present.setdefault(CLASS_OF_NAME[name], name)
+    scene = _lay_table(rng, kitchen, present)
+    index_of = {thing.name: i for i, thing in enumerate(scene.things)}
+    clips: list[Clip] = []
+    clock = 1.6
+    while (stop := clock + rng.uniform(2.6, 4.2)) + 1 < options.seconds:
+        span = Span(clock - 0.8, clock, stop, stop + 0.8)
+        scene, clip = _next_action(
+            rng, scene, present, index_of, span, options, {c.cast.verb for c in clips}
+        )
+        clips.append(clip)
+        clock = stop + _PAUSE
+    return [replace(clip, scene=scene) for clip in clips]
+
+
+def _lay_table(rng: np.random.Generator, kitchen: Kitchen, present: dict[int, str]) -> Scene:
+    """Place all things so that nothing is hidden."""
+    things = [kitchen.thing(name) for name in present.values()]
+    camera = replace(draw_camera(rng), x=0.0, y=0.0, zoom=1.0)
+    hands = (Hand(False, rng.uniform(250, 620)), Hand(True, rng.uniform(1300, 1670)))
+    scene = Scene(things, hands, camera, kitchen.person, kitchen.hand_sprites)
+    spoilt = list(range(len(things)))
+    for _ in range(_LAYOUTS):
+        lay_out(rng, things, spoilt)
+        _, hidden = choreography.troubles(scene, [0.0], set(), least_visible=0.9)
+        if not hidden:
+            break
+        spoilt = sorted(hidden)
+    return scene
+
+
+def _next_action(
+    rng: np.random.Generator,
+    scene: Scene,
+    present: dict[int, str],
+    index_of: dict[str, int],
+    span: Span,
+    options: VideoOptions,
+    verbs: set[str],
+) -> tuple[Scene, Clip]:
+    """Append the action that suits the present layout best and is new, of several random ones."""
+    first, last = round(span.start * options.fps), round(span.stop * options.fps)
+    frames = tuple(range(first + 1, last, options.truth_every))
+    times = [f / options.fps for f in frames]
+    best: tuple[int, Scene, Clip] | None = None
+    for _ in range(_CASTS):
+        cast = cast_among(rng, present)
+        trial = replace(
+            scene,
+            things=[replace(t, track=deepcopy(t.track)) for t in scene.things],
+            hands=(deepcopy(scene.hands[0]), deepcopy(scene.hands[1])),
+        )
+        choreography.perform(rng, trial, cast, span, index_of)
+        accidental, hidden = choreography.troubles(
+            trial, times, {index_of[n] for n in cast.untouched}
+        )
+        idle = all(part.use == "none" for part in cast.template.parts.values())
+        score = 2 * len(accidental | hidden) + idle + (cast.verb in verbs)
+        if best is None or score < best[0]:
+            best = score, trial, Clip(cast, trial, span, frames, options.fps)
+        if score == 0:
+            break
+    assert best is not None
+    return best[1], best[2]
+
+
+def _write_narrations(path: Path, clips: list[Clip]) -> None:
+    text = StringIO()
+    writer = csv.DictWriter(text, [*CSV_COLUMNS, "object_names"], lineterminator="\n")
+    writer.writeheader()
+    for number, clip in enumerate(clips):
+        names = sorted([t.name for t in clip.scene.things] + [LEFT_HAND[0], RIGHT_HAND[0]])
+        writer.writerow({**action_row(VIDEO_ID, number, clip), "object_names": str(names)})
+    write_text(path, text.getvalue())
+
+
+_shared: tuple[Kitchen, Lens, Clip, tuple[int, ...], tuple[int, int]] | None = None
+
+
+def _begin(
+    kitchen: Kitchen, lens: Lens, clip: Clip, seed: tuple[int, ...], size: tuple[int, int]
+) -> None:
+    """Give a worker what all of its frames need."""
+    global _shared
+    cv2.setNumThreads(1)
+    _shared = kitchen, lens, clip, seed, size
+
+
+def _shoot(frames: range) -> list[NDArray[np.uint8]]:
+    assert _shared is not None
+    kitchen, lens, clip, seed, size = _shared
+    images = []
+    for frame in frames:
+        rng = np.random.default_rng([*seed, 5, frame])
+        image = shoot(kitchen, lens, clip, frame, rng, hands=True)
+        images.append(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+    return images
+
+
+def _images(
+    kitchen: Kitchen, clips: list[Clip], seed: tuple[int, ...], options: VideoOptions, workers: int
+) -> Iterator[NDArray[np.uint8]]:
+    count = round(options.seconds * options.fps)
+    chunks = [range(i, min(i + _CHUNK, count)) for i in range(0, count, _CHUNK)]
+    lens = Lens(np.random.default_rng([*seed, 2]))
+    shared = (kitchen, lens, clips[0], seed, options.size)
+    if workers <= 1:
+        _begin(*shared)
+        for chunk in chunks:
+            yield from _shoot(chunk)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _begin, shared) as pool:
+        for images in pool.map(_shoot, chunks):
+            yield from images
+
+
+def _encode(
+    path: Path,
+    kitchen: Kitchen,
+    clips: list[Clip],
+    seed: tuple[int, ...],
+    options: VideoOptions,
+    workers: int | None,
+    progress: bool,
+) -> None:
+    """Encode under a temporary name and rename."""
+    h264 = "libx264" in av.codecs_available
+    temporary = path.with_name(f".{path.name}")
+    images = _images(kitchen, clips, seed, options, workers or os.cpu_count() or 1)
+    with av.open(str(temporary), "w", format="mp4") as container:
+        stream = container.add_stream("libx264" if h264 else "mpeg4", rate=options.fps)
+        stream.width, stream.height = options.size
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.thread_count = 1
+        if h264:
+            stream.options = {"crf": "20", "preset": "veryfast"}
+        else:
+            stream.bit_rate = 6_000_000
+        total = round(options.seconds * options.fps)
+        for image in tqdm(images, total=total, unit="frame", desc="video", disable=not progress):
+            frame = av.VideoFrame.from_ndarray(image, format="bgr24")
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    temporary.replace(path)
