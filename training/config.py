@@ -105,7 +105,9 @@ class TrainConfig:
     resume: bool = False
     """Continue from the last checkpoint in `out`."""
     pretrained: Path | None = None
-    """Weights to start from (safetensors)."""
+    """Weights to start from: our own (safetensors) or a published Ref-YouTube-VOS checkpoint."""
+    roberta: Path | None = None
+    """Folder with RoBERTa's tokenizer files; r50 and r101 need it."""
     workers: int = 2
     """Processes that load data; 0 loads in the training process."""
     threads: int = 0
@@ -171,7 +173,8 @@ class TrainConfig:
         """
         self.recipe()
         _require(0 <= self.text_noise <= 1, "text_noise", self.text_noise, "in [0, 1]")
-        _require(self.mask_noise >= 0, "mask_noise", self.mask_noise, "0 or a kernel size")
+        kernel = self.mask_noise
+        _require(kernel == 0 or (kernel % 2 == 1 and kernel > 0), "mask_noise", kernel, "0 or odd")
         _require(self.val_every >= 1, "val_every", self.val_every, "at least 1")
         _require(self.workers >= 0, "workers", self.workers, "at least 0")
 
@@ -180,8 +183,7 @@ class TrainConfig:
         own = {field.name: getattr(self, field.name) for field in fields(TrainConfig)}
         values = {**own, **asdict(self.recipe())}
         return {
-            name: str(value) if isinstance(value, Path) else value
-            for name, value in values.items()
+            name: str(value) if isinstance(value, Path) else value for name, value in values.items()
         }
 
 

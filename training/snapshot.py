@@ -1,0 +1,76 @@
+"""Resumable state of a run: written atomically, read without executing anything from the file."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training.errors import ActisegError
+
+FORMAT = 1
+
+
+def save_snapshot(path: Path, state: dict[str, Any]) -> None:
+    """Writes a run's state beside `path` and renames it, so that `path` is always complete.
+
+    Raises:
+        ActisegError: If the disk is full; the former snapshot is then still intact.
+    """
+    # Serialised in memory first: torch reports a full disk as an internal error of its writer.
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, **state}, buffer)
+    temporary = path.with_name(path.name + ".partial")
+    try:
+        with temporary.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        kept = "the former checkpoint is intact" if path.exists() else "no checkpoint exists yet"
+        raise ActisegError(
+            f"{path}: disk full while writing {buffer.getbuffer().nbytes / 1e6:.0f} MB ({kept}); "
+            "free space and run again with --resume"
+        ) from error
+
+
+def load_snapshot(path: Path, device: torch.device) -> dict[str, Any]:
+    """Reads what `save_snapshot` wrote; only tensors and plain values are accepted.
+
+    Raises:
+        ActisegError: If the file is damaged or of another format.
+    """
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # torch raises many types for damaged or foreign files
+        raise ActisegError(
+            f"{path}: not a readable checkpoint ({error}); remove it to start anew"
+        ) from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise ActisegError(f"{path}: not a checkpoint of format {FORMAT}; remove it to start anew")
+    return state
+
+
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """State of this process's random generators."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_random_state(state: dict[str, torch.Tensor], device: torch.device) -> None:
+    """Restores what `random_state` gave."""
+    torch.set_rng_state(state["cpu"].cpu())
+    if device.type == "cuda" and "cuda" in state:
+        torch.cuda.set_rng_state(state["cuda"].cpu(), device)
