@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from training.data.kitchen.actions import Cast, Part
 from training.data.kitchen.motion import Pose, Track, Wiggle
-from training.data.kitchen.scene import Hand, Scene, Stay, Thing, full_areas, label_map
+from training.data.kitchen.scene import (
+    FINGERS,
+    Hand,
+    Scene,
+    Stay,
+    Thing,
+    elbow,
+    full_areas,
+    label_map,
+)
 
 _SCALE = 0.25
 _SPACING = 0.8
@@ -146,12 +156,14 @@ def _working_pose(
 
 def _approach(rng: np.random.Generator, scene: Scene, hand: Hand, index: int, span: Span) -> None:
     """Wait beside a thing, with a visible gap, open-handed."""
-    thing = scene.things[index]
-    place = thing.track.at(span.start)
-    gap = thing.sprite.radius * 0.75 + rng.uniform(110, 170)
-    side = rng.uniform(0.2, 0.9) * (1 if hand.right else -1)
-    point = (place.x + gap * np.sin(side), place.y + gap * np.cos(side))
-    hand.stays.append(Stay(span.start, span.stop, None, point, 0.0))
+    outline = scene.outline(index, span.start)
+    centre = scene.things[index].track.at(span.start).matrix()[:, 2]
+    toward = elbow(centre, hand.shoulder) - centre
+    angle = np.arctan2(toward[1], toward[0]) + rng.uniform(-0.35, 0.35)
+    toward = np.array([np.cos(angle), np.sin(angle)])
+    gap = scene.person.size * rng.uniform(1.15, 1.8) * FINGERS
+    x, y = centre + toward * (float(((outline - centre) @ toward).max()) + gap)
+    hand.stays.append(Stay(span.start, span.stop, None, (float(x), float(y)), 0.0))
 
 
 def _hands_for(rng: np.random.Generator, scene: Scene, indices: list[int]) -> list[Hand]:
@@ -214,8 +226,9 @@ def troubles(
     """What spoils a layout.
 
     Returns:
-        Indices of things that lie in the box of a touched thing, which the official rule takes for
-        contact, although no hand is to touch them; and of things hardly visible in some frame.
+        Indices of things that no hand is to touch but that lie in the box of a touched thing, which
+        the official rule takes for contact, or that a waiting hand's fingers seem to touch; and of
+        things hardly visible in some frame.
     """
     accidental: set[int] = set()
     hidden: set[int] = set()
@@ -226,6 +239,14 @@ def troubles(
         areas = full_areas(moment)
         counts = np.bincount(labels.ravel(), minlength=len(moment.placed) + 1)
         index = [item.thing for item in moment.placed]
+        near = np.zeros_like(labels)
+        for item in moment.placed:
+            if item.waiting:
+                x, y = np.round(item.matrix[:, 2] * _SCALE).astype(int).tolist()
+                cv2.circle(near, (x, y), round(FINGERS * scene.person.size * _SCALE), 1, -1)
+        for i in np.unique(labels[near > 0]):
+            if i and (thing := index[i - 1]) is not None:
+                accidental.add(thing)
         for k, thing in enumerate(index):
             if thing is not None and counts[k + 1] < least_visible * areas[k] * _SCALE**2:
                 hidden.add(thing)
@@ -235,6 +256,18 @@ def troubles(
                 within = (index[i - 1] for i in inside)
                 accidental |= {i for i in within if i is not None}
     return (accidental & untouched) - ever_touched, hidden
+
+
+def crowded(scene: Scene, t: float) -> set[int]:
+    """Things that intrude into the bounding box of another thing."""
+    moment = scene.at(t)
+    labels = label_map(moment, _SCALE)
+    found: set[int] = set()
+    for k, item in enumerate(moment.placed):
+        if item.thing is not None and (labels == k + 1).any():
+            inside = {moment.placed[i - 1].thing for i in _inside_box(labels, k + 1)} - {item.thing}
+            found |= {i for i in inside if i is not None}
+    return found
 
 
 def _inside_box(labels: NDArray[np.uint8], label: int) -> list[int]:

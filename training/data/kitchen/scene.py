@@ -15,6 +15,8 @@ from training.data.kitchen.shapes import Sprite
 from training.data.kitchen.vocabulary import LEFT_HAND, RIGHT_HAND
 from training.data.kitchen.worktop import HEIGHT, WIDTH
 
+FINGERS = 100.0
+"""Radius around a hand's origin that its fingers fill, for a hand of size 1."""
 REACH = 0.55
 """Seconds that a hand takes to get to where it works."""
 
@@ -61,6 +63,8 @@ class Placed:
     lift: float
     thing: int | None
     """Index of the thing; None for hands."""
+    waiting: bool = False
+    """Whether it is a hand that touches nothing."""
 
 
 @dataclass(frozen=True)
@@ -88,15 +92,20 @@ class Scene:
     hand_sprites: dict[tuple[bool, float], Sprite]
     """Hands drawn so far, by right and grip; shared by the scenes of a video."""
 
+    def outline(self, index: int, t: float) -> NDArray[np.float64]:
+        """Outline points [N, 2] of a thing at time t, scene pixels."""
+        thing = self.things[index]
+        return transform(thing.track.at(t).matrix(), np.concatenate(thing.sprite.outline))
+
     def grip_point(self, index: int, t: float, shoulder: float) -> NDArray[np.float64]:
         """Scene point at which a hand from the given side would hold a thing at time t."""
         thing = self.things[index]
         matrix = thing.track.at(t).matrix()
         if thing.sprite.grip is not None:
             return transform(matrix, np.array([thing.sprite.grip]))[0]
-        outline = transform(matrix, np.concatenate(thing.sprite.outline))
+        outline = self.outline(index, t)
         centre = matrix[:, 2]
-        toward = _elbow(centre, shoulder) - centre
+        toward = elbow(centre, shoulder) - centre
         toward /= np.linalg.norm(toward)
         return centre + toward * 0.5 * float(((outline - centre) @ toward).max())
 
@@ -145,14 +154,13 @@ class Scene:
             tip, grip, contact = self._tip(hand, t)
             if contact is not None:
                 touched.add(contact)
-            elbow = _elbow(tip, hand.shoulder)
-            heading = tip - elbow
+            heading = tip - elbow(tip, hand.shoulder)
             angle = np.arctan2(heading[0], -heading[1])
             rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
             name, class_id = RIGHT_HAND if hand.right else LEFT_HAND
             sprite = self._hand_sprite(hand.right, grip)
             matrix = chain(camera, np.column_stack([rotation, tip]))
-            arms.append(Placed(name, class_id, sprite, matrix, 30.0, None))
+            arms.append(Placed(name, class_id, sprite, matrix, 30.0, None, contact is None))
         for index, thing in enumerate(self.things):
             pose = thing.track.at(t)
             matrix = chain(camera, pose.matrix())
@@ -163,8 +171,8 @@ class Scene:
         return Moment(tuple(placed + arms), frozenset(touched), camera)
 
 
-def _elbow(tip: NDArray[np.float64], shoulder: float) -> NDArray[np.float64]:
-    """Where the forearm comes from: below the view, on the hand's side."""
+def elbow(tip: NDArray[np.float64], shoulder: float) -> NDArray[np.float64]:
+    """Scene point where the forearm comes from: below the view, on the hand's side."""
     return np.array([0.62 * shoulder + 0.38 * tip[0], max(HEIGHT + 420.0, tip[1] + 600)])
 
 

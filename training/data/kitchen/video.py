@@ -40,8 +40,8 @@ from training.data.prepare import prepare
 from training.errors import ActisegError
 
 VIDEO_ID = "P01_101"
-_THINGS = 8
-_LAYOUTS, _CASTS = 30, 40
+_THINGS = 7
+_LAYOUTS, _CASTS = 150, 40
 _PAUSE = 2.2
 """Seconds between narrated parts: both hands put down what they hold and take up the next."""
 _CHUNK = 20
@@ -153,7 +153,7 @@ def compose_video(seed: tuple[int, ...], kitchen: Kitchen, options: VideoOptions
 
 
 def _lay_table(rng: np.random.Generator, kitchen: Kitchen, present: dict[int, str]) -> Scene:
-    """Place all things so that nothing is hidden."""
+    """Place all things so that nothing is hidden and none lies in the box of another."""
     things = [kitchen.thing(name) for name in present.values()]
     camera = replace(draw_camera(rng), x=0.0, y=0.0, zoom=1.0)
     hands = (Hand(False, rng.uniform(250, 620)), Hand(True, rng.uniform(1300, 1670)))
@@ -162,9 +162,9 @@ def _lay_table(rng: np.random.Generator, kitchen: Kitchen, present: dict[int, st
     for _ in range(_LAYOUTS):
         lay_out(rng, things, spoilt)
         _, hidden = choreography.troubles(scene, [0.0], set(), least_visible=0.9)
-        if not hidden:
+        spoilt = sorted(hidden | choreography.crowded(scene, 0.0))
+        if not spoilt:
             break
-        spoilt = sorted(hidden)
     return scene
 
 

@@ -51,7 +51,7 @@ class Sprite:
     Attributes:
         rgb: float32 [h, w, 3], BGR, 0 to 255.
         alpha: float32 [h, w], 0 to 1.
-        outline: Closed contours around alpha > 0.5; even-odd filling gives the shape with its holes.
+        outline: Closed contours around alpha > 0.5; even-odd filling keeps its holes.
         grip: Where a hand holds it; None = at the edge that is nearest to the hand.
         radius: Half of the larger side of the bounding box.
         stance: How it lies.

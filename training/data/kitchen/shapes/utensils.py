@@ -18,7 +18,7 @@ PLASTIC: tuple[Color, ...] = (
 )
 
 
-def metal(p: Painter, mask: Mask) -> None:
+def _metal(p: Painter, mask: Mask) -> None:
     """Brushed steel: streaks along the handle, and a bright band."""
     p.wood(mask, along_x=False, amount=0.10)
     x, y = p.grid()
@@ -28,7 +28,7 @@ def metal(p: Painter, mask: Mask) -> None:
     p.outline(mask, 0.45, 3)
 
 
-def handle(p: Painter, polygon: Polygon, color: Color, wooden: bool) -> None:
+def _handle(p: Painter, polygon: Polygon, color: Color, wooden: bool) -> None:
     m = p.fill(polygon, color)
     if wooden:
         p.wood(m, along_x=False)
@@ -44,13 +44,13 @@ def _spoon(rng: np.random.Generator, name: str) -> Painter:
     cx, ry = p.width / 2, w * rng.uniform(0.66, 0.8)
     color = pick(rng, *WOOD) if wooden else pick(rng, STEEL, (215, 214, 210), (120, 190, 215))
     stem = capsule((cx, ry * 1.6), (cx, length - 8), *((13, 17) if wooden else (9, 16)))
-    handle(p, stem, color, wooden)
+    _handle(p, stem, color, wooden)
     m = p.fill(ellipse(cx, ry + 6, w / 2, ry), color)
     if wooden:
         p.wood(m, along_x=False)
         p.outline(m, 0.5, 6)
     else:
-        metal(p, m)
+        _metal(p, m)
     inner = p.mask(ellipse(cx, ry + 8, w * 0.38, ry * 0.8))
     _, y = p.grid()
     p.multiply(inner, (0.72 + 0.4 * np.clip((y - 6) / (2 * ry), 0, 1)).astype(np.float32))
@@ -65,7 +65,7 @@ def _fork(rng: np.random.Generator, name: str) -> Painter:
     p = Painter(w + 12, length + 12, rng)
     cx = p.width / 2
     color = pick(rng, *WOOD) if wooden else pick(rng, STEEL)
-    handle(p, capsule((cx, length * 0.42), (cx, length - 8), 10, 16), color, wooden)
+    _handle(p, capsule((cx, length * 0.42), (cx, length - 8), 10, 16), color, wooden)
     m = p.fill(rounded(cx - w / 2, length * 0.25, cx + w / 2, length * 0.45, w * 0.45), color)
     for k in range(4):
         x = cx - w / 2 + 8 + k * (w - 16) / 3
@@ -73,7 +73,7 @@ def _fork(rng: np.random.Generator, name: str) -> Painter:
     if wooden:
         p.wood(m, along_x=False)
     else:
-        metal(p, m)
+        _metal(p, m)
     p.grip = (cx, length * 0.78)
     return p
 
@@ -93,10 +93,10 @@ def _knife(rng: np.random.Generator, name: str) -> Painter:
         edge = np.stack([spine - wide * np.sin(t), 8 + split * 0.45 * (1 - np.cos(t))], 1)
         blade = np.concatenate([edge, [[x0, split], [spine, split]]])
     m = p.fill(blade, pick(rng, (215, 213, 208), (190, 190, 188)))
-    metal(p, m)
+    _metal(p, m)
     p.multiply(p.mask(blade - (wide * 0.62, 0)) * m, np.float32(1.18) * np.ones_like(m))
     mid = spine - 22
-    handle(p, rounded(mid - 21, split - 4, mid + 23, length, 18), color, False)
+    _handle(p, rounded(mid - 21, split - 4, mid + 23, length, 18), color, False)
     for f in (0.2, 0.5, 0.8):
         p.fill(ellipse(mid, split + f * (length - split), 6, 6, n=12), STEEL)
     p.grip = (mid, split + 0.5 * (length - split))
@@ -110,7 +110,7 @@ def _spatula(rng: np.random.Generator, name: str) -> Painter:
     p = Painter(w + 12, length + 12, rng)
     cx, head = p.width / 2, length * 0.36
     color = pick(rng, *WOOD) if wooden else pick(rng, *PLASTIC)
-    handle(
+    _handle(
         p, capsule((cx, head), (cx, length - 10), 11, 17), color if wooden else (50, 50, 50), wooden
     )
     trapezoid = np.array(
@@ -142,9 +142,9 @@ def _ladle(rng: np.random.Generator, name: str) -> Painter:
     p = Painter(2 * r + 12, length + 12, rng)
     cx = p.width / 2
     color = pick(rng, STEEL, (45, 45, 48), (40, 50, 180))
-    handle(p, capsule((cx, 2 * r - 8), (cx, length - 10), 10, 14), color, False)
+    _handle(p, capsule((cx, 2 * r - 8), (cx, length - 10), 10, 14), color, False)
     m = p.fill(ellipse(cx, r + 6, r, r), color)
-    metal(p, m)
+    _metal(p, m)
     inner = p.fill(ellipse(cx, r + 6, r * 0.84, r * 0.84), scaled(color, 0.6))
     p.dome(inner, cx - r * 0.4, r + 30, r * 1.3, r * 1.3)
     p.grip = (cx, length * 0.82)
@@ -165,7 +165,7 @@ def _whisk(rng: np.random.Generator, name: str) -> Painter:
         for side in (loop, np.stack([2 * cx - loop[:, 0], loop[:, 1]], 1)):
             p.line(side, color, 7)
             p.line(side + np.array([3, 0]), scaled(color, 0.6), 3)
-    handle(p, capsule((cx, head), (cx, length - 12), 13, 18), pick(rng, *PLASTIC, STEEL), False)
+    _handle(p, capsule((cx, head), (cx, length - 12), 13, 18), pick(rng, *PLASTIC, STEEL), False)
     p.grip = (cx, length * 0.82)
     return p
 
@@ -186,7 +186,7 @@ def _scissors(rng: np.random.Generator, name: str) -> Painter:
             ],
             float,
         )
-        metal(p, p.fill(blade, STEEL))
+        _metal(p, p.fill(blade, STEEL))
     for side in (-1, 1):
         ring = ellipse(cx + side * w * 0.25, length * 0.8, w * 0.2, length * 0.14, side * -18.0, 24)
         p.line(np.vstack([[cx - side * 6, cy + 8], ring[np.argmin(ring[:, 1])]]), color, 22)
@@ -208,8 +208,8 @@ def _peeler(rng: np.random.Generator, name: str) -> Painter:
         20,
     )
     m = p.fill(rounded(cx - w * 0.42, 10, cx + w * 0.42, 44, 6), STEEL)
-    metal(p, m)
+    _metal(p, m)
     p.line([[cx - w * 0.3, 27], [cx + w * 0.3, 27]], (60, 60, 60), 6)
-    handle(p, capsule((cx, neck), (cx, length - 18), 20, 24), color, False)
+    _handle(p, capsule((cx, neck), (cx, length - 18), 20, 24), color, False)
     p.grip = (cx, length * 0.74)
     return p
