@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tests.parity.cases_model import preset_of_case, rule_model
+from tests.parity.cases_model import prepare, preset_of_case, rule_model
 from tests.parity.result import Result, check, compare
 from training.checkpoints import to_published
 from training.losses import Criterion, total, weight_dict
@@ -152,37 +152,50 @@ def _gradients(folder: Path, cases: Mapping[str, Any]) -> Iterator[Result]:
     for name in sorted(cases, key=presets.__getitem__):
         model = rule_model(presets[name], keys["weights_salt"])
         file = folder / "forward" / f"{cases[name]['forward_case']}.npz"
-        rates = _set_training_without_dropout(model)
-        try:
-            with np.load(file) as stored, np.load(folder / "criterion" / f"{name}.npz") as arrays:
-                count, size = cases[name]["targets"], stored["samples_mask"].shape[-2:]
-                targets = stored_targets(arrays, count, size)
-                loss = _backward(model, stored, targets)
-            yield from _compare_gradients(f"criterion/{name}", cases[name], model, loss)
-        finally:
-            model.zero_grad(set_to_none=True)
-            _restore(model, rates)
+        with np.load(file) as stored, np.load(folder / "criterion" / f"{name}.npz") as arrays:
+            count, size = cases[name]["targets"], stored["samples_mask"].shape[-2:]
+            targets = stored_targets(arrays, count, size)
+            loss, norms = gradient_norms(model, stored, targets)
+        yield from _compare_gradients(f"criterion/{name}", cases[name]["gradients"], loss, norms)
 
 
-def _backward(model: ActionVOS, stored: Any, targets: StoredTargets) -> float:
-    """Total loss of a forward case; its gradients are left in the parameters."""
-    arrays = {
-        name: torch.from_numpy(stored[name])
-        for name in ("samples", "samples_mask", "input_ids", "attention_mask", "size")
-    }
-    padding = arrays["samples_mask"] if arrays["samples_mask"].any() else None
-    output = model(
-        arrays["samples"], padding, arrays["input_ids"], arrays["attention_mask"], arrays["size"]
+def gradient_norms(
+    model: ActionVOS, stored: Any, targets: StoredTargets
+) -> tuple[float, dict[str, float]]:
+    """Total loss in training mode without dropout, and its gradients.
+
+    Args:
+        model: network; left in evaluation mode, without gradients.
+        stored: arrays of a forward case.
+        targets: labels of the same clips.
+
+    Returns:
+        The loss, and the Euclidean norm of the gradient of every trained parameter under its
+        published name.
+    """
+    samples, padding = prepare(stored, model)
+    ids, attention, size = (
+        torch.from_numpy(stored[name]) for name in ("input_ids", "attention_mask", "size")
     )
-    loss = total(Criterion()(output, targets))
-    loss.backward()
-    return float(loss.detach())
+    rates = _set_training_without_dropout(model)
+    try:
+        output = model(samples, padding if padding.any() else None, ids, attention, size)
+        loss = total(Criterion()(output, targets))
+        loss.backward()
+        norms = {
+            to_published(name)[0]: 0.0 if p.grad is None else float(p.grad.double().norm())
+            for name, p in model.named_parameters()
+            if p.requires_grad
+        }
+    finally:
+        model.zero_grad(set_to_none=True)
+        _restore(model, rates)
+    return float(loss.detach()), norms
 
 
 def _compare_gradients(
-    case: str, expected: Mapping[str, Any], model: ActionVOS, loss: float
+    case: str, facts: Mapping[str, Any], loss: float, norms: Mapping[str, float]
 ) -> Iterator[Result]:
-    facts = expected["gradients"]
     yield compare(
         case,
         "total in training mode",
@@ -190,12 +203,6 @@ def _compare_gradients(
         facts["total_in_train_mode_without_dropout"],
         relative=LOSS_LIMIT,
     )
-    got = {
-        to_published(name)[0]: parameter.grad
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad
-    }
-    norms = {k: 0.0 if g is None else float(g.double().norm()) for k, g in got.items()}
     want = facts["norms"]
     yield check(case, "trained parameters", set(norms) == set(want), f"{len(want)} names")
     names = [name for name in want if name in norms]

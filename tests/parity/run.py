@@ -18,13 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.parity.result import Result, check
 
-MODULES = (
-    "cases_metrics",
-    "cases_inference",
-    "cases_data",
-    "cases_model",
-    "cases_criterion",
-)
+# Filling a network takes seconds and the last one is kept, so cases of the same network adjoin.
+MODULES = ("cases_metrics", "cases_data", "cases_inference", "cases_criterion", "cases_model")
 
 
 def run_cases(folder: Path, modules: Sequence[str] = MODULES) -> Iterator[Result]:

@@ -1,0 +1,229 @@
+"""Makes the small committed case ``small/`` with this implementation.
+
+Run it only while the implementation agrees with the full reference material (``run.py DIR``): the
+case then keeps that state where the material is absent. Inputs and weights follow from seeds.
+
+``python tests/parity/make_small.py``
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.parity.cases_criterion import gradient_norms, stored_output, stored_targets
+from tests.parity.cases_metrics import FIELDS, FILTERS
+from tests.parity.cases_model import decoder_tensors, predictions, prepare, rule_model
+from training.data.palette import write_label_png
+from training.inference import choose_query, chosen_masks, is_active, label_maps, resize_for_model
+from training.losses import Criterion, total, weight_dict
+from training.matcher import matching_costs
+from training.metrics import evaluate
+
+SMALL = Path(__file__).with_name("small")
+SALT = "small"
+FORWARD = "r50_t2_64x96"
+FRAMES, HEIGHT, WIDTH = 2, 64, 96
+SUMMARISED = ("res2", "res3", "res4", "res5", "fused0", "memory2", "mask_features", "controller")
+
+
+def main() -> None:
+    """Writes every section."""
+    rng = np.random.default_rng(48)
+    write_json(SMALL / "keys.json", {"weights_salt": SALT, "models": {}})
+    make_forward(rng)
+    make_criterion(rng)
+    make_metrics(rng)
+    make_inference(rng)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes indented JSON; folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
+    """Writes a compressed npz; folders are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, **arrays)
+
+
+def smooth(rng: np.random.Generator, count: int, height: int, width: int) -> np.ndarray:
+    """Smooth random frames, uint8 [count, height, width, 3], which compress well."""
+    coarse = rng.integers(0, 256, (count, 4, 6, 3), dtype=np.uint8)
+    size = (width, height)
+    return np.stack([Image.fromarray(c).resize(size, Image.Resampling.BICUBIC) for c in coarse])
+
+
+@torch.no_grad()
+def make_forward(rng: np.random.Generator) -> None:
+    """One ResNet-50 pass with whole outputs and summaries of intermediate tensors."""
+    model = rule_model("r50", SALT)
+    ids = np.array([[0, *rng.integers(4, 50000, 7), 2]], np.int64)
+    case: dict[str, Any] = {
+        "frames_0": smooth(rng, FRAMES, HEIGHT, WIDTH),
+        "input_ids": ids,
+        "attention_mask": np.ones_like(ids),
+        "size": np.array([[HEIGHT, WIDTH]]),
+        "samples_mask": np.zeros((1, FRAMES, HEIGHT, WIDTH), np.bool_),
+    }
+    samples, _ = prepare(case, model)
+    trace: dict[str, torch.Tensor] = {}
+    output = model(
+        samples,
+        None,
+        *(torch.from_numpy(case[k]) for k in ("input_ids", "attention_mask", "size")),
+        trace=trace,
+    )
+    tensors = predictions(output) | decoder_tensors(output)
+    case |= {k: v.numpy() for k, v in tensors.items() if k not in ("hs", "mask_features")}
+    for name in SUMMARISED:
+        values = (trace | tensors)[name].numpy()
+        flat = values.reshape(-1)
+        index = rng.integers(0, flat.size, 16)
+        double = flat.astype(np.float64)
+        summary = [double.mean(), double.std(), double.min(), double.max()]
+        case |= {
+            f"stat__{name}__shape": np.array(values.shape),
+            f"stat__{name}__summary": np.array([*summary, np.linalg.norm(double)]),
+            f"stat__{name}__index": index,
+            f"stat__{name}__value": flat[index],
+        }
+    write_arrays(SMALL / "forward" / f"{FORWARD}.npz", case)
+
+
+def make_criterion(rng: np.random.Generator) -> None:
+    """A positive object that is absent in one frame, and a negative one; with gradients."""
+    folder = SMALL / "criterion"
+    cases = {}
+    with np.load(SMALL / "forward" / f"{FORWARD}.npz") as stored:
+        output = stored_output(stored)
+    for name, positive in (("positive_absent_in_frame1", 1), ("negative", 0)):
+        masks = np.zeros((FRAMES, HEIGHT, WIDTH), np.bool_)
+        boxes = np.zeros((FRAMES, 4), np.float32)
+        if positive:
+            masks[0, 12:40, 30:71] = True
+            boxes[0] = [50 / WIDTH, 25.5 / HEIGHT, 40 / WIDTH, 27 / HEIGHT]
+        weights = rng.choice([1, 2, 5], (FRAMES, HEIGHT // 16, WIDTH // 16))
+        arrays = {
+            "labels_0": np.zeros(FRAMES, np.int64),
+            "boxes_0": boxes,
+            "masks_0": masks,
+            "weights_0": weights.repeat(16, 1).repeat(16, 2).astype(np.float32),
+            "valid_0": np.ones(FRAMES, np.int64),
+            "positive_0": np.full(FRAMES, positive, np.int64),
+            "size_0": np.array([HEIGHT, WIDTH]),
+        }
+        write_arrays(folder / f"{name}.npz", arrays)
+        targets = stored_targets(arrays, 1, (HEIGHT, WIDTH))
+        matches = Criterion().match(output, targets)
+        layers = ["layer0", "layer1", "layer2", "last"]
+        case: dict[str, Any] = {
+            "forward_case": FORWARD,
+            "targets": 1,
+            "matching": {
+                layer: {
+                    "matched_query": match.tolist(),
+                    "cost_of_each_query": matching_costs(part, targets).tolist(),
+                }
+                for layer, part, match in zip(layers, [*output.aux, output], matches, strict=True)
+            },
+        }
+        for suffix, use_weights in (("", True), ("_without_weights", False)):
+            losses = Criterion(use_weights=use_weights)(output, targets)
+            case[f"losses{suffix}"] = {k: float(v) for k, v in losses.items()}
+            case[f"total{suffix}"] = float(total(losses))
+        with np.load(SMALL / "forward" / f"{FORWARD}.npz") as stored:
+            loss, norms = gradient_norms(rule_model("r50", SALT), stored, targets)
+        case["gradients"] = {
+            "total_in_train_mode_without_dropout": loss,
+            "norm_of_all": float(np.linalg.norm(list(norms.values()))),
+            "norms": {key: float(f"{norm:.6g}") for key, norm in norms.items()},
+        }
+        cases[name] = case
+    write_json(folder / "criterion.json", {"weight_dict": weight_dict(3), "cases": cases})
+
+
+def make_metrics(rng: np.random.Generator) -> None:
+    """Random label maps of four sequences, one of them flagged."""
+    root = SMALL / "metrics" / "random"
+    entries = []
+    for index in range(4):
+        name = f"{index:08d}_P90_00_put-into_bag:cereal"
+        frames = [f"frame_{number:010d}" for number in range(2)]
+        for kind in ("gt", "pred"):
+            (root / kind / name).mkdir(parents=True, exist_ok=True)
+            for frame in frames:
+                labels = rng.integers(0, 5, (6, 8)).astype(np.uint8)
+                labels[labels == rng.integers(1, 5)] = 0
+                write_label_png(root / kind / name / f"{frame}.png", labels)
+        entries.append(
+            {
+                "seq_id": index,
+                "video": "P90_00",
+                "verb": "put-into",
+                "noun": "bag:cereal",
+                "sparse_frames": [f"{frame}.jpg" for frame in frames],
+                "object_classes": {str(k): {"positive": k % 2} for k in range(1, 5)},
+                **{"redundant": False, "missing": index == 2, "other": False},
+            }
+        )
+    write_json(root / "split.json", entries)
+    expected = {}
+    for setting, flagged in FILTERS.items():
+        got = evaluate(root / "pred", root / "gt", root / "split.json", flagged=flagged)
+        expected[setting] = {key: getattr(got, name) for key, name in FIELDS.items()}
+    write_json(SMALL / "metrics" / "expected.json", {"random": expected})
+
+
+def make_inference(rng: np.random.Generator) -> None:
+    """A resize, and post-processing of a video of two clips with ties and a removed object."""
+    folder = SMALL / "inference"
+    frame = smooth(rng, 1, 30, 41)[0]
+    resized = np.asarray(resize_for_model(Image.fromarray(frame)))
+    arrays = {
+        "in0": frame,
+        "out0_crc32": np.array(zlib.crc32(resized.tobytes())),
+        "out0_shape": np.array(resized.shape),
+    }
+    write_arrays(folder / "resize.npz", arrays)
+    size = (23, 30)
+    case: dict[str, Any] = {"clip_lengths": np.array([2, 1]), "output_size": np.array(size)}
+    maps = []
+    for clip, length in enumerate((2, 1)):
+        logits = rng.normal(size=(4, length, 5, 1)).astype(np.float32)
+        masks = (rng.integers(-8, 9, (4, length, 5, 6, 8)) / 4).astype(np.float32)
+        masks[3], logits[3] = masks[1], logits[1]  # identical expressions: the first one wins
+        positives = np.array([[2.0], [1.5], [-1.0], [1.5]], np.float32)
+        output = stored_like(logits, masks, positives)
+        maps.append(label_maps(chosen_masks(output), is_active(output.positives, 0.75), size))
+        for i, query in enumerate(choose_query(output.logits).tolist()):
+            key = f"e{i}_clip{clip}"
+            case[f"{key}_pred_logits"] = logits[i : i + 1]
+            case[f"{key}_pred_masks"] = masks[i : i + 1]
+            case[f"{key}_pred_positives"] = positives[i : i + 1]
+            case[f"{key}_query"] = np.array(query)
+    case["labels"] = np.concatenate(maps)
+    write_arrays(folder / "post_two_clips.npz", case)
+    write_json(folder / "inference.json", {"post_two_clips": {"options": []}})
+
+
+def stored_like(logits: np.ndarray, masks: np.ndarray, positives: np.ndarray) -> Any:
+    """Arrays as an output of the network."""
+    from tests.parity.cases_inference import ClipOutput
+
+    return ClipOutput(*(torch.from_numpy(array) for array in (logits, masks, positives)))
+
+
+if __name__ == "__main__":
+    main()

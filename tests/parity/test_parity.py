@@ -1,0 +1,86 @@
+"""The runner on a committed case of our own, and on the reference material where it is present."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.parity.result import compare
+from tests.parity.run import run_cases
+
+HERE = Path(__file__).parent
+SMALL = HERE / "small"
+
+
+def failures(folder: Path) -> list[str]:
+    results = list(run_cases(folder))
+    assert results, f"no case found in {folder}"
+    return [result.line() for result in results if not result.passed]
+
+
+@pytest.mark.timeout(600)
+def test_small_case():
+    assert failures(SMALL) == []
+
+
+@pytest.mark.timeout(1500)
+def test_reference_material(shared):
+    assert failures(shared / "parity") == []
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, HERE / "run.py", *arguments]
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+
+
+def test_runner_prints_every_output_and_succeeds(tmp_path):
+    done = run(SMALL, "metrics", "inference")
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert any("metrics/random/filter_true" in line and "pos-mIoU" in line for line in lines)
+    assert all(line.startswith("ok") for line in lines[:-1])
+    assert "outputs hold" in lines[-1]
+
+
+def test_runner_fails_when_one_number_is_off(tmp_path):
+    folder = tmp_path / "small"
+    shutil.copytree(SMALL / "metrics", folder / "metrics")
+    expected = folder / "metrics" / "expected.json"
+    text = expected.read_text()
+    expected.write_text(text.replace('"TP": ', '"TP": 1', 1))
+    done = run(folder)
+    assert done.returncode == 1
+    assert "FAIL metrics/random/filter_true" in done.stdout
+
+
+def test_runner_refuses_a_folder_without_cases(tmp_path):
+    assert run(tmp_path).returncode == 2
+    assert run(tmp_path / "absent").returncode == 2
+
+
+def test_broken_case_does_not_hide_the_others(tmp_path):
+    shutil.copytree(SMALL / "inference", tmp_path / "inference")
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics" / "expected.json").write_text("{")
+    results = list(run_cases(tmp_path))
+    assert [result.case for result in results if not result.passed] == ["cases_metrics"]
+    assert any(result.case == "inference/post_two_clips" for result in results)
+
+
+@pytest.mark.parametrize(
+    ("got", "want", "passed"),
+    [
+        ([1.0, 2.0], [1.0, 2.1], True),
+        ([1.0, 2.0], [1.0, 2.3], False),
+        ([np.nan], [1.0], False),
+        ([np.nan], [np.nan], True),
+        ([np.inf], [np.inf], True),
+        ([1.0], [1.0, 1.0], False),
+        ([], [], True),
+    ],
+)
+def test_comparison(got, want, passed):
+    assert compare("case", "output", got, want, absolute=0.2).passed is passed
