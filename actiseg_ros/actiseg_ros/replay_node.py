@@ -32,6 +32,8 @@ from .errors import RobotError
 from .message_definitions import typestore
 
 _CLOCK_PERIOD_NS = 10_000_000
+_SETTLE = 0.5
+"""Seconds between the discovery of a subscriber and the first message."""
 _PARAMETERS: dict[str, tuple[Any, str]] = {
     "bag": ("", "folder of the bag"),
     "rate": (1.0, "speed of the replay; 1 is as recorded"),
@@ -198,6 +200,8 @@ def _run(node: ReplayNode, stopping: threading.Event) -> None:
     deadline = time.monotonic() + float(node.get_parameter("wait_for_subscribers").value)
     while not node.has_listener and time.monotonic() < deadline and not stopping.is_set():
         stopping.wait(0.05)
+    # Each side discovers the other by itself: the first message must not fall in between.
+    stopping.wait(_SETTLE)
     while not stopping.is_set():
         sent = play(node, stopping)
         node.get_logger().info(f"{sent} messages played")

@@ -1,0 +1,76 @@
+"""What the demonstration shows: a video with narrations and, for the kitchen, the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.data.clips import load_clips
+from training.data.kitchen.video import VideoOptions, make_video
+from training.data.palette import read_label_png
+
+FRAME_RATE = 10
+SIZE = (854, 480)
+_TRUTH_EVERY = 2
+
+
+@dataclass(frozen=True)
+class Footage:
+    """A video and what belongs to it.
+
+    Attributes:
+        video: Video file, or folder of frames.
+        narrations: EPIC-KITCHENS csv with the additional column ``object_names``.
+        video_id: Rows of the csv that belong to the video.
+        truth: Ground truth of some frames by their number, empty if it is not known.
+    """
+
+    video: Path
+    narrations: Path
+    video_id: str
+    truth: dict[int, Truth]
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Ground truth of one frame.
+
+    Attributes:
+        file: Label image; the labels are the keys of `names`.
+        names: Name of each object.
+        positive: Whether each object takes part in the action.
+    """
+
+    file: Path
+    names: dict[int, str]
+    positive: dict[int, bool]
+
+    def labels(self) -> NDArray[np.uint8]:
+        """Reads the label image, uint8 [480, 854]."""
+        return read_label_png(self.file)
+
+
+def kitchen_footage(folder: Path, seconds: float, seed: int) -> Footage:
+    """Draws a kitchen video of actions, none of which the embedded model was trained on.
+
+    Args:
+        folder: Folder for video, narrations and truth.
+        seconds: Length.
+        seed: Kitchen to draw.
+    """
+    options = VideoOptions(
+        seed=seed, seconds=seconds, fps=FRAME_RATE, size=SIZE, truth_every=_TRUTH_EVERY
+    )
+    drawn = make_video(folder, options)
+    truth = {}
+    for clip in load_clips(drawn.truth / "ImageSets" / "val.json"):
+        names = {entry.object_id: entry.name for entry in clip.objects}
+        positive = {entry.object_id: bool(entry.positive) for entry in clip.objects}
+        for frame in clip.frames:
+            stem = Path(frame).stem
+            file = drawn.truth / "Annotations_Sparse" / "val" / clip.sequence / f"{stem}.png"
+            truth[int(stem.rpartition("_")[2])] = Truth(file, names, positive)
+    return Footage(drawn.video, drawn.narrations, drawn.video_id, truth)
