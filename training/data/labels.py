@@ -135,23 +135,21 @@ def render_frame(entities: Sequence[Entity], contacts: Contacts | None) -> Rende
         extent = _extent(entity.polygons)
         shapes.append(_sampled(scratch, extent))
         scratch[extent] = 0
-    seen = {entities[i - 1].name for box in boxes for i in np.unique(top[box]) if i}
-    rows, columns = nearest_indices()
+    visible = {index for box in boxes for index in _values(top[box]) if index}
     in_box = in_contact = None
     if contacts is not None:
+        in_box = np.zeros((HEIGHT, WIDTH), np.bool_)
         for box in boxes:
-            scratch[box] = 1
-        in_box = scratch[rows[:, None], columns] > 0
-        scratch[:] = 0
+            in_box[_sampled_extent(box)] = True
         for polygons in contacts.shapes:
             cv2.fillPoly(scratch, polygons, 1)
-        in_contact = scratch[rows[:, None], columns] > 0
+        in_contact = _sampled_map(scratch).astype(np.bool_)
     return RenderedFrame(
         entities=tuple(entities),
-        top=top[rows[:, None], columns],
+        top=_sampled_map(top),
         shapes=tuple(shapes),
         touching=tuple(touching),
-        seen_in_box=frozenset(seen),
+        seen_in_box=frozenset(entities[index - 1].name for index in visible),
         in_box=in_box,
         in_contact=in_contact,
     )
@@ -201,7 +199,7 @@ def label_map(frame: RenderedFrame, ids: Mapping[str, int]) -> UInt8:
     table = np.zeros(256, np.uint8)
     for index, entity in enumerate(frame.entities):
         table[index + 1] = ids.get(entity.name, 0)
-    return table[frame.top]
+    return np.asarray(cv2.LUT(frame.top, table), np.uint8)
 
 
 def weight_map(
@@ -230,16 +228,17 @@ def weight_map(
             continue
         weights[shape.rows, shape.columns][shape.pixels] = value
     if frame.in_box is not None and frame.in_contact is not None:
-        weights[frame.in_box] *= 2
-        weights[(weights == 0) & frame.in_contact] = WEIGHT_CUE
-    weights[weights == 0] = WEIGHT_OTHER
-    return weights
+        np.multiply(weights, 2, out=weights, where=frame.in_box)
+        np.copyto(weights, WEIGHT_CUE, where=(weights == 0) & frame.in_contact)
+    return np.maximum(weights, WEIGHT_OTHER)
 
 
 def _region(box: tuple[int, int, int, int]) -> tuple[slice, slice]:
     """Pixels of a box. A negative start counts from the far edge, as in the official arrays."""
     x, y, width, height = box
-    return slice(y, y + height), slice(x, x + width)
+    rows = slice(y, y + height).indices(ANNOTATED_HEIGHT)
+    columns = slice(x, x + width).indices(ANNOTATED_WIDTH)
+    return slice(*rows[:2]), slice(*columns[:2])
 
 
 def _extent(polygons: Sequence[Int32]) -> tuple[slice, slice]:
@@ -252,10 +251,31 @@ def _extent(polygons: Sequence[Int32]) -> tuple[slice, slice]:
     return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
 
 
-def _sampled(pixels: UInt8, extent: tuple[slice, slice]) -> _Shape:
-    """The 854x480 samples of a 1920x1080 map that fall into an extent."""
+def _values(pixels: UInt8) -> list[int]:
+    """The values that occur."""
+    if not pixels.size:
+        return []
+    counts = cv2.calcHist([np.ascontiguousarray(pixels)], [0], None, [256], [0, 256])
+    return np.flatnonzero(counts).tolist()
+
+
+def _sampled_map(pixels: UInt8) -> UInt8:
+    """A whole 1920x1080 map sampled to 854x480."""
+    image = Image.fromarray(pixels)
+    return np.asarray(image.resize((WIDTH, HEIGHT), Image.Resampling.NEAREST))
+
+
+def _sampled_extent(extent: tuple[slice, slice]) -> tuple[slice, slice]:
+    """The 854x480 samples that fall into an extent of the 1920x1080 map."""
     rows, columns = nearest_indices()
-    row_range = slice(*np.searchsorted(rows, (extent[0].start, extent[0].stop)).tolist())
-    column_range = slice(*np.searchsorted(columns, (extent[1].start, extent[1].stop)).tolist())
-    cropped = pixels[rows[row_range, None], columns[column_range]]
-    return _Shape(row_range, column_range, cropped > 0)
+    first, last = (np.searchsorted(rows, end) for end in (extent[0].start, extent[0].stop))
+    left, right = (np.searchsorted(columns, end) for end in (extent[1].start, extent[1].stop))
+    return slice(int(first), int(last)), slice(int(left), int(right))
+
+
+def _sampled(pixels: UInt8, extent: tuple[slice, slice]) -> _Shape:
+    """The part of a 1920x1080 map in an extent, sampled to 854x480."""
+    rows, columns = nearest_indices()
+    own_rows, own_columns = _sampled_extent(extent)
+    cropped = pixels[rows[own_rows]][:, columns[own_columns]]
+    return _Shape(own_rows, own_columns, cropped > 0)
