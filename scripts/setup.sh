@@ -9,12 +9,24 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 VENV=$PWD/.venv
 VENV_STAMP=$VENV/.actiseg-installed
+VENV_UNFINISHED=$VENV/.actiseg-unfinished
 WORKSPACE=ros2_ws
 WORKSPACE_STAMP=$WORKSPACE/install/.actiseg-built
 
-trap 'echo "[setup] error: stopped at line $LINENO of scripts/setup.sh" >&2' ERR
-say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
-fail() { printf '[setup] error: %s\n' "$@" >&2; exit 1; }
+say() { echo "[setup] $*"; }
+
+EXPLAINED=
+fail() {
+  EXPLAINED=yes
+  printf '[setup] error: %s\n' "$@" >&2
+  exit 1
+}
+stopped() {
+  local status=$?
+  [ $status -eq 0 ] || [ -n "$EXPLAINED" ] ||
+    echo "[setup] error: stopped before the end (status $status); run it again to go on" >&2
+}
+trap stopped EXIT
 
 # An environment that is already active would mix its libraries with this one's.
 if [ -n "${ROS_DISTRO:-}" ]; then
@@ -80,20 +92,27 @@ install_packages() {
   wanted="$(python_version "$PYTHON") $(hash_of pyproject.toml constraints.txt scripts/setup.sh)"
   if [ -x "$VENV/bin/python" ] && [ "$(cat "$VENV_STAMP" 2>/dev/null)" = "$wanted" ]; then return; fi
 
-  if [ "$(python_version "$VENV/bin/python" || true)" != "${wanted%% *}" ] ||
+  # A killed pip may leave a package that looks installed and lacks files.
+  if [ -e "$VENV_UNFINISHED" ] ||
+    [ "$(python_version "$VENV/bin/python" || true)" != "${wanted%% *}" ] ||
     ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
     say "creating .venv with Python ${wanted%% *}"
-    "$PYTHON" -m venv --clear "$VENV"
+    # By the base interpreter: $PYTHON may be the one inside the folder that is cleared.
+    "$("$PYTHON" -c 'import sys; print(sys._base_executable)')" -m venv --clear "$VENV"
   fi
   rm -f "$VENV_STAMP"
-  say "installing pinned packages into .venv (about 1.5 GB to download the first time)"
+  touch "$VENV_UNFINISHED"
+  say "installing pinned packages into .venv (1 to 4 GB to download the first time)"
   "$VENV/bin/python" -m pip install --disable-pip-version-check --progress-bar off \
     --constraint constraints.txt --editable '.[ros-build,dev]' |
-    sed -un -e 's/^Collecting \([^ (]*\).*/  \1/p' -e 's/^\(Installing\) collected .*/  \1/p' ||
+    sed -un -e 's/^Collecting \([A-Za-z0-9_.-]*\).*/  \1/p' -e 's/^\(Installing\) collected .*/  \1/p' || {
+    rm -f "$VENV_UNFINISHED" # pip has ended by itself and put everything back
     fail "pip could not install the packages: its message is above." \
-      "Without network, or behind a proxy or mirror, set pip's own options (PIP_INDEX_URL, PIP_PROXY)."
+      "Behind a proxy or mirror, set pip's own options (PIP_PROXY, PIP_INDEX_URL)."
+  }
   repair_cmake_exports
   echo "$wanted" >"$VENV_STAMP"
+  rm -f "$VENV_UNFINISHED"
 }
 
 # The wheels' CMake files name the include folders of the machine that built them.
