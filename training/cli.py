@@ -287,6 +287,45 @@ class Evaluate:
 
 
 @dataclass(frozen=True)
+class Export:
+    """Write a model bundle for the robot, checked against PyTorch before it is kept."""
+
+    checkpoint: Path
+    """Weights of a training run (safetensors), or a published PyTorch checkpoint."""
+    out: Path
+    """Folder of the bundle; an existing bundle there is replaced."""
+    vocabulary: Path | None = None
+    """Split file whose object names the bundle should know; else those of the training split."""
+    tokenizer: Path | None = None
+    """Tokenizer file or folder, where the checkpoint holds none (published checkpoints)."""
+    height: int | None = None
+    """Rows of the network input, pixels; else the preset's. Give both or neither."""
+    width: int | None = None
+    """Columns of the network input, pixels."""
+    sampler: Literal["grid_sample", "gather"] = "grid_sample"
+    """How deformable attention reads its points; gather for TensorRT."""
+
+    def run(self) -> int:
+        """Exports and prints the largest differences from PyTorch."""
+        from training.export import export
+
+        if (self.height is None) != (self.width is None):
+            raise ActisegError("give both --height and --width, or neither")
+        size = None if self.height is None or self.width is None else (self.height, self.width)
+        differences = export(
+            self.checkpoint,
+            self.out,
+            vocabulary=self.vocabulary,
+            tokenizer=self.tokenizer,
+            size=size,
+            sampler=self.sampler,
+        )
+        shown = ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
+        print(f"{self.out}: largest differences from PyTorch: {shown}")
+        return 0
+
+
+@dataclass(frozen=True)
 class Calibrate:
     """Set the gate's limits from held-out clips and write them into a model bundle."""
 
@@ -324,6 +363,7 @@ COMMANDS: dict[str, type[Any]] = {
     "train": Train,
     "predict": Predict,
     "evaluate": Evaluate,
+    "export": Export,
 }
 
 

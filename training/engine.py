@@ -8,12 +8,13 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
@@ -225,8 +226,9 @@ class Trainer:
         padded = bool(batch.padding.any())  # without padding the network skips its masks
         batch = batch.to(device)
         self.strategy.begin_batch(batch)
-        with torch.autocast(
-            device.type, torch.bfloat16, enabled=self.recipe.precision == "bfloat16"
+        with (
+            torch.autocast(device.type, torch.bfloat16, self.recipe.precision == "bfloat16"),
+            _fast_attention(device),
         ):
             output = self.forward(
                 batch.frames,
@@ -300,6 +302,7 @@ class Trainer:
         provenance = {"run": self.config.as_json(), "epoch": self.epoch, "metrics": values}
         metadata = {
             "tokenizer": self.parts.tokenizer.to_str(),
+            "vocabulary": json.dumps(self.parts.vocabulary),
             "provenance": json.dumps(provenance | {"code": code_version()}),
         }
         save_weights(self.config.out / name, model, metadata)
@@ -429,10 +432,15 @@ def _stop_requests() -> Iterator[StopRequest]:
             signal.signal(number, handler)
 
 
+def _fast_attention(device: torch.device) -> AbstractContextManager[None]:
+    """On a CPU the plain form: its fused kernel is slower where few words are the keys."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+
+
 def _prepare_worker(index: int) -> None:
-    """Leaves Ctrl-C to the training process, and one thread to each loader."""
+    """Leaves signals to the whole group to the training process, and takes one thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)
 
 

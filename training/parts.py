@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -32,6 +33,8 @@ class Parts:
     network: nn.Module
     """What is trained: the model, extended by the strategy."""
     model: ActionVOS
+    vocabulary: list[dict[str, Any]]
+    """Names of each class that the split uses, as a model bundle holds them."""
 
     def tokenize(self, captions: list[str]) -> tuple[Tensor, Tensor]:
         """Prompts to ids and attention mask, int64 [P, L] each."""
@@ -64,7 +67,9 @@ def build_parts(config: TrainConfig, recipe: Recipe) -> Parts:
     )
     if not len(dataset):
         raise ActisegError(f"{config.data}: split {config.split} has no samples")
-    return Parts(dataset, tokenizer, strategy, strategy.extend(model), model)
+    names = names_in_split(read_split(_split_file(config)))
+    vocabulary = [{"class_id": key, "names": list(found)} for key, found in names.items()]
+    return Parts(dataset, tokenizer, strategy, strategy.extend(model), model, vocabulary)
 
 
 def _split_file(config: TrainConfig) -> Path:

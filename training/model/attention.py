@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -87,9 +90,12 @@ class MLP(nn.Module):
     def __init__(self, inputs: int, inner: int, outputs: int, layers: int) -> None:
         super().__init__()
         sizes = [inputs, *[inner] * (layers - 1), outputs]
-        self.layers = nn.ModuleList(
-            nn.Linear(a, b) for a, b in zip(sizes[:-1], sizes[1:], strict=True)
-        )
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(sizes))
+
+    @property
+    def last(self) -> nn.Linear:
+        """The layer that makes the output."""
+        return cast("nn.Linear", self.layers[-1])
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps [..., inputs] to [..., outputs]."""

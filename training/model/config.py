@@ -57,7 +57,9 @@ class ModelConfig:
         decoder_layers: Decoder layers, each with its own heads.
         feedforward: Inner size of the encoder's and decoder's feed-forward layers.
         pixel_feedforward: The same in the pixel decoder.
-        words_at_stride_4: True lets the finest pyramid level attend to the words too (published).
+        word_levels: How many levels of the mask pyramid attend to the words, coarsest first. The
+            published model has all 4. With 0 the mask features do not depend on the prompt: they
+            are computed once a frame, and a prompt acts through its queries' dynamic kernels alone.
             False keeps that level free of the prompt, which removes the largest share of the work
             that each prompt costs.
         mask_kernel: Kernel of the convolution that makes the mask features (published: 3).
@@ -94,7 +96,7 @@ class ModelConfig:
     decoder_layers: int = 4
     feedforward: int = 2048
     pixel_feedforward: int = 2048
-    words_at_stride_4: bool = True
+    word_levels: int = 4
     mask_kernel: int = 3
     queries: int = 5
     dropout: float = 0.1
@@ -138,7 +140,9 @@ class ModelConfig:
             raise ValueError(
                 f"unknown model option(s) {', '.join(unknown)}; known: {sorted(known)}"
             )
-        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        plain: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
+        }
         if isinstance(plain.get("text"), Mapping):
             plain["text"] = TextConfig(**plain["text"])
         return cls(**plain)
@@ -167,7 +171,7 @@ PRESETS: dict[str, ModelConfig] = {
         decoder_layers=3,
         feedforward=256,
         pixel_feedforward=128,
-        words_at_stride_4=False,
+        word_levels=0,
         mask_kernel=1,
         dropout=0.0,
         fusion="residual",

@@ -32,7 +32,7 @@ def sample_by_gather(values: Tensor, locations: Tensor) -> Tensor:
 
     Some versions of TensorRT give wrong results for GridSample in this place, without an error.
     """
-    batch, channels, height, width = values.shape
+    _, channels, height, width = values.shape
     points = locations.shape[2]
     x = (locations[..., 0] * width - 0.5).flatten(1)
     y = (locations[..., 1] * height - 0.5).flatten(1)
@@ -83,9 +83,8 @@ class DeformableAttention(nn.Module):
         bias = directions[:, None, None] * steps[:, None]
         with torch.no_grad():
             self.sampling_offsets.bias.copy_(bias.expand(-1, self.levels, -1, -1).flatten())
-        for linear in (self.attention_weights,):
-            nn.init.zeros_(linear.weight)
-            nn.init.zeros_(linear.bias)
+        nn.init.zeros_(self.attention_weights.weight)
+        nn.init.zeros_(self.attention_weights.bias)
         for linear in (self.value_proj, self.output_proj):
             nn.init.xavier_uniform_(linear.weight)
             nn.init.zeros_(linear.bias)

@@ -28,9 +28,10 @@ class DynamicMaskHead(nn.Module):
         c = self.inner
         self.sizes = (c * (self.features + 2), c * c, c, c, c, 1)
         self.controller = MLP(config.width, config.width, sum(self.sizes), 3)
-        for layer in self.controller.layers:
-            nn.init.xavier_uniform_(layer.weight)
-            nn.init.zeros_(layer.bias)
+        for layer in self.controller.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
+                nn.init.zeros_(layer.bias)
 
     def coordinates(self, centres: Tensor, sizes: Tensor, shape: tuple[int, int]) -> Tensor:
         """Query centre minus cell centre, in pixels of the model input times the scale.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,8 @@ class ImageFeatures:
 
     Attributes:
         levels: Features at strides 8, 16, 32, 64, [N, T, D, h, w] each.
-        fine: Stride-4 features after the clip's self-attention, [N, T, D, h, w].
+        fine: Stride-4 features, [N, T, D, h, w]: after the clip's self-attention, or, if no level
+            of the mask pyramid reads words, the mask features themselves.
         paddings: Padding at strides 4, 8, 16, 32, 64, bool [N, T, h, w] each, or None.
         embedding: Pooled backbone statistics of each frame, [N, T, E].
     """
@@ -122,9 +124,10 @@ class ActionVOS(nn.Module):
 
     def _initialise(self) -> None:
         nn.init.normal_(self.level_embedding)
-        for projection in self.input_projections:
-            nn.init.xavier_uniform_(projection[0].weight, gain=1)
-            nn.init.zeros_(projection[0].bias)
+        for module in self.input_projections.modules():
+            if isinstance(module, nn.Conv2d) and module.bias is not None:
+                nn.init.xavier_uniform_(module.weight, gain=1)
+                nn.init.zeros_(module.bias)
         for stack in (self.shared_encoder, self.encoder, self.decoder, self.pixel_decoder):
             for name, module in stack.named_modules():
                 if isinstance(module, nn.Linear) and name.endswith(("linear1", "linear2")):
@@ -133,10 +136,10 @@ class ActionVOS(nn.Module):
             (self.class_heads, 0.01),
             (self.positive_heads, self.config.positive_prior),
         ):
-            first = heads[0]
-            for head in heads:
+            linear = [head for head in heads if isinstance(head, nn.Linear)]
+            for head in linear:
                 nn.init.constant_(head.bias, _prior_bias(prior))
-                head.weight.data.copy_(first.weight.data)
+                head.weight.data.copy_(linear[0].weight.data)
 
     def encode_image(
         self, frames: Tensor, padding: Tensor | None = None, trace: Trace | None = None
@@ -178,10 +181,16 @@ class ActionVOS(nn.Module):
             None if paddings is None else paddings[0],
             clips,
         )
-        fine = fine.reshape(clips, -1, fine_shape[0] * fine_shape[1], fine.shape[-1])
+        if self.config.word_levels == 0:
+            fine_map = self._mask_features(
+                (fine, None, fine_shape), maps[:3], paddings, None, clips
+            )
+        else:
+            fine_map = fine.reshape(clips * count, -1, fine.shape[-1]).transpose(1, 2)
+            fine_map = fine_map.unflatten(2, fine_shape)
         return ImageFeatures(
             levels=tuple(m.unflatten(0, (clips, count)) for m in maps),
-            fine=fine.transpose(2, 3).unflatten(3, fine_shape),
+            fine=fine_map.unflatten(0, (clips, count)),
             paddings=None
             if paddings is None
             else tuple(p.unflatten(0, (clips, count)) for p in paddings),
@@ -238,13 +247,15 @@ class ActionVOS(nn.Module):
         memory = self.encoder(source, pyramid, trace)
         sentence = text.sentence[:, None].expand(-1, count, -1).flatten(0, 1)
         decoded = self.decoder(sentence, memory, pyramid)
-        mask_features = self._mask_features(
-            image,
-            select,
-            _cut(memory, shapes)[:3],
-            paddings,
-            (words + word_positions, words, padding),
-        ).unflatten(0, (-1, count))
+        mask_features = select(image.fine)
+        if self.config.word_levels:
+            mask_features = self._mask_features(
+                self._fine_tokens(image, select),
+                _cut(memory, shapes)[:3],
+                paddings,
+                (words + word_positions, words, padding),
+                words.shape[0],
+            ).unflatten(0, (-1, count))
         if trace is not None:
             trace |= {f"memory{i}": m for i, m in enumerate(_cut(memory, shapes))}
         return self._heads(
@@ -307,29 +318,47 @@ class ActionVOS(nn.Module):
         """Early fusion of each level: list of [P, T, D, h, w]."""
         fused = []
         for level in image.levels:
-            clips, count, _, h, w = level.shape
+            _, count, _, h, w = level.shape
             tokens = level.flatten(3).transpose(2, 3).flatten(1, 2)
             projected = self.fusion.attention.project_query(tokens)
             out = self.fusion(select(tokens), select(projected), words, word_positions, padding)
             fused.append(out.unflatten(1, (count, h * w)).transpose(2, 3).unflatten(3, (h, w)))
         return fused
 
-    def _mask_features(
-        self,
-        image: ImageFeatures,
-        select: _Selector,
-        memory: list[Tensor],
-        paddings: list[Tensor] | None,
-        text: tuple[Tensor, Tensor, Tensor],
-    ) -> Tensor:
+    def _fine_tokens(
+        self, image: ImageFeatures, select: _Selector
+    ) -> tuple[Tensor, Tensor | None, Shape]:
+        """Stride-4 tokens of every prompt, and their projection if that level reads words."""
         clips = image.fine.shape[0]
         shape: Shape = (image.fine.shape[3], image.fine.shape[4])
-        fine = image.fine.flatten(3).transpose(2, 3).flatten(1, 2)
-        fine_padding = None if image.paddings is None else image.paddings[0].flatten(0, 1)
-        projected = None
-        if self.config.words_at_stride_4:
-            positions = self._positions(shape, fine_padding)
-            projected = select(self.pixel_decoder.fine_block.project(fine, positions, clips))
+        tokens = image.fine.flatten(3).transpose(2, 3).flatten(1, 2)
+        block = self.pixel_decoder.fine_block
+        if not block.reads_words:
+            return select(tokens), None, shape
+        padding = None if image.paddings is None else image.paddings[0].flatten(0, 1)
+        projected = block.project(tokens, self._positions(shape, padding), clips)
+        return select(tokens), select(projected), shape
+
+    def _mask_features(
+        self,
+        fine: tuple[Tensor, Tensor | None, Shape],
+        memory: list[Tensor],
+        paddings: Sequence[Tensor] | None,
+        text: tuple[Tensor, Tensor, Tensor] | None,
+        clips: int,
+    ) -> Tensor:
+        """Runs the pixel decoder (see there) over the clips, or over the prompts with their text.
+
+        Args:
+            fine: Stride-4 tokens, their projection for the words if that level reads them, (h, w).
+            memory: Features at strides 8, 16, 32, [B, D, h, w] each.
+            paddings: Padding at strides 4 to 64, bool [B, h, w] each, or None.
+            text: Words with positions, words and their padding; None if no level reads them.
+            clips: Number of clips or prompts; B is that times T.
+
+        Returns:
+            [B, D, h, w] at stride 4.
+        """
         level_paddings: list[Tensor | None] = (
             [None] * len(memory) if paddings is None else list(paddings[1 : 1 + len(memory)])
         )
@@ -337,9 +366,7 @@ class ActionVOS(nn.Module):
             self._positions((m.shape[2], m.shape[3]), p)
             for m, p in zip(memory, level_paddings, strict=True)
         ]
-        return self.pixel_decoder(
-            (select(fine), projected, shape), memory, level_positions, level_paddings, text
-        )
+        return self.pixel_decoder(fine, memory, level_positions, level_paddings, text, clips)
 
     def _heads(
         self,

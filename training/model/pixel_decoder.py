@@ -15,6 +15,7 @@ from training.model.positional import resize_padding
 
 # Reduction of the maps in the self-attention at strides 4, 8, 16 and 32.
 REDUCTIONS = (8, 4, 2, 1)
+LEVELS = len(REDUCTIONS)
 
 
 class NormedConv(nn.Module):
@@ -157,13 +158,14 @@ class PixelDecoder(nn.Module):
         super().__init__()
         inputs = (fine_channels, config.width, config.width, config.width)
         self.blocks = nn.ModuleList(
-            PixelBlock(config, channels, reduction, index > 0 or config.words_at_stride_4)
+            PixelBlock(config, channels, reduction, LEVELS - index <= config.word_levels)
             for index, (channels, reduction) in enumerate(zip(inputs, REDUCTIONS, strict=True))
         )
         kernel = config.mask_kernel
         self.mask_features = nn.Conv2d(config.width, config.width, kernel, padding=kernel // 2)
         nn.init.kaiming_uniform_(self.mask_features.weight, a=1)
-        nn.init.zeros_(self.mask_features.bias)
+        if self.mask_features.bias is not None:
+            nn.init.zeros_(self.mask_features.bias)
 
     @property
     def fine_block(self) -> PixelBlock:
@@ -176,7 +178,8 @@ class PixelDecoder(nn.Module):
         memory: Sequence[Tensor],
         positions: Sequence[Tensor],
         paddings: Sequence[Tensor | None],
-        text: tuple[Tensor, Tensor, Tensor],
+        text: tuple[Tensor, Tensor, Tensor] | None,
+        clips: int,
     ) -> Tensor:
         """Computes mask features for every prompt and frame.
 
@@ -186,21 +189,25 @@ class PixelDecoder(nn.Module):
             memory: Encoder memory at strides 8, 16, 32: [P * T, D, h, w] each.
             positions: Their positional encodings, [P * T or 1, D, h, w].
             paddings: Their padding, bool [P * T, h, w] or None.
-            text: Words with positions [P, L, D], words [P, L, D], padding bool [P, L].
+            text: Words with positions [P, L, D], words [P, L, D], padding bool [P, L]; None if no
+                level reads words.
+            clips: P; without words, the number of clips.
 
         Returns:
             [P * T, D, h, w] at stride 4.
         """
-        prompts = text[0].shape[0]
         merged = None
         blocks = [cast("PixelBlock", block) for block in self.blocks]
         for block, source, position, padding in zip(
             blocks[:0:-1], memory[::-1], positions[::-1], paddings[::-1], strict=True
         ):
             shape = (source.shape[2], source.shape[3])
-            seen = block.see(source, position, padding, prompts)
-            tokens = block.read(seen, block.project(seen, position, prompts), *text)
+            tokens = block.see(source, position, padding, clips)
+            if block.reads_words and text is not None:
+                tokens = block.read(tokens, block.project(tokens, position, clips), *text)
             merged = block.merge(tokens, shape, merged)
         seen, projected, shape = fine
-        tokens = seen if projected is None else self.fine_block.read(seen, projected, *text)
+        tokens = seen
+        if projected is not None and text is not None:
+            tokens = self.fine_block.read(seen, projected, *text)
         return self.mask_features(self.fine_block.merge(tokens, shape, merged))

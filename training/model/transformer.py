@@ -199,7 +199,7 @@ class BoxHead(nn.Module):
     def __init__(self, width: int, first: bool) -> None:
         super().__init__()
         self.mlp = MLP(width, width, 4, 3)
-        last = self.mlp.layers[-1]
+        last = self.mlp.last
         nn.init.zeros_(last.weight)
         with torch.no_grad():
             # Only the first layer starts from small boxes; later ones refine its result.
