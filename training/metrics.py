@@ -222,8 +222,10 @@ def evaluate(
             split lacks a field, or (``strict``) a mean has no sample.
     """
     sequences = list(_read_split(split, flagged))
-    if not sequences:
+    if not sequences and strict:
         raise ActisegError(f"{split}: no sequence is left to evaluate")
+    if not sequences:
+        return Tally().metrics(strict=False)
     work = partial(
         _evaluate_sequence,
         sequence_root(predictions, sequences[0].name),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -52,8 +53,8 @@ def run(folder: Path) -> Iterator[Result]:
         yield from _resize(root / "resize.npz")
     for file in sorted(root.glob("post_*.npz")):
         yield from _post(file, facts.get(file.stem, {}).get("options", []))
-    for file in sorted(root.glob("*video*.npz")):
-        if not file.stem.startswith("post_"):
+    for file in sorted(root.glob("*.npz")):
+        if file.stem != "resize" and not file.stem.startswith("post_"):
             yield from _video(file, folder / "keys.json", facts.get(file.stem, {}))
 
 
@@ -70,7 +71,7 @@ def _resize(file: Path) -> Iterator[Result]:
             yield check("inference/resize", f"out{k} crc32", same)
 
 
-def _post(file: Path, options: list[str]) -> Iterator[Result]:
+def _post(file: Path, options: Any) -> Iterator[Result]:
     case = f"inference/{file.stem}"
     threshold = None if HEADLESS in options else _threshold(options)
     with np.load(file) as arrays:
@@ -87,11 +88,10 @@ def _post(file: Path, options: list[str]) -> Iterator[Result]:
         yield compare(case, "labels", np.concatenate(labels), arrays["labels"])
 
 
-def _threshold(options: list[str]) -> float:
-    for option in options:
-        if "pos_cls_thres" in option:
-            return float(option.replace("=", " ").split()[-1])
-    return POSITIVE_THRESHOLD
+def _threshold(options: Any) -> float:
+    """The positive threshold that the options name, else the default."""
+    named = re.search(r"pos_cls_thres\D*([0-9.]+)", json.dumps(options))
+    return float(named.group(1)) if named else POSITIVE_THRESHOLD
 
 
 def _count(arrays: Any, prefix: str, suffix: str) -> int:

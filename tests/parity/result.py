@@ -63,10 +63,11 @@ def compare(
     if not want.size:
         return Result(case, output, 0.0, tolerance, True, note)
     a, b = got.astype(np.float64), want.astype(np.float64)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
     with np.errstate(invalid="ignore"):
-        difference = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
-    limit = absolute + relative * np.abs(b)
-    passed = bool((difference <= limit).all())  # NaN fails
+        difference = np.where(same, 0.0, np.abs(a - b))
+        within = difference <= absolute + relative * np.abs(b)  # NaN is not
+    passed = bool((same | within).all())
     return Result(case, output, float(difference.max()), tolerance, passed, note)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.parity.result import compare
-from tests.parity.run import run_cases
+from tests.parity.run import main, run_cases
 
 HERE = Path(__file__).parent
 SMALL = HERE / "small"
@@ -31,13 +31,9 @@ def test_reference_material(shared):
     assert failures(shared / "parity") == []
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, HERE / "run.py", *arguments]
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
-
-
-def test_runner_prints_every_output_and_succeeds(tmp_path):
-    done = run(SMALL, "metrics", "inference")
+def test_runner_as_a_program_prints_every_output():
+    command = [sys.executable, str(HERE / "run.py"), str(SMALL), "metrics"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
     assert any("metrics/random/filter_true" in line and "pos-mIoU" in line for line in lines)
@@ -45,20 +41,17 @@ def test_runner_prints_every_output_and_succeeds(tmp_path):
     assert "outputs hold" in lines[-1]
 
 
-def test_runner_fails_when_one_number_is_off(tmp_path):
-    folder = tmp_path / "small"
-    shutil.copytree(SMALL / "metrics", folder / "metrics")
-    expected = folder / "metrics" / "expected.json"
-    text = expected.read_text()
-    expected.write_text(text.replace('"TP": ', '"TP": 1', 1))
-    done = run(folder)
-    assert done.returncode == 1
-    assert "FAIL metrics/random/filter_true" in done.stdout
+def test_runner_fails_when_one_number_is_off(tmp_path, capsys):
+    shutil.copytree(SMALL / "metrics", tmp_path / "metrics")
+    expected = tmp_path / "metrics" / "expected.json"
+    expected.write_text(expected.read_text().replace('"TP": ', '"TP": 1', 1))
+    assert main([str(tmp_path)]) == 1
+    assert "FAIL metrics/random/filter_true" in capsys.readouterr().out
 
 
-def test_runner_refuses_a_folder_without_cases(tmp_path):
-    assert run(tmp_path).returncode == 2
-    assert run(tmp_path / "absent").returncode == 2
+def test_runner_refuses_a_folder_without_cases(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 2
+    assert "no case found" in capsys.readouterr().err
 
 
 def test_broken_case_does_not_hide_the_others(tmp_path):

@@ -241,3 +241,11 @@ def test_human_checked_split_counts_294_of_353(shared, tmp_path):
     folders = tmp_path / "labels", tmp_path / "labels", split
     assert evaluate(*folders).videos == 294
     assert evaluate(*folders, flagged="include").videos == 353
+
+
+def test_split_with_flagged_sequences_only_has_no_numbers(tmp_path):
+    predictions, annotations, split = make_split(tmp_path)
+    split.write_text(json.dumps(json.loads(split.read_text())[1:2]))
+    with pytest.raises(ActisegError, match="no sequence is left"):
+        evaluate(predictions, annotations, split)
+    assert evaluate(predictions, annotations, split, strict=False).videos == 0
