@@ -7,6 +7,7 @@ import csv
 import hashlib
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def test_frames_names_and_times_fit_together(tree: Path) -> None:
     assert len(rows(tree)) == CONFIG.clips
     for ranges in spans.values():
         ordered = sorted(ranges)
-        assert all(a[1] < b[0] for a, b in zip(ordered, ordered[1:], strict=False))
+        assert all(a[1] < b[0] for a, b in pairwise(ordered))
 
 
 def test_narrated_nouns_have_their_class_ids(tree: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,7 @@ from training.data.kitchen.actions import TEMPLATES, cast_action, cast_among
 from training.data.kitchen.hands import draw_person
 from training.data.kitchen.motion import Pose, Track, draw_camera
 from training.data.kitchen.scene import Hand, Scene, Stay, Thing, label_map
-from training.data.kitchen.shapes import LOOKS, draw
+from training.data.kitchen.shapes import LOOKS, Sprite, draw
 from training.data.kitchen.vocabulary import CLASS_OF_NAME, VERB_CLASSES, epic_noun
 from training.data.kitchen.writer import box_of, visible_segments
 
@@ -64,6 +65,7 @@ def test_nouns_in_table_form() -> None:
     assert epic_noun("egg") == "egg"
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.1, 3), min_size=1, max_size=6), st.data())
 def test_tracks_move_without_jumps(gaps: list[float], data: st.DataObject) -> None:
     track = Track([(0.0, Pose(0, 0))])
@@ -78,11 +80,15 @@ def test_tracks_move_without_jumps(gaps: list[float], data: st.DataObject) -> No
         track.move(clock - 1, Pose(0, 0))
 
 
+PERSON = draw_person(np.random.default_rng(5))
+HANDS: dict[tuple[bool, float], Sprite] = {}
+
+
 def scene_with(name: str, x: float, y: float) -> Scene:
     rng = np.random.default_rng(5)
     thing = Thing(name, CLASS_OF_NAME[name], draw(name, rng), Track([(0.0, Pose(x, y))]))
     hands = (Hand(False, 400.0), Hand(True, 1500.0, [Stay(1.0, 2.0, 0)]))
-    return Scene([thing], hands, draw_camera(rng), draw_person(rng), {})
+    return Scene([thing], hands, draw_camera(rng), PERSON, HANDS)
 
 
 def test_a_hand_touches_only_during_its_stay_and_moves_smoothly() -> None:
@@ -94,11 +100,9 @@ def test_a_hand_touches_only_during_its_stay_and_moves_smoothly() -> None:
     assert np.hypot(*np.diff(tips, axis=0).T).max() < 60
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10_000))
 def test_polygons_restore_the_label_map(seed: int) -> None:
-    import cv2
-
     rng = np.random.default_rng(seed)
     name = str(rng.choice(list(CLASS_OF_NAME)))
     scene = scene_with(name, float(rng.uniform(100, 1800)), float(rng.uniform(100, 1000)))
