@@ -142,5 +142,8 @@ def _write(
     color: tuple[int, int, int],
 ) -> None:
     thickness = max(1, round(1.6 * scale))
-    cv2.putText(picture, text, place, _FONT, scale, (0, 0, 0), thickness + 2, cv2.LINE_AA)
+    # The outline is the same text, moved: OpenCV 5 spaces thicker letters differently.
+    for right, down in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+        shifted = (place[0] + right, place[1] + down)
+        cv2.putText(picture, text, shifted, _FONT, scale, (0, 0, 0), thickness, cv2.LINE_AA)
     cv2.putText(picture, text, place, _FONT, scale, color, thickness, cv2.LINE_AA)

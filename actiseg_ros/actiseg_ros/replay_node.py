@@ -81,9 +81,7 @@ class ReplayNode(Node):
         self.loop, self.clock = bool(self._value("loop")), bool(self._value("clock"))
         bag = Path(self._value("bag"))
         if not self._value("bag") or not bag.exists():
-            raise ReplayError(
-                f"`bag` is {str(bag)!r}, which does not exist; set it to a bag folder"
-            )
+            raise ReplayError(f"`bag` is {self._value('bag')!r}, there is no such bag folder")
         self._reader = AnyReader([bag], default_typestore=typestore())
         try:
             self._reader.open()
@@ -95,7 +93,7 @@ class ReplayNode(Node):
             connection.topic: self._publisher(connection.msgtype, connection.topic)
             for connection in self._reader.connections
         }
-        self._clock = self.create_publisher(Clock, "/clock", 10) if self.clock else None
+        self._ticks = self.create_publisher(Clock, "/clock", 10) if self.clock else None
 
     def _value(self, name: str) -> Any:
         return self.get_parameter(name).value
@@ -139,10 +137,10 @@ class ReplayNode(Node):
 
     def tick(self, time_ns: int) -> None:
         """Publishes the bag's time on /clock."""
-        if self._clock is not None:
+        if self._ticks is not None:
             message = Clock()
             message.clock.sec, message.clock.nanosec = divmod(int(time_ns), 10**9)
-            self._clock.publish(message)
+            self._ticks.publish(message)
 
     def close(self) -> None:
         """Closes the bag, after what was sent has arrived."""
@@ -196,23 +194,32 @@ def play(node: ReplayNode, stopping: threading.Event) -> int:
     return sent
 
 
-def _run(node: ReplayNode, stopping: threading.Event) -> None:
-    deadline = time.monotonic() + float(node.get_parameter("wait_for_subscribers").value)
-    while not node.has_listener and time.monotonic() < deadline and not stopping.is_set():
-        stopping.wait(0.05)
-    # Each side discovers the other by itself: the first message must not fall in between.
-    stopping.wait(_SETTLE)
-    while not stopping.is_set():
-        sent = play(node, stopping)
-        node.get_logger().info(f"{sent} messages played")
-        if not node.loop:
-            break
-    node.close()
-    stopping.set()
+def _run(node: ReplayNode, stopping: threading.Event, failures: list[Exception]) -> None:
+    """Body of the player's thread; whatever happens, it ends the process."""
+    try:
+        deadline = time.monotonic() + float(node.get_parameter("wait_for_subscribers").value)
+        while not node.has_listener and time.monotonic() < deadline and not stopping.is_set():
+            stopping.wait(0.05)
+        # Each side discovers the other by itself: the first message must not fall in between.
+        stopping.wait(_SETTLE)
+        while not stopping.is_set():
+            sent = play(node, stopping)
+            node.get_logger().info(f"{sent} messages played")
+            if not node.loop:
+                break
+        node.close()
+    except Exception as error:
+        failures.append(error)
+    finally:
+        stopping.set()
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Plays until the end of the bag or a signal; 2 if the bag or a parameter is unusable."""
+    """Plays until the end of the bag or a signal.
+
+    Returns:
+        0, or 1 if the bag broke off, or 2 if the bag or a parameter is unusable.
+    """
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -225,15 +232,18 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     executor = SingleThreadedExecutor()
     executor.add_node(node)
-    player = threading.Thread(target=_run, args=(node, stopping), name="player")
+    failures: list[Exception] = []
+    player = threading.Thread(target=_run, args=(node, stopping, failures), name="player")
     player.start()
     while not stopping.is_set():
         executor.spin_once(timeout_sec=0.2)
     player.join()
+    for failure in failures:
+        node.get_logger().error(f"the replay broke off: {failure!r}")
     executor.shutdown()
     node.destroy_node()
     rclpy.try_shutdown()
-    return 0
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

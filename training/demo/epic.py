@@ -1,55 +1,75 @@
-"""Real EPIC-KITCHENS frames as footage: a still of each labelled frame, slightly in motion."""
+"""Real EPIC-KITCHENS frames as footage: stills in slight motion, with real narrations."""
 
 from __future__ import annotations
 
-import ast
 import csv
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from actiseg_ros.narrations import Action, read_actions
 from training.demo.footage import FRAME_RATE, SIZE, Footage
 from training.errors import ActisegError
 
-_LONGEST = 6.0
-"""Seconds of an action that are shown."""
+_CLIP_SECONDS = 4.0
+"""How long a labelled clip is shown."""
+_TABLE_SECONDS = 8.0
+"""How much of a video of the table is shown."""
+_TABLE = "EPIC_100_validation.csv"
+_VIDEO_INFO = "EPIC_100_video_info.csv"
 _PROMPT = " used in the action of "
-_CLIP_NAME = re.compile(r"\d+_(?P<video>P\d+_\d+)_.+")
+_CLIP_NAME = re.compile(r"\d+_(?P<video>P\d+_\d+)_(?P<verb>[^_]+)_(?P<noun>.+)")
 
 
 @dataclass(frozen=True)
 class _Clip:
-    name: str
+    """One labelled clip: the objects of its prompts, their narration, and its frames."""
+
     video_id: str
     narration: str
+    verb: str
+    noun: str
     objects: list[str]
     frames: list[Path]
 
 
 def epic_footage(material: Path, folder: Path) -> list[Footage]:
-    """Makes footage of every clip in ``demo_expressions.json``.
+    """Makes footage from the real frames.
 
-    The frames of a clip are shown one after the other for the duration of its action, with a
-    hand-held camera's motion of a few pixels: identical images would rightly count as frozen.
+    Each clip of ``demo_expressions.json`` is shown at the time of its frames in its video, with
+    its own prompts. Then the narrations of a whole stretch of the validation table are played
+    over all frames, with candidates taken from the narrations.
+
+    Stills are moved by a few pixels, as a head-worn camera does: identical images would rightly
+    count as frozen.
 
     Args:
-        material: Folder with demo_expressions.json, demo_frames and EPIC_100_validation.csv.
+        material: Folder with demo_expressions.json, demo_frames and EPIC-KITCHENS' csv files.
         folder: Existing folder to write to.
 
     Raises:
-        ActisegError: Something is missing, or no csv row fits a clip.
+        ActisegError: Something is missing or malformed.
     """
     try:
         record = json.loads((material / "demo_expressions.json").read_text(encoding="utf-8"))
+        rates = _frame_rates(material / _VIDEO_INFO)
     except OSError as error:
-        raise ActisegError(f"{material}: no EPIC-KITCHENS material there ({error})") from error
+        raise ActisegError(f"{material}: lacks EPIC-KITCHENS material ({error})") from error
     clips = [_clip(material, name, entry) for name, entry in record["videos"].items()]
-    return [_footage(material, folder / f"{i}", clip) for i, clip in enumerate(clips)]
+    footages = [_clip_footage(folder, clip, rates) for clip in clips]
+    frames = [path for clip in clips for path in clip.frames]
+    return [*footages, _table_footage(folder, material / _TABLE, frames)]
+
+
+def _frame_rates(info: Path) -> dict[str, float]:
+    with info.open(newline="", encoding="utf-8") as stream:
+        return {row["video_id"]: float(row["fps"]) for row in csv.DictReader(stream)}
 
 
 def _clip(material: Path, name: str, entry: dict[str, object]) -> _Clip:
@@ -57,75 +77,75 @@ def _clip(material: Path, name: str, entry: dict[str, object]) -> _Clip:
     expressions = entry["expressions"]
     if match is None or not isinstance(expressions, dict) or not expressions:
         raise ActisegError(f"{material / 'demo_expressions.json'}: the clip {name!r} is malformed")
-    texts = [str(expression["exp"]) for expression in expressions.values()]
-    narration = texts[0].partition(_PROMPT)[2]
+    prompts = [str(expression["exp"]).partition(_PROMPT) for expression in expressions.values()]
     frames = sorted((material / "demo_frames" / name).glob("frame_*.jpg"))
     if not frames:
         raise ActisegError(f"{material / 'demo_frames' / name}: has no frame")
-    objects = [text.partition(_PROMPT)[0] for text in texts]
-    return _Clip(name, match["video"], narration, objects, frames)
+    objects = [prompt[0] for prompt in prompts]
+    return _Clip(match["video"], prompts[0][2], match["verb"], match["noun"], objects, frames)
 
 
-def _action(table: Path, clip: _Clip) -> Action:
-    """The row that the clip was labelled from: same narration, nearest to its frames."""
-    numbers = [int(path.stem.removeprefix("frame_")) for path in clip.frames]
+def _clip_footage(folder: Path, clip: _Clip, rates: dict[str, float]) -> Footage:
+    """A labelled clip; its action begins with its first labelled frame."""
+    if clip.video_id not in rates:
+        raise ActisegError(f"{_VIDEO_INFO}: does not list the video {clip.video_id}")
+    number = int(clip.frames[0].stem.removeprefix("frame_"))
+    start = round((number - 1) / rates[clip.video_id] * FRAME_RATE) / FRAME_RATE
+    action = Action(clip.video_id, clip.narration, start, start + _CLIP_SECONDS, "")
+    home = folder / clip.video_id
+    _shoot(home / "frames", clip.frames, start, _CLIP_SECONDS)
+    narrations = home / "narrations.csv"
+    row = {
+        "narration_id": f"{clip.video_id}_0",
+        "video_id": clip.video_id,
+        "start_timestamp": _timestamp(action.start),
+        "stop_timestamp": _timestamp(action.stop),
+        "narration": action.narration,
+        "verb": clip.verb,
+        "noun": clip.noun,
+        "object_names": str(clip.objects),
+    }
+    with narrations.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, list(row))
+        writer.writeheader()
+        writer.writerow(row)
+    return Footage(home / "frames", narrations, clip.video_id, {})
+
+
+def _table_footage(folder: Path, table: Path, frames: Sequence[Path]) -> Footage:
+    """The first seconds of the first video of the table, whose own frames are not at hand."""
     with table.open(newline="", encoding="utf-8") as stream:
-        rows = {
-            row["narration_id"]: (int(row["start_frame"]), int(row["stop_frame"]))
-            for row in csv.DictReader(stream)
-        }
-
-    def distance(action: Action) -> float:
-        start, stop = rows[action.narration_id]
-        return max(0, start - numbers[0], numbers[-1] - stop)
-
-    actions = [
-        action
-        for action in read_actions(table, clip.video_id)
-        if action.narration.lower() == clip.narration
-    ]
-    if not actions:
-        raise ActisegError(f"{table}: {clip.video_id} has no narration {clip.narration!r}")
-    return min(actions, key=distance)
+        video_id = next(csv.DictReader(stream))["video_id"]
+    start = read_actions(table, video_id)[0].start
+    home = folder / video_id
+    _shoot(home / "frames", frames, start, _TABLE_SECONDS)
+    return Footage(home / "frames", table, video_id, {})
 
 
-def _footage(material: Path, folder: Path, clip: _Clip) -> Footage:
-    table = material / "EPIC_100_validation.csv"
-    action = _action(table, clip)
-    frames = folder / "frames"
-    frames.mkdir(parents=True)
-    count = round(min(_LONGEST, action.stop - action.start) * FRAME_RATE)
-    first = round(action.start * FRAME_RATE) + 1
+def _timestamp(seconds: float) -> str:
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours:02d}:{minutes:02d}:{rest:05.2f}"
+
+
+def _shoot(folder: Path, stills: Sequence[Path], start: float, seconds: float) -> None:
+    """Writes a folder of frames that shows the stills one after the other."""
+    folder.mkdir(parents=True)
+    count = round(seconds * FRAME_RATE)
+    first = round(start * FRAME_RATE) + 1
     for index in range(count):
-        source = clip.frames[index * len(clip.frames) // count]
+        source = stills[index * len(stills) // count]
         still = cv2.imread(str(source), cv2.IMREAD_COLOR)
         if still is None:
             raise ActisegError(f"{source}: no readable image")
         shown = _hand_held(np.asarray(still, np.uint8), index)
-        cv2.imwrite(str(frames / f"frame_{first + index:010d}.jpg"), shown)
-    narrations = folder / "narrations.csv"
-    _write_row(table, narrations, action, clip.objects)
-    return Footage(frames, narrations, clip.video_id, {})
+        cv2.imwrite(str(folder / f"frame_{first + index:010d}.jpg"), shown)
 
 
-def _hand_held(still: np.ndarray, index: int) -> np.ndarray:
+def _hand_held(still: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
     """The picture, moved by a few pixels along a slow curve."""
     right, down = 4 * np.sin(index / 3.0), 4 * np.cos(index / 4.0)
     move = np.array([[1, 0, right], [0, 1, down]], np.float32)
-    moved = cv2.warpAffine(
-        still, move, (still.shape[1], still.shape[0]), borderMode=cv2.BORDER_REFLECT
-    )
+    size = (still.shape[1], still.shape[0])
+    moved = cv2.warpAffine(still, move, size, borderMode=cv2.BORDER_REFLECT)
     return np.asarray(cv2.resize(moved, SIZE, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _write_row(table: Path, out: Path, action: Action, objects: list[str]) -> None:
-    """Copies one row of the table and adds the candidate objects."""
-    with table.open(newline="", encoding="utf-8") as stream:
-        reader = csv.DictReader(stream)
-        columns = list(reader.fieldnames or ())
-        row = next(row for row in reader if row["narration_id"] == action.narration_id)
-    assert isinstance(ast.literal_eval(row["all_nouns"]), list)
-    with out.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, [*columns, "object_names"])
-        writer.writeheader()
-        writer.writerow({**row, "object_names": str(objects)})

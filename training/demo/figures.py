@@ -71,14 +71,18 @@ def write_timeline(path: Path, outputs: Outputs, narrations: Sequence[Recorded])
         ]
         color = "tab:green" if reason == "GO" else "tab:red"
         lower.plot(spots, [row] * len(spots), "|", color=color, markersize=12)
-    lower.set(yticks=range(len(rows)), yticklabels=rows, xlabel="time in the bag (s)")
-    lower.set_title("decision and reasons against it")
-    lower.invert_yaxis()
+    lower.set(
+        yticks=range(len(rows)),
+        yticklabels=rows,
+        ylim=(len(rows) - 0.5, -0.5),
+        xlabel="time in the bag (s)",
+        title="decision and reasons against it",
+    )
     said = ""
     for entry in narrations:
         text = entry.message.data
         if text and text != said:
-            upper.annotate(text, (entry.time, 1.0), rotation=20, fontsize=8, annotation_clip=False)
+            upper.annotate(text, (entry.time, 0.02), fontsize=8)
         said = text
     figure.suptitle("Go/no-go over time (green: go)")
     canvas.print_png(str(path))

@@ -1,0 +1,155 @@
+"""Prompt, network and gate together, without ROS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from actiseg_ros.bundle import load_bundle
+from actiseg_ros.calibration import load_calibration
+from actiseg_ros.errors import InferenceError, PromptError
+from actiseg_ros.gate import GateOptions
+from actiseg_ros.pipeline import ImageTicket, Pipeline
+from actiseg_ros.prompts import Vocabulary
+from actiseg_ros.rule import Reason
+from actiseg_ros.segmenter import Segmentation, Segmenter
+from tests.actiseg_ros.dummy_bundle import paint, write_dummy_bundle
+
+LIMITS = {"active_score": 0.5, "p_uncertainty": 0.5, "n_uncertainty": 0.5, "distance": 1e6}
+SECOND = 10**9
+
+
+def make(folder: Path, poison: bool = False, **options: float) -> Pipeline:
+    bundle = load_bundle(write_dummy_bundle(folder, limits=LIMITS, poison=poison))
+    vocabulary = Vocabulary({entry.class_id: entry.names for entry in bundle.vocabulary})
+    settings = GateOptions(**{"hold_frames": 1, "image_timeout": 60.0, **options})
+    segmenter = Segmenter(bundle, threads=1)
+    pipeline = Pipeline(bundle, segmenter, load_calibration(bundle), settings, vocabulary, 8)
+    pipeline.set_active(True)
+    return pipeline
+
+
+@pytest.fixture
+def pipeline(tmp_path: Path) -> Pipeline:
+    return make(tmp_path)
+
+
+def tomato() -> np.ndarray:
+    return paint({"tomato": (16, 16, 40, 32)}, 64, 96)
+
+
+class Camera:
+    """Gives a pipeline one image after the other and tells what the gate says."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline, self.count = pipeline, 0
+
+    def show(self, rgb: np.ndarray | None = None) -> Segmentation | None:
+        self.count += 1
+        gate = self.pipeline.gate
+        gate.image_arrived(self.count * SECOND, self.count)
+        ticket = ImageTicket(self.count * SECOND, self.count, gate._clock())
+        return self.pipeline.process(tomato() if rgb is None else rgb, ticket)
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        return self.pipeline.gate.decide(self.count * SECOND).reasons
+
+
+def test_candidates_come_from_the_action_then_the_set_then_the_narration(
+    pipeline: Pipeline,
+) -> None:
+    pipeline.narrate("cut the tomato")
+    assert pipeline.prompt is not None
+    assert pipeline.prompt.names == ("tomato", "left hand", "right hand")
+    pipeline.set_objects(["plate", "tomato"])
+    assert pipeline.prompt.names == ("plate", "tomato")
+    pipeline.act("cut the tomato", ["tomato", "knife"], "", 5.0)
+    assert pipeline.prompt.names == ("tomato", "knife")
+    pipeline.narrate("cut the tomato")
+    assert pipeline.prompt.names == ("tomato", "knife")
+    pipeline.narrate("take plate")
+    assert pipeline.prompt.names == ("plate", "tomato")
+    assert pipeline.prompt.target == "plate"
+    pipeline.set_objects([])
+    assert pipeline.prompt.names == ("plate", "left hand", "right hand")
+    pipeline.narrate("")
+    assert pipeline.prompt is None
+
+
+def test_go_and_the_end_of_the_action(pipeline: Pipeline) -> None:
+    camera = Camera(pipeline)
+    assert camera.show() is None
+    assert camera.reasons == (Reason.NO_NARRATION,)
+    pipeline.narrate("cut tomato")
+    assert camera.show() is not None
+    assert camera.reasons == ()
+    # Saying it again changes nothing; saying something else starts anew.
+    pipeline.narrate("Cut  tomato")
+    assert camera.reasons == ()
+    pipeline.narrate("take tomato")
+    assert camera.reasons == (Reason.HOLDING,)
+    camera.show()
+    assert camera.reasons == ()
+    pipeline.narrate("")
+    assert Reason.NO_NARRATION in camera.reasons
+
+
+@pytest.mark.parametrize(
+    "change", ["narrate", "set_objects", "reset", "set_active", "there_and_back"]
+)
+def test_evidence_for_an_old_prompt_never_reaches_the_gate(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    camera = Camera(pipeline)
+    pipeline.narrate("cut tomato")
+    segment = pipeline.segmenter.segment
+
+    def interrupted(rgb: np.ndarray) -> Segmentation:
+        result = segment(rgb)
+        if change == "narrate":
+            pipeline.narrate("take plate")
+        elif change == "set_objects":
+            pipeline.set_objects(["tomato", "plate"])
+        elif change == "reset":
+            pipeline.reset()
+        elif change == "set_active":
+            pipeline.set_active(False)
+        else:
+            pipeline.narrate("take plate")
+            pipeline.narrate("cut tomato")
+        return result
+
+    monkeypatch.setattr(pipeline.segmenter, "segment", interrupted)
+    assert camera.show() is None
+    assert camera.reasons
+
+
+def test_refused_names_end_go(pipeline: Pipeline) -> None:
+    camera = Camera(pipeline)
+    pipeline.narrate("cut tomato")
+    camera.show()
+    assert camera.reasons == ()
+    many = [f"thing {i}" for i in range(9)]
+    with pytest.raises(PromptError):
+        pipeline.set_objects(many)
+    assert camera.reasons == (Reason.HOLDING,)
+    camera.show()
+    with pytest.raises(PromptError):
+        pipeline.act("cut tomato", many, "", 1.0)
+    assert Reason.NO_NARRATION in camera.reasons
+
+
+def test_a_failing_network_is_a_reason_and_the_next_success_clears_it(tmp_path: Path) -> None:
+    pipeline = make(tmp_path, poison=True)
+    camera = Camera(pipeline)
+    pipeline.narrate("cut tomato")
+    poisoned = tomato()
+    poisoned[:8, :8] = 255
+    with pytest.raises(InferenceError):
+        camera.show(poisoned)
+    assert Reason.INFERENCE_ERROR in camera.reasons
+    camera.show()
+    assert camera.reasons == ()

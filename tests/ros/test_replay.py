@@ -1,0 +1,149 @@
+"""Bags played by `replay_node`: content, timing, stamps and refusals."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rclpy
+from actiseg_msgs.msg import ActionNarration
+from rclpy.executors import SingleThreadedExecutor
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage
+from std_msgs.msg import String
+
+from actiseg_ros.compressed import encode_jpeg
+from actiseg_ros.epic_bag import BagOptions, write_bag
+from tests.ros.harness import Process, running, scene
+
+RATE, COUNT = 10, 25
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("replay")
+    frames = folder / "frames"
+    frames.mkdir()
+    for number in range(1, COUNT + 1):
+        file = frames / f"frame_{number:010d}.jpg"
+        file.write_bytes(encode_jpeg(scene()).tobytes())
+    table = folder / "narrations.csv"
+    table.write_text(
+        "narration_id,video_id,start_timestamp,stop_timestamp,narration,noun\n"
+        "V_0,V,00:00:00.50,00:00:02.00,cut tomato,tomato\n"
+    )
+    write_bag(frames, table, "V", folder / "bag", BagOptions(fps=RATE))
+    return folder / "bag"
+
+
+class Listener:
+    """Records what a replay publishes."""
+
+    def __init__(self, namespace: str) -> None:
+        self.node = rclpy.create_node("listener", namespace=namespace)
+        self.heard: dict[str, list[tuple[float, Any]]] = {}
+        for topic, kind in (
+            ("image/compressed", CompressedImage),
+            ("narration", String),
+            ("action", ActionNarration),
+            ("/clock", Clock),
+        ):
+            kept = self.heard.setdefault(topic, [])
+            self.node.create_subscription(
+                kind, topic, lambda m, kept=kept: kept.append((time.time(), m)), 1000
+            )
+        self._executor = SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._spin, daemon=True)
+        self._thread.start()
+
+    def _spin(self) -> None:
+        while not self._stop.is_set():
+            self._executor.spin_once(timeout_sec=0.1)
+
+    def close(self) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._executor.shutdown()
+        self.node.destroy_node()
+
+
+def _stamps(heard: list[tuple[float, Any]]) -> np.ndarray:
+    return np.array([m.header.stamp.sec + m.header.stamp.nanosec * 1e-9 for _, m in heard])
+
+
+@pytest.mark.parametrize("clock", [False, True])
+def test_everything_arrives_in_time(bag: Path, tmp_path: Path, clock: bool) -> None:
+    namespace = f"/replay_{str(clock).lower()}"
+    listener = Listener(namespace)
+    try:
+        parameters = {"bag": bag, "clock": clock, "wait_for_subscribers": 30, "rate": 2}
+        with running("replay_node", namespace, tmp_path / "log", **parameters) as process:
+            assert process.popen.wait(60) == 0, process.log
+        images = listener.heard["image/compressed"]
+        assert len(images) == COUNT
+        assert [m.data for _, m in listener.heard["narration"]] == ["cut tomato"] * 2 + [""]
+        assert [m.narration for _, m in listener.heard["action"]] == ["cut tomato"] * 2 + [""]
+        # Twice as fast as recorded; a busy machine may be late but never early.
+        assert images[-1][0] - images[0][0] >= (COUNT - 1) / RATE / 2 - 0.2
+        stamps = _stamps(images)
+        if clock:
+            assert stamps == pytest.approx(np.arange(COUNT) / RATE, abs=1e-6)
+            ticks = [m.clock.sec + m.clock.nanosec * 1e-9 for _, m in listener.heard["/clock"]]
+            assert ticks == sorted(ticks)
+            assert ticks[-1] == pytest.approx((COUNT - 1) / RATE, abs=0.2)
+        else:
+            arrived = np.array([when for when, _ in images])
+            assert np.abs(arrived - stamps).max() < 5.0
+            assert np.diff(stamps).min() > 0
+    finally:
+        listener.close()
+
+
+def test_a_start_offset_skips_and_a_loop_repeats(bag: Path, tmp_path: Path) -> None:
+    listener = Listener("/replay_loop")
+    try:
+        parameters = {
+            "bag": bag,
+            "clock": True,
+            "wait_for_subscribers": 30,
+            "start_offset": 1.95,
+            "loop": True,
+        }
+        with running("replay_node", "/replay_loop", tmp_path / "log", **parameters) as process:
+            deadline = time.monotonic() + 30
+            while len(listener.heard["image/compressed"]) < 8 and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert process.stop() == 0
+        stamps = _stamps(listener.heard["image/compressed"])
+        assert stamps[:8] == pytest.approx([2.0, 2.1, 2.2, 2.3, 2.4, 2.0, 2.1, 2.2])
+    finally:
+        listener.close()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        ({}, "no such bag folder"),
+        ({"bag": "/nowhere/at/all"}, "no such bag folder"),
+        ({"rate": 0.0, "bag": "/"}, "rate"),
+    ],
+)
+def test_what_cannot_be_played_is_told(
+    tmp_path: Path, parameters: dict[str, Any], told: str
+) -> None:
+    process = Process("replay_node", "/refused", tmp_path / "log", **parameters)
+    assert process.popen.wait(60) == 2
+    assert told in process.log and "Traceback" not in process.log
+
+
+def test_a_folder_that_is_no_bag_is_told(tmp_path: Path) -> None:
+    (tmp_path / "metadata.yaml").write_text("nonsense: [")
+    process = Process("replay_node", "/refused", tmp_path / "log", bag=tmp_path)
+    assert process.popen.wait(60) == 2
+    assert "cannot be read as a bag" in process.log and "Traceback" not in process.log
