@@ -129,7 +129,7 @@ def test_polygons_follow_the_drawn_pixels(tree: Path, tmp_path: Path) -> None:
     for split, frame in documents(tree):
         video, name = frame["image"]["video"], frame["image"]["name"]
         relative = f"VISOR/GroundTruth-SparseAnnotations/rgb_frames/{split}/{video}/{name}"
-        a, b = (cv2.imread(str(r / relative)).astype(int) for r in (tree, tmp_path / "bare"))
+        a, b = (np.array(cv2.imread(str(r / relative)), int) for r in (tree, tmp_path / "bare"))
         hands = np.zeros((1080, 1920), np.uint8)
         for item in frame["annotations"]:
             if item["class_id"] >= 300:
