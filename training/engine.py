@@ -4,33 +4,31 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from types import FrameType
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from training.checkpoints import save_weights
 from training.config import TrainConfig
-from training.data.clips import Batch, collate
+from training.data.clips import Batch
 from training.distributed import World, joined_world
 from training.errors import ActisegError
 from training.inference import CLIP_LENGTH
+from training.loading import epoch_batches, load_windows
 from training.losses import Criterion, total
+from training.model import ActionVOS
 from training.optimization import MovingAverage, parameter_groups, rate_factor, set_rate
 from training.parts import Parts, build_parts
 from training.run_record import RunRecord, code_version, environment, peak_memory
-from training.sampling import epoch_batches
+from training.signals import StopRequest, stop_requests
 from training.snapshot import load_snapshot, random_state, restore_random_state, save_snapshot
 from training.validation import Validator
 
@@ -61,7 +59,7 @@ def train(config: TrainConfig) -> int:
     config.check()
     if config.threads:
         torch.set_num_threads(config.threads)
-    with joined_world(config.device) as world, _stop_requests() as stop:
+    with joined_world(config.device) as world, stop_requests() as stop:
         config.out.mkdir(parents=True, exist_ok=True)
         return Trainer(config, world).fit(stop)
 
@@ -134,7 +132,6 @@ class Trainer:
         """Runs the rest of the present epoch; False if a stop was requested."""
         self.network.train()
         self.strategy.begin_epoch(self.epoch, self.recipe.epochs)
-        windows = _windows(self._batches(), self.recipe.accumulate)
         progress = tqdm(
             total=self.steps_per_epoch,
             initial=self.window,
@@ -143,7 +140,7 @@ class Trainer:
             disable=not self.world.main,
         )
         with progress:
-            for window in windows:
+            for window in self._windows():
                 began = time.monotonic()
                 losses = self._optimise(window)
                 self.window += 1
@@ -161,8 +158,8 @@ class Trainer:
                     self._save()
         return True
 
-    def _batches(self) -> Iterator[Batch]:
-        """The epoch's remaining batches of this process, in an order that a resumed run repeats."""
+    def _windows(self) -> Iterator[list[Batch]]:
+        """The epoch's remaining accumulation windows of this process."""
         batches = epoch_batches(
             len(self.parts.dataset),
             self.recipe.batch_size,
@@ -172,26 +169,13 @@ class Trainer:
             world_size=self.world.size,
         )
         self.parts.dataset.set_epoch(self.epoch)
-        loader = DataLoader(
+        return load_windows(
             self.parts.dataset,
-            batch_sampler=batches[self.window * self.recipe.accumulate :],
-            num_workers=self.config.workers,
-            collate_fn=collate,
-            worker_init_fn=_prepare_worker,
+            batches[self.window * self.recipe.accumulate :],
+            self.recipe.accumulate,
+            workers=self.config.workers,
             pin_memory=self.world.device.type == "cuda",
-            # Its own generator: making a loader must not draw from the one that dropout uses.
-            generator=torch.Generator().manual_seed(self.config.seed),
         )
-        try:
-            yield from loader
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise ActisegError(
-                f"a data loading process died at step {self.step} ({error}); often memory ran "
-                f"out: lower --workers or --batch-size. Continue with --resume from "
-                f"{self.checkpoint}"
-            ) from error
 
     def _optimise(self, window: Sequence[Batch]) -> dict[str, float]:
         """One optimiser step over the batches of an accumulation window; returns the losses."""
@@ -298,7 +282,7 @@ class Trainer:
         finally:
             self.network.load_state_dict(own)
 
-    def _export(self, model: nn.Module, name: str, values: dict[str, Any]) -> None:
+    def _export(self, model: ActionVOS, name: str, values: dict[str, Any]) -> None:
         provenance = {"run": self.config.as_json(), "epoch": self.epoch, "metrics": values}
         metadata = {
             "tokenizer": self.parts.tokenizer.to_str(),
@@ -345,7 +329,7 @@ class Trainer:
     def _require_same_run(self, stored: dict[str, Any]) -> None:
         for name, value in self.config.as_json().items():
             before = stored.get(name)
-            same = list(before) == list(value) if isinstance(value, tuple) else before == value
+            same = tuple(before or ()) == value if isinstance(value, tuple) else before == value
             if name not in _FREE_TO_CHANGE and not same:
                 raise ActisegError(
                     f"{self.checkpoint} was made with --{name.replace('_', '-')} {before}, not "
@@ -406,54 +390,9 @@ class Trainer:
             tqdm.write(text)
 
 
-class StopRequest:
-    """Whether SIGINT or SIGTERM has arrived."""
-
-    requested = False
-
-
-@contextmanager
-def _stop_requests() -> Iterator[StopRequest]:
-    """Turns the first SIGINT or SIGTERM into a request; a second one acts as usual."""
-    stop = StopRequest()
-    former = {}
-
-    def request(number: int, frame: FrameType | None) -> None:
-        stop.requested = True
-        signal.signal(number, former[number])
-        os.write(2, b"\nfinishing the step and saving ...\n")
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        former[number] = signal.signal(number, request)
-    try:
-        yield stop
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-
 def _fast_attention(device: torch.device) -> AbstractContextManager[None]:
     """On a CPU the plain form: its fused kernel is slower where few words are the keys."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-
-
-def _prepare_worker(index: int) -> None:
-    """Leaves signals to the whole group to the training process, and takes one thread."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    torch.set_num_threads(1)
-
-
-def _windows(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
-    """Groups batches into accumulation windows; the last one may be shorter."""
-    window: list[Batch] = []
-    for batch in batches:
-        window.append(batch)
-        if len(window) == size:
-            yield window
-            window = []
-    if window:
-        yield window
 
 
 def _line(metrics: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ class Parts:
     vocabulary: list[dict[str, Any]]
     """Names of each class that the split uses, as a model bundle holds them."""
 
-    def tokenize(self, captions: list[str]) -> tuple[Tensor, Tensor]:
+    def tokenize(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Prompts to ids and attention mask, int64 [P, L] each."""
         return tokenize_prompts(self.tokenizer, captions, self.model.config.max_tokens)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
 from tqdm import tqdm
 
 from training.data.clips import Clip, load_clips
@@ -16,6 +15,7 @@ from training.data.palette import read_label_png
 from training.errors import ActisegError
 from training.inference import CLIP_LENGTH, Tokenize, clips_of, predict_clip
 from training.metrics import Tally
+from training.model import ActionVOS
 
 
 class Validator:
@@ -49,7 +49,7 @@ class Validator:
             raise ActisegError(f"{data}: split {split} has no clips to validate on")
 
     @torch.inference_mode()
-    def run(self, model: nn.Module) -> dict[str, float]:
+    def run(self, model: ActionVOS) -> dict[str, float]:
         """The metrics in percent by name; the model returns to the mode it was in."""
         training = model.training
         model.eval()
@@ -65,7 +65,7 @@ class Validator:
         model.train(training)
         return dict(tally.metrics(strict=False).as_percent())
 
-    def _predict(self, model: nn.Module, clip: Clip, names: Sequence[str]) -> np.ndarray:
+    def _predict(self, model: ActionVOS, clip: Clip, names: Sequence[str]) -> np.ndarray:
         """Label maps uint8 [T, H, W] with the clip's object ids as labels."""
         frames = []
         for name in names:
@@ -73,7 +73,7 @@ class Validator:
             with Image.open(path) as image:
                 frames.append(np.asarray(image.convert("RGB")))
         expressions = [prompt.expression for prompt in clip.objects]
-        positions = predict_clip(model, self._tokenize, frames, expressions)  # type: ignore[arg-type]
+        positions = predict_clip(model, self._tokenize, frames, expressions)
         ids = np.array([0, *(prompt.object_id for prompt in clip.objects)], np.uint8)
         return ids[positions]
 

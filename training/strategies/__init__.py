@@ -9,6 +9,8 @@ from training.strategies.baseline import Baseline
 from training.strategies.gce import GCE
 from training.strategies.sce import SCE
 
+__all__ = ["STRATEGIES", "Strategy", "make_strategy"]
+
 STRATEGIES: dict[str, type[Strategy]] = {
     strategy.name: strategy for strategy in (Baseline, GCE, SCE, APL)
 }

@@ -9,7 +9,7 @@ augmentation it needs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from torch import Tensor, nn
 
@@ -41,9 +41,9 @@ class Strategy:
         """The network that is trained, e.g. the model with an auxiliary head; same `forward`."""
         return model
 
-    def exported(self, network: nn.Module) -> nn.Module:
-        """The network that is validated and exported: without what only training needs."""
-        return network
+    def exported(self, network: nn.Module) -> ActionVOS:
+        """The model that is validated and exported: without what only training needs."""
+        return cast("ActionVOS", network)
 
     def begin_epoch(self, epoch: int, epochs: int) -> None:
         """Told before each epoch (counted from 0) of how many."""
