@@ -122,8 +122,9 @@ def render_frame(entities: Sequence[Entity], contacts: Contacts | None) -> Rende
         entities: Objects in the order of the annotation file; later ones cover earlier ones.
         contacts: Hand-object data of the frame, if it has any.
     """
-    top = np.zeros((ANNOTATED_HEIGHT, ANNOTATED_WIDTH), np.uint8)
-    scratch = np.zeros_like(top)
+    top, scratch = _canvases()
+    top.fill(0)
+    scratch.fill(0)
     boxes = [] if contacts is None else [_region(box) for box in contacts.boxes]
     shapes: list[_Shape] = []
     touching: list[bool] = []
@@ -131,8 +132,8 @@ def render_frame(entities: Sequence[Entity], contacts: Contacts | None) -> Rende
         if entity.polygons:
             cv2.fillPoly(top, entity.polygons, index + 1)
             cv2.fillPoly(scratch, entity.polygons, 1)
-        touching.append(any(scratch[box].any() for box in boxes))
         extent = _extent(entity.polygons)
+        touching.append(any(scratch[_overlap(extent, box)].any() for box in boxes))
         shapes.append(_sampled(scratch, extent))
         scratch[extent] = 0
     visible = {index for box in boxes for index in _values(top[box]) if index}
@@ -233,6 +234,13 @@ def weight_map(
     return np.maximum(weights, WEIGHT_OTHER)
 
 
+@lru_cache(maxsize=1)
+def _canvases() -> tuple[UInt8, UInt8]:
+    """Two 1920x1080 maps to draw on, kept because fresh pages cost more than drawing."""
+    shape = (ANNOTATED_HEIGHT, ANNOTATED_WIDTH)
+    return np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+
+
 def _region(box: tuple[int, int, int, int]) -> tuple[slice, slice]:
     """Pixels of a box. A negative start counts from the far edge, as in the official arrays."""
     x, y, width, height = box
@@ -249,6 +257,15 @@ def _extent(polygons: Sequence[Int32]) -> tuple[slice, slice]:
     low = corners.min(axis=0).clip(min=0)
     high = (corners.max(axis=0) + 1).clip(min=0)
     return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
+
+
+def _overlap(one: tuple[slice, slice], other: tuple[slice, slice]) -> tuple[slice, slice]:
+    """What two extents have in common."""
+    rows, columns = (
+        slice(max(a.start, b.start), max(a.start, b.start, min(a.stop, b.stop)))
+        for a, b in zip(one, other, strict=True)
+    )
+    return rows, columns
 
 
 def _values(pixels: UInt8) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from functools import lru_cache
 from pathlib import Path
 
@@ -39,8 +40,8 @@ def write_label_png(path: Path, labels: UInt8) -> None:
     image = Image.frombytes("P", (labels.shape[1], labels.shape[0]), labels.tobytes())
     image.putpalette(voc_palette())
     temporary = path.with_name(path.name + ".part")
-    # Level 4 halves the time of Pillow's default 6; label maps stay within a few per cent in size.
-    image.save(temporary, format="PNG", compress_level=4)
+    # Run lengths suit label maps: smaller files than Pillow's default, in half the time.
+    image.save(temporary, format="PNG", compress_level=1, compress_type=zlib.Z_RLE)
     temporary.replace(path)
 
 
