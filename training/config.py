@@ -32,6 +32,11 @@ class Recipe:
     frames_per_clip: int
     objects: Literal["one", "all"]
     """One prompt per sample as in the paper, or all prompts of the same frames at once."""
+    negative_masks: bool
+    """Learn the masks and boxes of objects that are not active, too, and leave it to the positive
+    head alone to tell them apart; the published training gives them empty masks."""
+    positive_coefficient: float
+    """Weight of the positive head's loss."""
     ema: float
     """Decay of the moving average of the weights that is validated and exported; 0 is off."""
     precision: Literal["float32", "bfloat16"]
@@ -39,7 +44,10 @@ class Recipe:
 
 # r101 and r50: the published ActionVOS training (AdamW, 1e-4, backbone 5e-5, drops at 3 and 5 of
 # 6 epochs). tiny starts from random weights, so it needs a higher rate with warm-up and a longer
-# smooth decay, and shares one image encoding among all prompts of a frame.
+# smooth decay, and shares one image encoding among all prompts of a frame. The published weights
+# come from referring segmentation, where every named object has a mask; without such a start a
+# network that sees empty masks for half of the prompts learns to draw nothing, so tiny gets the
+# masks of all named objects.
 _PAPER = Recipe(
     epochs=6,
     batch_size=1,
@@ -52,6 +60,8 @@ _PAPER = Recipe(
     warmup=0.0,
     frames_per_clip=5,
     objects="one",
+    negative_masks=False,
+    positive_coefficient=2.0,
     ema=0.0,
     precision="float32",
 )
@@ -68,6 +78,8 @@ RECIPES: dict[str, Recipe] = {
         warmup=0.05,
         frames_per_clip=1,
         objects="all",
+        negative_masks=True,
+        positive_coefficient=10.0,
         ema=0.998,
         precision="bfloat16",
     ),
@@ -140,6 +152,10 @@ class TrainConfig:
     """Frames that a training sample has."""
     objects: Literal["one", "all"] | None = None
     """One prompt per sample as in the paper, or all prompts of a frame at once."""
+    negative_masks: bool | None = None
+    """Learn the masks of objects that are not active, too."""
+    positive_coefficient: float | None = None
+    """Weight of the positive head's loss."""
     ema: float | None = None
     """Decay of the moving average of the weights that is validated and exported; 0 is off."""
     precision: Literal["float32", "bfloat16"] | None = None

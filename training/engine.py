@@ -23,7 +23,7 @@ from training.distributed import World, joined_world
 from training.errors import ActisegError
 from training.inference import CLIP_LENGTH
 from training.loading import epoch_batches, load_windows
-from training.losses import Criterion, total
+from training.losses import COEFFICIENTS, Criterion, total
 from training.model import ActionVOS
 from training.optimization import MovingAverage, parameter_groups, rate_factor, set_rate
 from training.parts import Parts, build_parts
@@ -224,7 +224,8 @@ class Trainer:
             )
         losses = self.criterion(output, batch)
         extra = self.strategy.extra_losses(output, batch)
-        whole = total(losses)
+        coefficients = {**COEFFICIENTS, "loss_positive_labels": self.recipe.positive_coefficient}
+        whole = total(losses, coefficients)
         for value in extra.values():
             whole = whole + value
         return {**losses, **extra, "total": whole}

@@ -171,13 +171,13 @@ class Criterion(nn.Module):
         return losses
 
 
-def total(losses: Mapping[str, Tensor]) -> Tensor:
-    """Weighted sum of the terms with the published coefficients (scalar).
+def total(losses: Mapping[str, Tensor], coefficients: Mapping[str, float] = COEFFICIENTS) -> Tensor:
+    """Weighted sum of the terms (scalar), with the published coefficients by default.
 
     Raises:
-        KeyError: a term is not one of ``COEFFICIENTS`` (with or without a layer suffix).
+        KeyError: a term has no coefficient (with or without its layer suffix).
     """
-    terms = [value * COEFFICIENTS[_without_suffix(name)] for name, value in losses.items()]
+    terms = [value * coefficients[_without_suffix(name)] for name, value in losses.items()]
     return torch.stack(terms).sum()
 
 

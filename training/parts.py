@@ -63,6 +63,7 @@ def build_parts(config: TrainConfig, recipe: Recipe) -> Parts:
         frames_per_clip=recipe.frames_per_clip,
         objects=recipe.objects,
         transform=_transform(sizes, recipe, strategy),
+        negative_masks=recipe.negative_masks,
         noise=_noise(config),
         seed=config.seed,
     )

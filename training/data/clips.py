@@ -67,6 +67,9 @@ class ClipDataset(Dataset[Sample]):
         transform: Brings clips to the input size.
         use_weights: Use the action-guided weights; without them every weight is 1, and masks are
             not cleared where the stored weight is 3.
+        negative_masks: Give objects that are not active their masks and boxes too; the published
+            training gives them empty ones, which a network cannot learn to find objects from
+            unless it was pretrained on referring segmentation.
         noise: Noise over names and label maps.
         seed: With the epoch and the index, the only source of randomness.
 
@@ -83,6 +86,7 @@ class ClipDataset(Dataset[Sample]):
         objects: Literal["one", "all"] = "one",
         transform: Transform,
         use_weights: bool = True,
+        negative_masks: bool = False,
         noise: NoiseLayer | None = None,
         seed: int = 0,
     ) -> None:
@@ -96,6 +100,7 @@ class ClipDataset(Dataset[Sample]):
         self._frames_per_clip = frames_per_clip
         self._transform = transform
         self._use_weights = use_weights
+        self._negative_masks = negative_masks
         self._noise = noise
         self._seed = seed
         self._epoch = 0
@@ -130,17 +135,19 @@ class ClipDataset(Dataset[Sample]):
         clip = self._read(place, names)
         ids = [entry.object_id for entry in place.objects]
         positive = [bool(entry.positive) for entry in place.objects]
-        cleared = self._use_weights
+        shown = [active or self._negative_masks for active in positive]
+        # A stored weight of 3 marks what no hand touches, so it would empty negative masks again.
+        cleared = self._use_weights and not self._negative_masks
         if self._transform.follows_boxes:
-            clip = replace(clip, boxes=object_boxes(clip, ids, positive, cleared))
+            clip = replace(clip, boxes=object_boxes(clip, ids, shown, cleared))
         clip = self._transform(clip, rng)
         if not self._transform.follows_boxes:
-            clip = replace(clip, boxes=object_boxes(clip, ids, positive, cleared))
+            clip = replace(clip, boxes=object_boxes(clip, ids, shown, cleared))
         times = len(names)
         return Sample(
             frames=torch.from_numpy(normalise(clip.frames, IMAGENET_MEAN, IMAGENET_STD)),
             captions=list(clip.captions),
-            masks=torch.from_numpy(object_masks(clip, ids, positive, cleared)),
+            masks=torch.from_numpy(object_masks(clip, ids, shown, cleared)),
             weights=torch.from_numpy(object_weights(clip, ids, self._use_weights)),
             boxes=torch.from_numpy(relative_boxes(clip)),
             valid=torch.ones(len(ids), times, dtype=torch.int64),
