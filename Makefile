@@ -25,8 +25,8 @@ test: setup lint ## lint, type checks and all tests
 lint: setup ## ruff and mypy
 	@$(ENV) ruff check . && $(ENV) ruff format --check . && $(ENV) mypy
 
-bench: setup ## the benchmark's smoke suite; results in build/bench
-	@$(ENV) actiseg benchmark smoke --out build/bench
+bench: setup ## speed and memory, each benchmark side by side with its reference; prints a table
+	@$(ENV) for file in tests/bench/*.py; do echo "== $$file"; python "$$file"; done
 
 clean: ## remove what the builds left; keeps .venv
 	rm -rf build dist ros2_ws/build ros2_ws/install ros2_ws/log .pytest_cache .mypy_cache .ruff_cache
