@@ -27,12 +27,14 @@ from training.losses import COEFFICIENTS, Criterion, total
 from training.model import ActionVOS
 from training.optimization import MovingAverage, parameter_groups, rate_factor, set_rate
 from training.parts import Parts, build_parts
-from training.run_record import RunRecord, code_version, environment, peak_memory
+from training.run_record import Meter, RunRecord, code_version, environment, peak_memory
 from training.signals import StopRequest, stop_requests
 from training.snapshot import load_snapshot, random_state, restore_random_state, save_snapshot
 from training.validation import Validator
 
 CHECKPOINT = "checkpoint.pt"
+LOG_EVERY = 10
+"""Steps between two entries in the TensorBoard logs."""
 INTERRUPTED = 130
 """Exit status after a signal, as a shell reports it for Ctrl-C."""
 
@@ -101,6 +103,7 @@ class Trainer:
         self.forward = self._distributed()
         self.validator = self._make_validator()
         self.saved_at = time.monotonic()
+        self.meter = Meter()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -139,19 +142,20 @@ class Trainer:
             unit="step",
             disable=not self.world.main,
         )
+        self.meter = Meter()
         with progress:
             for window in self._windows():
-                began = time.monotonic()
                 losses = self._optimise(window)
                 self.window += 1
                 self.step += 1
+                samples = sum(len(batch.frames) for batch in window) * self.world.size
+                self.meter.add(losses["total"], samples)
                 progress.update()
-                if self.step % 10 == 0:
+                if self.step % LOG_EVERY == 0:
                     progress.set_postfix(loss=f"{losses['total']:.3f}")
                     if writer is not None:
-                        samples = sum(len(batch.frames) for batch in window) * self.world.size
-                        losses["samples_per_second"] = samples / (time.monotonic() - began)
-                        self._log(writer, losses)
+                        for name, value in losses.items():
+                            writer.add_scalar(f"train/{name}", value, self.step)
                 if self.world.any(stop.requested)[0]:
                     return False
                 if time.monotonic() - self.saved_at > 60 * self.config.save_minutes:
@@ -248,7 +252,7 @@ class Trainer:
         self.epoch, self.window = self.epoch + 1, 0
         due = self.epoch % self.config.val_every == 0 or self.epoch == self.recipe.epochs
         if self.world.main:
-            values: dict[str, Any] = {"step": self.step}
+            values: dict[str, Any] = {"step": self.step, **self.meter.values()}
             with self._averaged_weights() as network:
                 model = self.strategy.exported(network)
                 if self.validator is not None and due:
@@ -266,7 +270,10 @@ class Trainer:
                     writer.add_scalar(f"validation/{name}", value, self.step)
             if record is not None:
                 record.add_epoch(self.epoch, values)
-                record.update(peak_memory_bytes=peak_memory(self.world.device))
+                record.update(
+                    peak_memory_bytes=peak_memory(self.world.device),
+                    samples_per_second=values["samples_per_second"],
+                )
         self._save()
         self.world.barrier()
 
@@ -381,10 +388,6 @@ class Trainer:
             # What is trained on single frames is also used on single frames.
             clip_length=1 if self.recipe.frames_per_clip == 1 else CLIP_LENGTH,
         )
-
-    def _log(self, writer: SummaryWriter, losses: dict[str, float]) -> None:
-        for name, value in losses.items():
-            writer.add_scalar(f"train/{name}", value, self.step)
 
     def _say(self, text: str) -> None:
         if self.world.main:

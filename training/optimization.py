@@ -53,10 +53,10 @@ def rate_factor(
         epoch = step // steps_per_epoch
         return float(0.1 ** sum(epoch >= drop for drop in drops))
     steps = recipe.epochs * steps_per_epoch
-    warmup = recipe.warmup * steps
+    warmup = int(recipe.warmup * steps)
     if step < warmup:
         return (step + 1) / (warmup + 1)
-    progress = (step - warmup) / max(1.0, steps - warmup)
+    progress = (step - warmup) / max(1, steps - warmup)
     return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib import metadata
@@ -55,6 +57,28 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     scale = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
+
+
+class Meter:
+    """Mean loss and throughput since it was made: of an epoch, or of its part after a resume."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._losses: list[float] = []
+        self._samples = 0
+
+    def add(self, loss: float, samples: int) -> None:
+        """Adds an optimiser step over that many samples of all processes."""
+        self._losses.append(loss)
+        self._samples += samples
+
+    def values(self) -> dict[str, float]:
+        """`loss` (0 without any step) and `samples_per_second`."""
+        seconds = time.monotonic() - self._began
+        return {
+            "loss": math.fsum(self._losses) / max(1, len(self._losses)),
+            "samples_per_second": self._samples / seconds,
+        }
 
 
 class RunRecord:

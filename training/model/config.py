@@ -58,10 +58,9 @@ class ModelConfig:
         feedforward: Inner size of the encoder's and decoder's feed-forward layers.
         pixel_feedforward: The same in the pixel decoder.
         word_levels: How many levels of the mask pyramid attend to the words, coarsest first. The
-            published model has all 4. With 0 the mask features do not depend on the prompt: they
-            are computed once a frame, and a prompt acts through its queries' dynamic kernels alone.
-            False keeps that level free of the prompt, which removes the largest share of the work
-            that each prompt costs.
+            published model has all 4. With 0 the pyramid is computed once a frame, and a
+            prompt only adds a projection of its fused stride-8 features to the result.
+            This removes the largest share of the work that each prompt costs.
         mask_kernel: Kernel of the convolution that makes the mask features (published: 3).
         queries: Object queries per frame.
         dropout: Dropout probability during training.

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from training.model.backbone import build_backbone, pooled_statistics
@@ -117,6 +118,10 @@ class ActionVOS(nn.Module):
         self.level_embedding = nn.Parameter(torch.empty(LEVELS, width))
         self.decoder = Decoder(config)
         self.pixel_decoder = PixelDecoder(config, channels[0])
+        if config.word_levels == 0:
+            # What the prompt adds to the shared mask features: a direct way from words to pixels,
+            # without which a network from scratch is slow to find what the prompt names.
+            self.prompt_projection = nn.Conv2d(width, width, 1)
         self.mask_head = DynamicMaskHead(config)
         self.class_heads = nn.ModuleList(nn.Linear(width, 1) for _ in range(layers))
         self.positive_heads = nn.ModuleList(nn.Linear(width, 1) for _ in range(layers))
@@ -247,8 +252,15 @@ class ActionVOS(nn.Module):
         memory = self.encoder(source, pyramid, trace)
         sentence = text.sentence[:, None].expand(-1, count, -1).flatten(0, 1)
         decoded = self.decoder(sentence, memory, pyramid)
-        mask_features = select(image.fine)
-        if self.config.word_levels:
+        if self.config.word_levels == 0:
+            added = F.interpolate(
+                self.prompt_projection(_cut(memory, shapes)[0]),
+                size=(image.fine.shape[3], image.fine.shape[4]),
+                mode="bilinear",
+                align_corners=False,
+            )
+            mask_features = select(image.fine) + added.unflatten(0, (-1, count))
+        else:
             mask_features = self._mask_features(
                 self._fine_tokens(image, select),
                 _cut(memory, shapes)[:3],
