@@ -294,5 +294,6 @@ def _sampled(pixels: UInt8, extent: tuple[slice, slice]) -> _Shape:
     """The part of a 1920x1080 map in an extent, sampled to 854x480."""
     rows, columns = nearest_indices()
     own_rows, own_columns = _sampled_extent(extent)
-    cropped = pixels[rows[own_rows]][:, columns[own_columns]]
+    narrow = pixels[:, extent[1]]  # rows are copied, so only as wide as needed
+    cropped = narrow[rows[own_rows]][:, columns[own_columns] - extent[1].start]
     return _Shape(own_rows, own_columns, cropped > 0)

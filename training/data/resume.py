@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +84,8 @@ class Journal:
     def append(self, done: RenderedSequence) -> None:
         """Records a sequence whose files are written."""
         with self._lines.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(done)) + "\n")
+            line = {**vars(done), "problems": [str(problem) for problem in done.problems]}
+            file.write(json.dumps(line) + "\n")
 
     def _complete(self, name: str, entry: dict[str, Any]) -> bool:
         return all(
