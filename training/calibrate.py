@@ -12,8 +12,8 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +22,11 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from actiseg_ros import letterbox
 from actiseg_ros.bundle import Bundle, file_sha256, load_bundle, read_record
 from actiseg_ros.calibration import load_calibration
 from actiseg_ros.compressed import decode_compressed
-from actiseg_ros.domain import fit_domain, save_domain
+from actiseg_ros.domain import Domain, save_domain
 from actiseg_ros.evidence import features_of
 from actiseg_ros.prompts import MAX_OBJECTS, Vocabulary, choose_target, clean_names, clean_narration
 from actiseg_ros.rule import FEATURE_VERSION
@@ -33,7 +34,11 @@ from actiseg_ros.segmenter import Segmenter
 from training.data.clips import Clip, load_clips
 from training.data.palette import read_label_png
 from training.errors import ActisegError
+from training.novelty import Rgb, Views, altered, collage_appearances, fit_novelty
 from training.risk_control import Criteria, Outcome, Trial, choose_limits
+
+Look = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
+"""Embedding and appearance of one image."""
 
 
 def calibrate(
@@ -58,28 +63,40 @@ def calibrate(
     criteria = criteria or Criteria()
     loaded = load_bundle(bundle)
     clips = [clip for clip in load_clips(split) if not clip.flagged]
-    trials, embeddings = _run_trials(loaded, clips, data, criteria, threads)
-    if not trials or len(embeddings) < 4:
+    run = _run_trials(loaded, clips, data, criteria, threads)
+    if not run.trials:
         raise ActisegError(
-            f"{split}: {len(trials)} frames of {len(embeddings)} clips have a target; "
-            "calibration needs clips whose narration names one of their objects"
+            f"{split}: no frame of {len(clips)} clips has a target; calibration needs clips "
+            "whose narration names one of their objects"
         )
-    trials, distance_limit = _cross_fitted(trials, embeddings, criteria)
+    domain, trials, distance_limit = _describe_world(run, criteria)
     outcome = choose_limits(trials, loaded.thresholds.positive, distance_limit, criteria)
     record = _gate_record(loaded, outcome, criteria, data, split)
-    _write(bundle, record, np.concatenate(list(embeddings.values())))
+    _write(bundle, record, domain)
     load_calibration(load_bundle(bundle))
     return outcome
 
 
+@dataclass
+class _Run:
+    """What the segmenter saw and said on the held-out clips; lists run over frames."""
+
+    trials: list[Trial] = field(default_factory=list)
+    index_of_trial: list[int] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    views: list[Look] = field(default_factory=list)
+    altered: list[Look] = field(default_factory=list)
+    pool: list[Rgb] = field(default_factory=list)
+
+
 def _run_trials(
     bundle: Bundle, clips: Sequence[Clip], data: Path, criteria: Criteria, threads: int
-) -> tuple[list[Trial], dict[str, npt.NDArray[np.float32]]]:
-    """Runs the segmenter; returns the frames with a target and all embeddings of each clip."""
+) -> _Run:
+    """Runs the segmenter on every frame and on an altered version of it."""
     segmenter = Segmenter(bundle, threads=threads)
     vocabulary = Vocabulary({entry.class_id: entry.names for entry in bundle.vocabulary})
-    trials: list[Trial] = []
-    embeddings: dict[str, npt.NDArray[np.float32]] = {}
+    random = np.random.default_rng(0)
+    run = _Run()
     for clip in tqdm(clips, desc="calibrate", unit="clip"):
         narration = clean_narration(clip.narration or "").text
         names = clean_names([item.name for item in clip.objects][:MAX_OBJECTS])
@@ -88,19 +105,47 @@ def _run_trials(
         target = choose_target(narration, names, vocabulary)
         ids = [item.object_id for item in clip.objects if clean_names([item.name]) == (target,)]
         segmenter.set_prompt(narration, names)
-        rows = []
         for frame in clip.frames:
             rgb, truth = _read_frame(data, clip.sequence, frame)
             result = segmenter.segment(rgb)
-            rows.append(result.embedding)
-            if not target:
-                continue
-            drawn = result.labels == names.index(target) + 1
-            features = features_of(result, target, bundle, None)
-            p_failure, n_failure = failures(drawn, truth, ids, criteria)
-            trials.append(Trial(clip.sequence, features, p_failure, n_failure, result.embedding))
-        embeddings[clip.sequence] = np.stack(rows)
-    return trials, embeddings
+            if target:
+                drawn = result.labels == names.index(target) + 1
+                features = features_of(result, target, bundle, None)
+                wrong = failures(drawn, truth, ids, criteria)
+                run.index_of_trial.append(len(run.views))
+                run.trials.append(Trial(clip.sequence, features, *wrong))
+            small = letterbox.resize(rgb, bundle.input)
+            other = segmenter.segment(altered(small, random))
+            run.groups.append(_video_of(clip.sequence))
+            run.views.append((result.embedding, result.appearance))
+            run.altered.append((other.embedding, other.appearance))
+            run.pool.append(small)
+    return run
+
+
+def _video_of(sequence: str) -> str:
+    """Video of a sequence named NUMBER_PARTICIPANT_VIDEO_VERB_NOUN."""
+    return "_".join(sequence.split("_")[1:3])
+
+
+def _describe_world(run: _Run, criteria: Criteria) -> tuple[Domain, list[Trial], float]:
+    """Fits the domain; fills each trial's held-out distance in; returns their limit too."""
+    looks = [*run.views, *run.altered]
+    inside = Views(
+        groups=run.groups * 2,
+        embeddings=np.stack([embedding for embedding, _ in looks]),
+        appearances=np.stack([look for _, look in looks]),
+    )
+    random = np.random.default_rng(1)
+    outside = collage_appearances(run.pool, len(run.pool), random)
+    domain, distances = fit_novelty(inside, outside, criteria.novelty_quantile)
+    own = distances[: len(run.views)]
+    limit = float(np.quantile(own, criteria.novelty_quantile)) * criteria.novelty_margin
+    trials = [
+        replace(trial, features=replace(trial.features, distance=float(own[index])))
+        for trial, index in zip(run.trials, run.index_of_trial, strict=True)
+    ]
+    return domain, trials, limit
 
 
 def _read_frame(
@@ -146,28 +191,6 @@ def failures(
     return bool(iou < criteria.min_iou), bool(collision > criteria.max_collision)
 
 
-def _cross_fitted(
-    trials: Sequence[Trial], embeddings: dict[str, npt.NDArray[np.float32]], criteria: Criteria
-) -> tuple[list[Trial], float]:
-    """Fills in each frame's distance from the other half of the clips; returns the limit too.
-
-    A distance from images that include the frame itself would be too small.
-    """
-    names = sorted(embeddings)
-    halves = [names[0::2], names[1::2]]
-    distance: dict[str, Callable[[npt.NDArray[np.float32]], float]] = {}
-    for mine, other in (halves, halves[::-1]):
-        domain = fit_domain(np.concatenate([embeddings[name] for name in other]))
-        distance.update(dict.fromkeys(mine, domain.distance))
-    held_out = [distance[name](row) for name in names for row in embeddings[name]]
-    limit = float(np.quantile(held_out, criteria.novelty_quantile)) * criteria.novelty_margin
-    filled = [
-        replace(t, features=replace(t.features, distance=distance[t.clip](t.embedding)))
-        for t in trials
-    ]
-    return filled, limit
-
-
 def _gate_record(
     bundle: Bundle, outcome: Outcome, criteria: Criteria, data: Path, split: Path
 ) -> dict[str, Any]:
@@ -187,11 +210,11 @@ def _gate_record(
     }
 
 
-def _write(folder: Path, gate: dict[str, Any], embeddings: npt.NDArray[np.float32]) -> None:
+def _write(folder: Path, gate: dict[str, Any], domain: Domain) -> None:
     """Replaces the calibration; a reader sees the old bundle or the new one, never a mixture."""
     record = read_record(folder)
     temporary = folder / ".calibration.npz.part"
-    save_domain(fit_domain(embeddings), temporary)
+    save_domain(domain, temporary)
     digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
     # The content is in the name, so that the old bundle.json keeps the file that it lists.
     name = f"calibration-{digest[:8]}.npz"

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from actiseg_ros.rule import Features, Limits, judge
 from training.errors import ActisegError
@@ -38,7 +37,7 @@ class Criteria:
     min_iou: float = 0.5
     max_collision: float = 0.1
     novelty_quantile: float = 0.99
-    novelty_margin: float = 1.2
+    novelty_margin: float = 1.15
 
     def __post_init__(self) -> None:
         """Checks the ranges.
@@ -60,7 +59,6 @@ class Trial:
     features: Features
     p_failure: bool
     n_failure: bool
-    embedding: npt.NDArray[np.float32]
 
     @property
     def failure(self) -> bool:

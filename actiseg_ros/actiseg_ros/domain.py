@@ -1,15 +1,16 @@
-"""Has the network seen images like this one? Distance from the calibration images.
+"""Does an image belong to the world of the calibration images?
 
-The image encoder gives pooled statistics of its features. Their spread over the calibration
-images is described by a mean, the main directions with their standard deviations (shrunk
-towards the average, since images of one clip resemble each other and the sample is small), and
-the spread of what those directions leave over. Unfamiliar images mostly differ in that rest.
+Two views are joined. The network's pooled features are compared with their spread over the
+calibration images (Mahalanobis distance in the main directions, and what those leave over). The
+image's appearance is judged by a linear discriminant that tells the calibration images from
+collages of them (outlier exposure), because a spread alone says little about images that are
+unfamiliar only in how their parts come together.
 """
 
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -22,83 +23,62 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Domain:
-    """Spread of the embeddings of the calibration images.
+    """The world of the calibration images.
+
+    Both views are scaled so that 1 is about the 99 % quantile of held-out calibration images.
 
     Attributes:
-        mean: float64 [E].
-        basis: float64 [K, E], orthonormal rows.
-        deviation: float64 [K], standard deviation along each row, above 0.
-        residual: Root mean square length of what the basis leaves over, above 0.
+        mean: float64 [E], mean embedding.
+        basis: float64 [K, E], orthonormal rows: the main directions.
+        deviation: float64 [K], scaled standard deviation along each row, above 0.
+        residual: float64 [], scaled root mean square of what the basis leaves over, above 0.
+        weights: float64 [S], linear discriminant of the appearance.
+        bias: float64 [], added to the discriminant.
     """
 
     mean: FloatArray
     basis: FloatArray
     deviation: FloatArray
-    residual: float
+    residual: FloatArray
+    weights: FloatArray
+    bias: FloatArray
 
-    def distance(self, embedding: npt.NDArray[np.float32]) -> float:
-        """Mahalanobis distance within the main directions joined with the scaled rest.
+    def distance(
+        self, embedding: npt.NDArray[np.float32], appearance: npt.NDArray[np.float32]
+    ) -> float:
+        """Distance of an image from the calibration images, by the stricter of both views.
 
         Args:
             embedding: float32 [E].
+            appearance: float32 [S].
 
         Returns:
-            Number from 0 on, about 1 for a typical calibration image; infinity if the embedding
-            is not finite or has another length.
+            Number from 0 on; infinity if an input is not finite or has another length.
         """
-        x = np.asarray(embedding, np.float64)
-        if x.shape != self.mean.shape or not np.isfinite(x).all():
+        x, look = np.asarray(embedding, np.float64), np.asarray(appearance, np.float64)
+        fits = x.shape == self.mean.shape and look.shape == self.weights.shape
+        if not fits or not (np.isfinite(x).all() and np.isfinite(look).all()):
             return float("inf")
-        centred = x - self.mean
+        return max(0.0, self.spread(x), float(self.weights @ look + self.bias))
+
+    def spread(self, embedding: npt.NDArray[np.float64]) -> float:
+        """Scaled Mahalanobis distance of an embedding [E], from 0 on."""
+        centred = embedding - self.mean
         along = self.basis @ centred
         rest = centred - along @ self.basis
         inner = float(np.mean((along / self.deviation) ** 2))
-        outer = float(rest @ rest) / self.residual**2
+        outer = float(rest @ rest / self.residual**2)
         return float(np.sqrt(max(inner, outer)))
 
 
-def fit_domain(
-    embeddings: npt.NDArray[np.float32], energy: float = 0.95, shrinkage: float = 0.1
-) -> Domain:
-    """Describes the spread of embeddings.
-
-    Args:
-        embeddings: float32 [N, E], N at least 2.
-        energy: Share of the variance that the main directions hold together.
-        shrinkage: Weight of the average variance in each direction's variance.
-
-    Returns:
-        The description, usable with any later embedding of length E.
-
-    Raises:
-        ValueError: Fewer than two embeddings, or some are not finite.
-    """
-    x = np.asarray(embeddings, np.float64)
-    if x.ndim != 2 or len(x) < 2 or not np.isfinite(x).all():
-        raise ValueError(f"embeddings of shape {x.shape} must be finite, [N >= 2, E]")
-    mean = x.mean(axis=0)
-    _, singular, rows = np.linalg.svd(x - mean, full_matrices=False)
-    variance = singular**2 / (len(x) - 1)
-    floor = np.finfo(np.float32).eps * max(1.0, float(np.abs(mean).max())) ** 2
-    total = max(float(variance.sum()), floor)
-    kept = 1 + int(np.searchsorted(np.cumsum(variance) / total, energy))
-    kept = min(kept, len(variance))
-    average = float(variance[:kept].mean())
-    shrunk = (1 - shrinkage) * variance[:kept] + shrinkage * average
-    rest = max(float(variance[kept:].sum()), 0.01 * total, floor)
-    return Domain(mean, rows[:kept], np.sqrt(np.maximum(shrunk, floor)), float(np.sqrt(rest)))
+_NAMES = tuple(field.name for field in fields(Domain))
 
 
 def save_domain(domain: Domain, path: Path) -> None:
     """Writes a domain as an ``.npz`` file without pickled objects."""
+    arrays = {name: np.asarray(getattr(domain, name), np.float32) for name in _NAMES}
     with path.open("wb") as stream:
-        np.savez(
-            stream,
-            mean=domain.mean.astype(np.float32),
-            basis=domain.basis.astype(np.float32),
-            deviation=domain.deviation.astype(np.float32),
-            residual=np.float32(domain.residual),
-        )
+        np.savez(stream, allow_pickle=False, **arrays)
 
 
 def load_domain(path: Path) -> Domain:
@@ -109,13 +89,17 @@ def load_domain(path: Path) -> Domain:
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            mean, basis, deviation, residual = (
-                np.asarray(arrays[key], np.float64)
-                for key in ("mean", "basis", "deviation", "residual")
-            )
+            domain = Domain(*(np.asarray(arrays[name], np.float64) for name in _NAMES))
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BundleError(f"{path}: no calibration data ({error}); calibrate again") from error
-    fits = mean.ndim == 1 and basis.shape == (len(deviation), len(mean)) and residual.ndim == 0
-    if not fits or not (deviation > 0).all() or not residual > 0 or not np.isfinite(basis).all():
+    fits = (
+        domain.mean.ndim == domain.weights.ndim == 1
+        and domain.basis.shape == (len(domain.deviation), len(domain.mean))
+        and domain.residual.shape == domain.bias.shape == ()
+        and all(np.isfinite(getattr(domain, name)).all() for name in _NAMES)
+        and bool((domain.deviation > 0).all())
+        and bool(domain.residual > 0)
+    )
+    if not fits:
         raise BundleError(f"{path}: its arrays do not fit each other; calibrate again")
-    return Domain(mean, basis, deviation, float(residual))
+    return domain

@@ -57,7 +57,9 @@ def features_of(
     Returns:
         Features for `rule.judge`.
     """
-    distance = domain.distance(segmentation.embedding) if domain else float("inf")
+    distance = (
+        domain.distance(segmentation.embedding, segmentation.appearance) if domain else float("inf")
+    )
     if not target or target not in segmentation.names:
         return Features(distance=distance)
     index = segmentation.names.index(target)

@@ -31,7 +31,7 @@ class GateOptions:
 
     hold_frames: int = 3
     image_timeout: float = 0.5
-    narration_timeout: float = 30.0
+    narration_timeout: float = 10.0
     frozen_frames: int = 5
     require_certificate: bool = False
 

@@ -33,25 +33,37 @@ def fit(height: int, width: int, spec: InputSpec) -> Letterbox:
     )
 
 
-def apply(rgb: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[np.float32]:
-    """Resizes, normalises and pads one image.
+def resize(rgb: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[np.uint8]:
+    """Resizes an image to the largest size that fits into the network's input.
 
     Args:
         rgb: uint8 [H, W, 3].
         spec: Input of the image encoder.
 
     Returns:
-        float32 [3, spec.height, spec.width]; padding is zero after normalisation.
+        uint8 [h, w, 3] with the size that `fit` gives.
     """
     box = fit(rgb.shape[0], rgb.shape[1], spec)
     shrinks = box.width < rgb.shape[1] or box.height < rgb.shape[0]
     # Area averaging keeps thin objects from being skipped when the camera's image shrinks a lot.
     method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    small = cv2.resize(rgb, (box.width, box.height), interpolation=method)
+    return np.asarray(cv2.resize(rgb, (box.width, box.height), interpolation=method))
+
+
+def pad(small: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[np.float32]:
+    """Normalises and pads a resized image.
+
+    Args:
+        small: uint8 [h, w, 3] from `resize`.
+        spec: Input of the image encoder.
+
+    Returns:
+        float32 [3, spec.height, spec.width]; padding is zero after normalisation.
+    """
     out = np.zeros((3, spec.height, spec.width), np.float32)
     mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
     normalised = (small.astype(np.float32) / np.float32(255) - mean) / std
-    out[:, : box.height, : box.width] = normalised.transpose(2, 0, 1)
+    out[:, : small.shape[0], : small.shape[1]] = normalised.transpose(2, 0, 1)
     return out
 
 

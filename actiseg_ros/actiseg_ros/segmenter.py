@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from . import letterbox
+from .appearance import appearance
 from .bundle import GRAPH_NAMES, Bundle
 from .errors import BundleError, PromptError
 from .label_map import merge_logits, sigmoid
@@ -38,7 +39,8 @@ class Segmentation:
         active: float32 [P], probability that the object is used in the action.
         objectness: float32 [P], score of the query whose mask was taken.
         uncertain: bool [h, w], Eq. 4 for any active object.
-        embedding: float32 [E], pooled image statistics.
+        embedding: float32 [E], the network's pooled features.
+        appearance: float32 [S], see `appearance.appearance`.
         timings: Seconds of each stage.
     """
 
@@ -50,6 +52,7 @@ class Segmentation:
     objectness: FloatArray
     uncertain: npt.NDArray[np.bool_]
     embedding: FloatArray
+    appearance: FloatArray
     timings: Mapping[str, float]
 
 
@@ -190,7 +193,8 @@ class Segmenter:
             raise ValueError("a clip needs at least one frame, and all frames of one size")
         watch = _StopWatch()
         spec = self.bundle.input
-        batch = np.stack([letterbox.apply(frame, spec) for frame in frames])
+        small = [letterbox.resize(frame, spec) for frame in frames]
+        batch = np.stack([letterbox.pad(frame, spec) for frame in small])
         watch.lap("preprocess")
         image = self._graphs["image_encoder"]({"frames": batch})
         watch.lap("image_encoder")
@@ -204,6 +208,8 @@ class Segmenter:
             labels, probabilities = self._draw(masks[:, t], active, height, width)
             results.append((labels, probabilities, self._uncertain(probabilities, active)))
         watch.lap("labels")
+        looks = [appearance(frame) for frame in small]
+        watch.lap("appearance")
         return [
             Segmentation(
                 prompt.narration,
@@ -214,10 +220,11 @@ class Segmenter:
                 objectness,
                 uncertain,
                 embedding,
+                look,
                 watch.laps,
             )
-            for (labels, probabilities, uncertain), embedding in zip(
-                results, image["embedding"], strict=True
+            for (labels, probabilities, uncertain), embedding, look in zip(
+                results, image["embedding"], looks, strict=True
             )
         ]
 

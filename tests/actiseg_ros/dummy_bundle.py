@@ -125,12 +125,20 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 def _finish(folder: Path, record: dict[str, Any], limits: dict[str, float] | None) -> None:
     if limits is not None:
+        from actiseg_ros.appearance import SIZE
         from actiseg_ros.bundle import model_id
         from actiseg_ros.domain import Domain, save_domain
         from actiseg_ros.rule import FEATURE_VERSION
 
-        # One direction with a huge spread: every image of the dummy's world is close.
-        domain = Domain(np.full(6, 0.5), np.eye(1, 6), np.ones(1), 10.0)
+        # One direction with a huge spread, and any appearance: every image is close.
+        domain = Domain(
+            mean=np.full(6, 0.5),
+            basis=np.eye(1, 6),
+            deviation=np.ones(1),
+            residual=np.asarray(10.0),
+            weights=np.zeros(SIZE),
+            bias=np.asarray(0.0),
+        )
         save_domain(domain, folder / "calibration.npz")
         record["files"] = _hashes(folder)
         record["gate"] = {

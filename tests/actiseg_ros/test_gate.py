@@ -23,7 +23,7 @@ class World:
 
     def __init__(self, certified: bool = True, calibrated: bool = True, **options: object) -> None:
         self.now = 1000.0
-        domain = Domain(np.zeros(2), np.eye(2), np.ones(2), 1.0)
+        domain = Domain(np.zeros(2), np.eye(2), np.ones(2), np.ones(()), np.zeros(3), np.zeros(()))
         calibration = Calibration(LIMITS, domain, certified, {}) if calibrated else None
         self.gate = Gate(
             calibration,

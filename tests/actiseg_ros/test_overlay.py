@@ -19,7 +19,8 @@ def segmentation(height: int = 240, width: int = 320) -> Segmentation:
     uncertain[-5:, -5:] = True
     return Segmentation(
         "take cup", ("cup", "knife"), labels, np.zeros((2, height // 4, width // 4), np.float32),
-        np.float32([0.9, 0.1]), np.float32([0.8, 0.8]), uncertain, np.zeros(3, np.float32), {},
+        np.float32([0.9, 0.1]), np.float32([0.8, 0.8]), uncertain, np.zeros(3, np.float32),
+        np.zeros(4, np.float32), {},
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from actiseg_ros import letterbox
+from actiseg_ros.appearance import SIZE
 from actiseg_ros.bundle import InputSpec, load_bundle
 from actiseg_ros.calibration import load_calibration
 from actiseg_ros.errors import BundleError, InferenceError, PromptError
@@ -44,7 +45,7 @@ def test_active_objects_are_drawn_where_they_are(segmenter: Segmenter) -> None:
     np.testing.assert_array_equal(result.labels[36:60:4, 20:60:4], 1)
     assert (result.active >= 0.75).tolist() == [True, False, True]
     assert result.probabilities.shape == (3, 16, 24)
-    assert result.embedding.shape == (6,)
+    assert result.embedding.shape == (6,) and result.appearance.shape == (SIZE,)
 
 
 def test_activity_follows_the_narration(segmenter: Segmenter) -> None:
@@ -172,7 +173,7 @@ def test_features_of_a_good_scene_pass_the_rule(folder: Path, segmenter: Segment
 
 def test_letterbox_pads_with_zero_after_normalisation() -> None:
     image = np.full((32, 96, 3), 255, np.uint8)
-    out = letterbox.apply(image, SPEC)
+    out = letterbox.pad(letterbox.resize(image, SPEC), SPEC)
     np.testing.assert_allclose(out[:, :32].mean(axis=(1, 2)), [3, 5 / 3, 1], rtol=1e-5)
     assert not out[:, 32:].any()
 

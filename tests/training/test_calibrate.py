@@ -7,13 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from actiseg_ros.bundle import load_bundle
 from actiseg_ros.calibration import load_calibration
-from actiseg_ros.domain import fit_domain, load_domain, save_domain
-from actiseg_ros.errors import BundleError
 from actiseg_ros.evidence import features_of
 from actiseg_ros.rule import Features, Reason, judge
 from actiseg_ros.segmenter import Segmenter
@@ -23,11 +21,9 @@ from training.data.palette import write_label_png
 from training.errors import ActisegError
 from training.risk_control import Criteria, Trial, binomial_upper_bound, choose_limits
 
-EMPTY = np.zeros(1, np.float32)
-
 
 def trial(clip: int, p: float, failure: bool, n: float = 0.0) -> Trial:
-    return Trial(f"clip{clip}", Features("cup", True, 0.9, p, n, 1.0), failure, False, EMPTY)
+    return Trial(f"clip{clip}", Features("cup", True, 0.9, p, n, 1.0), failure, False)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +78,7 @@ def test_one_bad_frame_makes_the_clip_fail() -> None:
 
 
 def test_nothing_drawn_gives_limits_that_accept_nothing_more() -> None:
-    blind = [Trial(f"clip{i}", Features(distance=1.0), True, True, EMPTY) for i in range(60)]
+    blind = [Trial(f"clip{i}", Features(distance=1.0), True, True) for i in range(60)]
     outcome = choose_limits(blind, 0.75, 2.0, Criteria())
     assert not outcome.certified and outcome.accepted == 0
 
@@ -207,33 +203,3 @@ def test_a_split_without_targets_is_refused_and_the_bundle_stays(
 def test_impossible_risks_are_refused(risk: float) -> None:
     with pytest.raises(ActisegError, match="--risk"):
         Criteria(risk=risk)
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(2, 40), st.integers(1, 30), st.integers(0, 2**32 - 1))
-def test_domain_keeps_its_own_images_near_and_others_far(n: int, e: int, seed: int) -> None:
-    random = np.random.default_rng(seed)
-    x = random.normal(size=(n, e)).astype(np.float32)
-    domain = fit_domain(x)
-    near = [domain.distance(row) for row in x]
-    assert all(math.isfinite(value) and value >= 0 for value in near)
-    far = x[0] + np.float32(1e3)
-    assert domain.distance(far) > max(near)
-    assert domain.distance(np.full(e, np.nan, np.float32)) == math.inf
-    assert domain.distance(np.zeros(e + 1, np.float32)) == math.inf
-
-
-def test_constant_embeddings_do_not_divide_by_zero() -> None:
-    domain = fit_domain(np.ones((5, 3), np.float32))
-    assert domain.distance(np.ones(3, np.float32)) == pytest.approx(0, abs=1e-3)
-    assert domain.distance(np.float32([1, 1, 1.5])) > 100
-
-
-def test_domain_file_round_trip_and_damage(tmp_path: Path) -> None:
-    x = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
-    domain, path = fit_domain(x), tmp_path / "domain.npz"
-    save_domain(domain, path)
-    assert load_domain(path).distance(x[3]) == pytest.approx(domain.distance(x[3]), rel=1e-4)
-    path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(BundleError, match="calibrat"):
-        load_domain(path)
