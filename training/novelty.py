@@ -63,10 +63,10 @@ def collage(pool: Sequence[Rgb], random: np.random.Generator) -> Rgb:
     Returns:
         uint8 [h, w, 3].
     """
-    out = pool[random.integers(len(pool))].copy()
+    out = pool[int(random.integers(len(pool)))].copy()
     height, width = out.shape[:2]
     for _ in range(int(random.integers(10, 60))):
-        piece = pool[random.integers(len(pool))]
+        piece = pool[int(random.integers(len(pool)))]
         shift = (int(random.integers(height)), int(random.integers(width)))
         size = random.uniform(0.06, 0.6, 2) * min(height, width)
         place = random.uniform(0, 1, 2) * (width, height)
