@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parallel import DistributedDataParallel
@@ -33,6 +34,8 @@ from training.snapshot import load_snapshot, random_state, restore_random_state,
 from training.validation import Validator
 
 CHECKPOINT = "checkpoint.pt"
+_PAIRS = 96
+"""Prompts without a picture in each step of a network with a text encoder of its own."""
 LOG_EVERY = 10
 """Steps between two entries in the TensorBoard logs."""
 INTERRUPTED = 130
@@ -214,6 +217,7 @@ class Trainer:
         padded = bool(batch.padding.any())  # without padding the network skips its masks
         batch = batch.to(device)
         self.strategy.begin_batch(batch)
+        pairs, narrated = self._narration_pairs()
         with (
             torch.autocast(device.type, torch.bfloat16, self.recipe.precision == "bfloat16"),
             _fast_attention(device),
@@ -225,14 +229,28 @@ class Trainer:
                 mask.to(device),
                 batch.sizes,
                 batch.clip_of_prompt,
+                pairs=pairs,
             )
         losses = self.criterion(output, batch)
-        extra = self.strategy.extra_losses(output, batch)
+        extra = dict(self.strategy.extra_losses(output, batch))
+        if output.narrated is not None:
+            extra["loss_narrated"] = F.binary_cross_entropy_with_logits(
+                output.narrated[:, 0].float(), narrated
+            )
         coefficients = {**COEFFICIENTS, "loss_positive_labels": self.recipe.positive_coefficient}
         whole = total(losses, coefficients)
         for value in extra.values():
             whole = whole + value
         return {**losses, **extra, "total": whole}
+
+    def _narration_pairs(self) -> tuple[tuple[torch.Tensor, torch.Tensor] | None, torch.Tensor]:
+        """Tokenised prompts for an own text encoder (None if it is frozen), and their labels."""
+        if self.parts.pairs is None:
+            return None, torch.empty(0)
+        prompts, labels = self.parts.pairs.draw(_PAIRS, self.step, self.world.rank)
+        ids, mask = self.parts.tokenize(prompts)
+        device = self.world.device
+        return (ids.to(device), mask.to(device)), torch.tensor(labels, device=device)
 
     def _require_finite(self, what: str, value: torch.Tensor, batches: Sequence[Batch]) -> None:
         """Stops all processes before the weights take a step that would ruin them."""

@@ -19,6 +19,7 @@ from training.errors import ActisegError
 from training.model import ActionVOS, ModelConfig, build_model, load_tokenizer, preset
 from training.model import tokenize as tokenize_prompts
 from training.model.text import train_tokenizer
+from training.narration_pairs import NarrationPairs
 from training.noise.layer import LabelNoise
 from training.noise.text import TextNoise, names_in_split, read_split
 from training.strategies import Strategy, make_strategy
@@ -36,6 +37,8 @@ class Parts:
     model: ActionVOS
     vocabulary: list[dict[str, Any]]
     """Names of each class that the split uses, as a model bundle holds them."""
+    pairs: NarrationPairs | None
+    """Prompts for a text encoder that starts from scratch; None if it is frozen."""
 
     def tokenize(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Prompts to ids and attention mask, int64 [P, L] each."""
@@ -69,9 +72,13 @@ def build_parts(config: TrainConfig, recipe: Recipe) -> Parts:
     )
     if not len(dataset):
         raise ActisegError(f"{config.data}: split {config.split} has no samples")
-    names = names_in_split(read_split(_split_file(config)))
+    records = read_split(_split_file(config))
+    names = names_in_split(records)
+    pairs = None if sizes.text.frozen else NarrationPairs(records, config.seed) or None
     vocabulary = [{"class_id": key, "names": list(found)} for key, found in names.items()]
-    return Parts(dataset, tokenizer, strategy, strategy.extend(model), model, vocabulary)
+    return Parts(
+        dataset, tokenizer, strategy, strategy.extend(model), model, vocabulary, pairs or None
+    )
 
 
 def _split_file(config: TrainConfig) -> Path:
@@ -106,9 +113,10 @@ def _load(model: ActionVOS, path: Path) -> None:
     if path.suffix == ".safetensors":
         state, _ = load_weights(path)
         try:
-            model.load_state_dict(state)
+            fit = model.load_state_dict(state, strict=False)
         except RuntimeError as error:
             raise ActisegError(f"--pretrained {path} does not fit the network: {error}") from error
+        print(f"{path}: fresh {fit.missing_keys}, unused {fit.unexpected_keys}")
     else:
         print(f"{path}: {load_published(model, path, pretraining=True)}")
 

@@ -63,6 +63,8 @@ class ModelConfig:
             This removes the largest share of the work that each prompt costs.
         mask_kernel: Kernel of the convolution that makes the mask features (published: 3).
         queries: Object queries per frame.
+        mask_evidence: Let the positive head also see the picture's features under the predicted
+            mask (see `EvidenceHead`). The published model judges by the queries alone.
         dropout: Dropout probability during training.
         fusion: `multiplicative` (published: visual features times attended words) or `residual`
             (features times one plus attended words), which passes features and gradients from the
@@ -98,6 +100,7 @@ class ModelConfig:
     word_levels: int = 4
     mask_kernel: int = 3
     queries: int = 5
+    mask_evidence: bool = False
     dropout: float = 0.1
     fusion: Literal["multiplicative", "residual"] = "multiplicative"
     mask_channels: int = 8
@@ -169,6 +172,7 @@ PRESETS: dict[str, ModelConfig] = {
         encoder_layers=0,
         decoder_layers=2,
         queries=3,
+        mask_evidence=True,
         feedforward=256,
         pixel_feedforward=128,
         word_levels=0,

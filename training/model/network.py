@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from training.model.backbone import build_backbone, pooled_statistics
 from training.model.config import ModelConfig, preset
 from training.model.deformable_attention import Shape
+from training.model.evidence import EvidenceHead
 from training.model.fusion import EarlyFusion
 from training.model.mask_head import DynamicMaskHead
 from training.model.pixel_decoder import PixelDecoder
@@ -74,6 +75,8 @@ class Output(LayerOutput):
         initial_references: First reference points, [P, T, Q, 2].
         mask_features: [P, T, D, h, w].
         embedding: Mean image statistics of each clip, [N, E].
+        narrated: Logit for prompts without a picture that the narration speaks of the object,
+            [K, 1]; None unless asked for.
     """
 
     aux: tuple[LayerOutput, ...]
@@ -82,6 +85,7 @@ class Output(LayerOutput):
     initial_references: Tensor
     mask_features: Tensor
     embedding: Tensor
+    narrated: Tensor | None = None
 
     @property
     def reference_points(self) -> Tensor:
@@ -121,10 +125,16 @@ class ActionVOS(nn.Module):
         if config.word_levels == 0:
             # What the prompt adds to the shared mask features: a direct way from words to pixels,
             # without which a network from scratch is slow to find what the prompt names.
-            self.prompt_projection = nn.Conv2d(width, width, 1)
+            self.prompt_projection = nn.Conv2d(width, width, 1, bias=False)
         self.mask_head = DynamicMaskHead(config)
         self.class_heads = nn.ModuleList(nn.Linear(width, 1) for _ in range(layers))
         self.positive_heads = nn.ModuleList(nn.Linear(width, 1) for _ in range(layers))
+        self.evidence_heads = nn.ModuleList(
+            EvidenceHead(width) for _ in range(layers if config.mask_evidence else 0)
+        )
+        if not config.text.frozen:
+            # Used in training alone: teaches the text encoder which names a narration speaks of.
+            self.narrated_head = nn.Linear(width, 1)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -133,6 +143,8 @@ class ActionVOS(nn.Module):
             if isinstance(module, nn.Conv2d) and module.bias is not None:
                 nn.init.xavier_uniform_(module.weight, gain=1)
                 nn.init.zeros_(module.bias)
+        if self.config.word_levels == 0:
+            nn.init.zeros_(self.prompt_projection.weight)  # it adds to features that work alone
         for stack in (self.shared_encoder, self.encoder, self.decoder, self.pixel_decoder):
             for name, module in stack.named_modules():
                 if isinstance(module, nn.Linear) and name.endswith(("linear1", "linear2")):
@@ -271,7 +283,13 @@ class ActionVOS(nn.Module):
         if trace is not None:
             trace |= {f"memory{i}": m for i, m in enumerate(_cut(memory, shapes))}
         return self._heads(
-            decoded, mask_features, select(sizes), image.embedding.mean(1), auxiliary, trace
+            decoded,
+            mask_features,
+            select(image.fine) if self.config.mask_evidence else None,
+            select(sizes),
+            image.embedding.mean(1),
+            auxiliary,
+            trace,
         )
 
     def forward(
@@ -283,13 +301,22 @@ class ActionVOS(nn.Module):
         sizes: Tensor,
         clip_of_prompt: Tensor | None = None,
         *,
+        pairs: tuple[Tensor, Tensor] | None = None,
         auxiliary: bool = True,
         trace: Trace | None = None,
     ) -> Output:
-        """Encodes and decodes; arguments as in `encode_image`, `encode_text` and `decode`."""
+        """Encodes and decodes; arguments as in `encode_image`, `encode_text` and `decode`.
+
+        `pairs` are further prompts (ids and mask, int64 [K, L]) without a picture, for which
+        `Output.narrated` says whether the narration speaks of the object.
+        """
         image = self.encode_image(frames, padding, trace)
         text = self.encode_text(input_ids, attention_mask, trace)
-        return self.decode(image, text, sizes, clip_of_prompt, auxiliary=auxiliary, trace=trace)
+        out = self.decode(image, text, sizes, clip_of_prompt, auxiliary=auxiliary, trace=trace)
+        if pairs is not None:
+            narrated = self.narrated_head(self.encode_text(*pairs).sentence)
+            out = dataclasses.replace(out, narrated=narrated)
+        return out
 
     def _positions(self, shape: Shape, padding: Tensor | None) -> Tensor:
         """Encoding of a map, [B, D, h, w]; without padding one for all, [1, D, h, w]."""
@@ -384,6 +411,7 @@ class ActionVOS(nn.Module):
         self,
         decoded: Decoded,
         mask_features: Tensor,
+        scene_features: Tensor | None,
         sizes: Tensor,
         embedding: Tensor,
         auxiliary: bool,
@@ -397,17 +425,14 @@ class ActionVOS(nn.Module):
         controllers = []
         for index in range(0 if auxiliary else last, last + 1):
             x = hidden[index]
-            layers.append(
-                LayerOutput(
-                    logits=self.class_heads[index](x),
-                    boxes=boxes[index],
-                    # The mask uses the centre that this layer found, not the one it started from.
-                    masks=self.mask_head(
-                        x, boxes[index][..., :2].detach(), mask_features, sizes, trace
-                    ),
-                    positives=self.positive_heads[index](x.mean((1, 2))),
-                )
-            )
+            logits = self.class_heads[index](x)
+            # The mask uses the centre that this layer found, not the one it started from.
+            masks = self.mask_head(x, boxes[index][..., :2].detach(), mask_features, sizes, trace)
+            positives = self.positive_heads[index](x.mean((1, 2)))
+            if scene_features is not None:
+                evidence = self.evidence_heads[index](x, logits, masks, scene_features)
+                positives = positives + evidence
+            layers.append(LayerOutput(logits, boxes[index], masks, positives))
             if trace is not None:
                 controllers.append(trace.pop("controller").flatten(0, 1))
         if trace is not None:

@@ -1,0 +1,68 @@
+"""Prompts without pictures, from which an own text encoder learns what a narration speaks of.
+
+RoBERTa has read enough to know that "cut onion" speaks of the onion. A small encoder from scratch
+sees too few clips for that, but names and narrations can be paired without end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from actiseg_ros.prompts import PROMPT_TEMPLATE
+from training.noise.text import names_in_split
+
+
+class NarrationPairs:
+    """Draws prompts of a split's narrations with names of its classes, half of them narrated.
+
+    Args:
+        records: Clips in the form of ``ImageSets/SPLIT.json``; those whose narration names none of
+            their objects are not used.
+        seed: Seed of the draws.
+    """
+
+    def __init__(self, records: Sequence[Mapping[str, Any]], seed: int) -> None:
+        self._names = names_in_split(records)
+        self._seed = seed
+        self._clips: list[tuple[str, list[int], list[int]]] = []
+        for record in records:
+            objects = record["object_classes"].values()
+            narrated = {int(entry["class_id"]) for entry in objects if entry["narration"]}
+            present = {int(entry["class_id"]) for entry in objects} - narrated
+            if narrated:
+                self._clips.append((record["narration"], sorted(narrated), sorted(present)))
+
+    def __bool__(self) -> bool:
+        return bool(self._clips) and len(self._names) > 1
+
+    def draw(self, count: int, *key: int) -> tuple[list[str], list[float]]:
+        """Draws prompts.
+
+        Args:
+            count: How many.
+            key: Numbers that make this draw differ from others, e.g. step and process.
+
+        Returns:
+            Prompts in lower case, and 1 where the name's class is narrated, else 0.
+        """
+        rng = np.random.default_rng((self._seed, *key))
+        classes = list(self._names)
+        prompts, labels = [], []
+        for _ in range(count):
+            narration, narrated, present = self._clips[int(rng.integers(len(self._clips)))]
+            label = rng.random() < 0.5
+            if label:
+                chosen = narrated[int(rng.integers(len(narrated)))]
+            elif present and rng.random() < 0.5:
+                chosen = present[int(rng.integers(len(present)))]
+            else:
+                others = [class_id for class_id in classes if class_id not in narrated]
+                chosen = others[int(rng.integers(len(others)))]
+            names = self._names[chosen]
+            name = names[int(rng.integers(len(names)))]
+            prompts.append(PROMPT_TEMPLATE.format(object=name, narration=narration).lower())
+            labels.append(float(label))
+        return prompts, labels
