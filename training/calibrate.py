@@ -13,7 +13,7 @@ import datetime
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,18 @@ from training.risk_control import Criteria, Outcome, Trial, choose_limits
 Look = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 """Embedding and appearance of one image."""
 
+_FAMILIAR = 300
+"""Largest number of images taken from a split of familiar images."""
+
 
 def calibrate(
-    bundle: Path, data: Path, split: Path, criteria: Criteria | None = None, threads: int = 0
+    bundle: Path,
+    data: Path,
+    split: Path,
+    criteria: Criteria | None = None,
+    *,
+    familiar: Path | None = None,
+    threads: int = 0,
 ) -> Outcome:
     """Calibrates the gate of a bundle on held-out clips and writes the limits into it.
 
@@ -51,6 +60,8 @@ def calibrate(
         data: Root of the ActionVOS layout.
         split: Split file; its clips must not have been used for training.
         criteria: Risk, confidence and what counts as a failure.
+        familiar: Another split of the same data, e.g. the training split. Its images (not its
+            labels) join those of `split` in describing what is familiar.
         threads: Threads of the network; 0 lets ONNX Runtime choose.
 
     Returns:
@@ -63,13 +74,24 @@ def calibrate(
     criteria = criteria or Criteria()
     loaded = load_bundle(bundle)
     clips = [clip for clip in load_clips(split) if not clip.flagged]
-    run = _run_trials(loaded, clips, data, criteria, threads)
-    if not run.trials:
+    segmenter = Segmenter(loaded, threads=threads)
+    world = _World(segmenter)
+    trials, places = _run_trials(segmenter, clips, data, criteria, world)
+    if not trials:
         raise ActisegError(
             f"{split}: no frame of {len(clips)} clips has a target; calibration needs clips "
             "whose narration names one of their objects"
         )
-    domain, trials, distance_limit = _describe_world(run, criteria)
+    held_out = len(world.looks)
+    if familiar is not None:
+        _add_familiar(segmenter, data, familiar, world)
+    domain, distances = world.describe(criteria.novelty_quantile)
+    trials = [
+        replace(trial, features=replace(trial.features, distance=float(distances[place])))
+        for trial, place in zip(trials, places, strict=True)
+    ]
+    edge = float(np.quantile(distances[:held_out], criteria.novelty_quantile))
+    distance_limit = max(1.0, edge) * criteria.novelty_margin
     outcome = choose_limits(trials, loaded.thresholds.positive, distance_limit, criteria)
     record = _gate_record(loaded, outcome, criteria, data, split)
     _write(bundle, record, domain)
@@ -77,26 +99,52 @@ def calibrate(
     return outcome
 
 
-@dataclass
-class _Run:
-    """What the segmenter saw and said on the held-out clips; lists run over frames."""
+class _World:
+    """Collects what the images of the familiar world look like; lists run over images."""
 
-    trials: list[Trial] = field(default_factory=list)
-    index_of_trial: list[int] = field(default_factory=list)
-    groups: list[str] = field(default_factory=list)
-    views: list[Look] = field(default_factory=list)
-    altered: list[Look] = field(default_factory=list)
-    pool: list[Rgb] = field(default_factory=list)
+    def __init__(self, segmenter: Segmenter) -> None:
+        self.groups: list[str] = []
+        self.looks: list[Look] = []
+        self.altered: list[Look] = []
+        self.pool: list[Rgb] = []
+        self._segmenter = segmenter
+        self._random = np.random.default_rng(0)
+
+    def add(self, group: str, rgb: Rgb, look: Look) -> int:
+        """Adds an image and an altered version of it; returns its index."""
+        small = letterbox.resize(rgb, self._segmenter.bundle.input)
+        self.groups.append(group)
+        self.looks.append(look)
+        self.altered.append(self._segmenter.look(altered(small, self._random)))
+        self.pool.append(small)
+        return len(self.looks) - 1
+
+    def describe(self, quantile: float) -> tuple[Domain, npt.NDArray[np.float64]]:
+        """Fits the domain; returns the held-out distance of each image too."""
+        both = [*self.looks, *self.altered]
+        inside = Views(
+            groups=self.groups * 2,
+            embeddings=np.stack([embedding for embedding, _ in both]),
+            appearances=np.stack([look for _, look in both]),
+        )
+        random = np.random.default_rng(1)
+        outside = collage_appearances(self.pool, len(self.pool), random)
+        domain, distances = fit_novelty(inside, outside, quantile)
+        return domain, distances[: len(self.looks)]
 
 
 def _run_trials(
-    bundle: Bundle, clips: Sequence[Clip], data: Path, criteria: Criteria, threads: int
-) -> _Run:
-    """Runs the segmenter on every frame and on an altered version of it."""
-    segmenter = Segmenter(bundle, threads=threads)
+    segmenter: Segmenter, clips: Sequence[Clip], data: Path, criteria: Criteria, world: _World
+) -> tuple[list[Trial], list[int]]:
+    """Runs the segmenter on every frame.
+
+    Returns:
+        The frames with a target, and the index of each in `world`.
+    """
+    bundle = segmenter.bundle
     vocabulary = Vocabulary({entry.class_id: entry.names for entry in bundle.vocabulary})
-    random = np.random.default_rng(0)
-    run = _Run()
+    trials: list[Trial] = []
+    places: list[int] = []
     for clip in tqdm(clips, desc="calibrate", unit="clip"):
         narration = clean_narration(clip.narration or "").text
         names = clean_names([item.name for item in clip.objects][:MAX_OBJECTS])
@@ -106,21 +154,26 @@ def _run_trials(
         ids = [item.object_id for item in clip.objects if clean_names([item.name]) == (target,)]
         segmenter.set_prompt(narration, names)
         for frame in clip.frames:
-            rgb, truth = _read_frame(data, clip.sequence, frame)
+            rgb, folder = _read_image(data, clip.sequence, frame)
             result = segmenter.segment(rgb)
+            place = world.add(_video_of(clip.sequence), rgb, (result.embedding, result.appearance))
             if target:
+                truth = _read_labels(data, folder, clip.sequence, frame, rgb.shape[:2])
                 drawn = result.labels == names.index(target) + 1
                 features = features_of(result, target, bundle, None)
                 wrong = failures(drawn, truth, ids, criteria)
-                run.index_of_trial.append(len(run.views))
-                run.trials.append(Trial(clip.sequence, features, *wrong))
-            small = letterbox.resize(rgb, bundle.input)
-            other = segmenter.segment(altered(small, random))
-            run.groups.append(_video_of(clip.sequence))
-            run.views.append((result.embedding, result.appearance))
-            run.altered.append((other.embedding, other.appearance))
-            run.pool.append(small)
-    return run
+                trials.append(Trial(clip.sequence, features, *wrong))
+                places.append(place)
+    return trials, places
+
+
+def _add_familiar(segmenter: Segmenter, data: Path, split: Path, world: _World) -> None:
+    """Adds one image of each clip of a split, at most `_FAMILIAR` of them."""
+    clips = [clip for clip in load_clips(split) if clip.frames]
+    step = max(1, -(-len(clips) // _FAMILIAR))
+    for clip in tqdm(clips[::step], desc="familiar images", unit="clip"):
+        rgb, _ = _read_image(data, clip.sequence, clip.frames[0])
+        world.add(_video_of(clip.sequence), rgb, segmenter.look(rgb))
 
 
 def _video_of(sequence: str) -> str:
@@ -128,41 +181,26 @@ def _video_of(sequence: str) -> str:
     return "_".join(sequence.split("_")[1:3])
 
 
-def _describe_world(run: _Run, criteria: Criteria) -> tuple[Domain, list[Trial], float]:
-    """Fits the domain; fills each trial's held-out distance in; returns their limit too."""
-    looks = [*run.views, *run.altered]
-    inside = Views(
-        groups=run.groups * 2,
-        embeddings=np.stack([embedding for embedding, _ in looks]),
-        appearances=np.stack([look for _, look in looks]),
-    )
-    random = np.random.default_rng(1)
-    outside = collage_appearances(run.pool, len(run.pool), random)
-    domain, distances = fit_novelty(inside, outside, criteria.novelty_quantile)
-    own = distances[: len(run.views)]
-    limit = float(np.quantile(own, criteria.novelty_quantile)) * criteria.novelty_margin
-    trials = [
-        replace(trial, features=replace(trial.features, distance=float(own[index])))
-        for trial, index in zip(run.trials, run.index_of_trial, strict=True)
-    ]
-    return domain, trials, limit
-
-
-def _read_frame(
-    data: Path, sequence: str, frame: str
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Image [H, W, 3] and its labels [H, W]."""
+def _read_image(data: Path, sequence: str, frame: str) -> tuple[Rgb, str]:
+    """Image [H, W, 3] and the name of its split's folder."""
     stem = Path(frame).stem
     found = sorted((data / "JPEGImages_Sparse").glob(f"*/{sequence}/{stem}.jpg"))
     if not found:
         raise ActisegError(f"{data}: no image JPEGImages_Sparse/*/{sequence}/{stem}.jpg")
-    rgb = decode_compressed(found[0].read_bytes())
-    folder = data / "Annotations_Sparse" / found[0].parts[-3]
-    labels = read_label_png(folder / sequence / f"{stem}.png")
-    if labels.shape != rgb.shape[:2]:
-        size = (rgb.shape[1], rgb.shape[0])
-        labels = np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST), np.uint8)
-    return rgb, labels
+    return decode_compressed(found[0].read_bytes()), found[0].parts[-3]
+
+
+def _read_labels(
+    data: Path, folder: str, sequence: str, frame: str, size: tuple[int, ...]
+) -> npt.NDArray[np.uint8]:
+    """True labels [H, W] at the image's size."""
+    path = data / "Annotations_Sparse" / folder / sequence / f"{Path(frame).stem}.png"
+    labels = read_label_png(path)
+    if labels.shape != size:
+        labels = np.asarray(
+            cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST), np.uint8
+        )
+    return labels
 
 
 def failures(

@@ -339,6 +339,8 @@ class Calibrate:
     """Largest allowed share of clips that go wrong among those with a go."""
     confidence: float = 0.9
     """Confidence that the risk holds."""
+    familiar: Path | None = None
+    """Another split of the data, e.g. the training split, whose images are familiar too."""
     threads: int = 0
     """Threads of the network; 0 lets ONNX Runtime choose."""
 
@@ -347,10 +349,15 @@ class Calibrate:
         from training.calibrate import calibrate
         from training.risk_control import Criteria
 
-        criteria = Criteria(risk=self.risk, confidence=self.confidence)
-        print(
-            "\n".join(calibrate(self.bundle, self.data, self.split, criteria, self.threads).lines())
+        outcome = calibrate(
+            self.bundle,
+            self.data,
+            self.split,
+            Criteria(risk=self.risk, confidence=self.confidence),
+            familiar=self.familiar,
+            threads=self.threads,
         )
+        print("\n".join(outcome.lines()))
         return 0
 
 

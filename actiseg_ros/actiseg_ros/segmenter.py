@@ -166,6 +166,17 @@ class Segmenter:
         self.segment(np.zeros((spec.height, spec.width, 3), np.uint8))
         self._prompt = before
 
+    def look(self, rgb: npt.NDArray[np.uint8]) -> tuple[FloatArray, FloatArray]:
+        """Embedding [E] and appearance [S] of an image, without segmenting it.
+
+        Args:
+            rgb: uint8 [H, W, 3].
+        """
+        small = letterbox.resize(rgb, self.bundle.input)
+        batch = letterbox.pad(small, self.bundle.input)[None]
+        image = self._graphs["image_encoder"]({"frames": batch})
+        return image["embedding"][0], appearance(small)
+
     def segment(self, rgb: npt.NDArray[np.uint8]) -> Segmentation:
         """Segments one image with the current prompt; see `segment_clip`."""
         return self.segment_clip([rgb])[0]

@@ -184,6 +184,18 @@ def test_familiar_scenes_pass_and_unfamiliar_ones_do_not(tmp_path: Path, data: P
     assert reasons[0] == () and Reason.OUT_OF_DISTRIBUTION in reasons[1]
 
 
+def test_further_familiar_images_make_their_like_familiar(tmp_path: Path, data: Path) -> None:
+    split = data / "ImageSets" / "val.json"
+    records = json.loads(split.read_text())
+    part, rest = tmp_path / "part.json", tmp_path / "rest.json"
+    part.write_text(json.dumps(records[:30]))
+    rest.write_text(json.dumps(records[30:]))
+    folder = write_dummy_bundle(tmp_path / "bundle")
+    outcome = calibrate(folder, data, part, Criteria(risk=0.1), familiar=rest, threads=1)
+    assert outcome.clips == 30  # labels and failures come from the held-out split alone
+    assert outcome.limits.distance >= 1
+
+
 def test_a_split_without_targets_is_refused_and_the_bundle_stays(
     tmp_path: Path, data: Path
 ) -> None:
