@@ -13,15 +13,17 @@ import numpy as np
 import numpy.typing as npt
 from actiseg_msgs.msg import ActiveObject, ActiveObjectArray, GraspDecision
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from .bundle import Bundle
-from .compressed import encode_jpeg
+from .compressed import decode_compressed, encode_jpeg
 from .evidence import doubt_of
 from .gate import Decision
 from .health import Level, Problem
-from .images import to_bytes
+from .images import Rgb, decode_raw, to_bytes
+from .parameters import ParameterSpec
 from .segmenter import Segmentation
 
 _NAN = float("nan")
@@ -30,6 +32,24 @@ _NAN = float("nan")
 def to_nanoseconds(stamp: object) -> int:
     """Nanoseconds of a `builtin_interfaces/Time` or ``Duration``."""
     return int(stamp.sec) * 10**9 + int(stamp.nanosec)  # type: ignore[attr-defined]
+
+
+def decode_image(message: Image | CompressedImage) -> Rgb:
+    """Decodes a received image.
+
+    Raises:
+        ImageError: Its fields contradict each other, or its data are damaged.
+    """
+    if isinstance(message, CompressedImage):
+        return decode_compressed(message.data)
+    return decode_raw(
+        message.encoding,
+        message.height,
+        message.width,
+        message.step,
+        message.is_bigendian,
+        message.data,
+    )
 
 
 def mono8(header: Header, pixels: npt.NDArray[np.uint8]) -> Image:
@@ -115,10 +135,7 @@ def decision_message(header: Header, decision: Decision) -> GraspDecision:
 
 
 def status(
-    name: str,
-    problems: Sequence[Problem],
-    values: Mapping[str, object],
-    fine: str = "ok",
+    name: str, problems: Sequence[Problem], values: Mapping[str, object]
 ) -> DiagnosticStatus:
     """Fills one diagnostic status.
 
@@ -126,17 +143,36 @@ def status(
         name: Node and part.
         problems: What is wrong with the part, worst first.
         values: Key values.
-        fine: Message when nothing is wrong.
     """
     message = DiagnosticStatus()
     level = max((problem.level for problem in problems), default=Level.OK)
     message.level = bytes([int(level)])
     message.name = name
     message.hardware_id = "actiseg"
-    message.message = "; ".join(problem.text for problem in problems) or fine
+    message.message = "; ".join(problem.text for problem in problems) or "ok"
     message.values = [KeyValue(key=str(key), value=_text(value)) for key, value in values.items()]
     return message
 
 
 def _text(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def descriptor(spec: ParameterSpec) -> ParameterDescriptor:
+    """Description and range of a parameter as tools show them."""
+    message = ParameterDescriptor(name=spec.name, description=spec.description)
+    if spec.choices:
+        message.additional_constraints = f"one of: {', '.join(spec.choices)}"
+    if spec.low is None or spec.high is None:
+        return message
+    if isinstance(spec.default, float):
+        # Whole numbers are accepted too: `1` for `1.0` is the most common slip on a command line.
+        message.dynamic_typing = True
+        message.floating_point_range = [
+            FloatingPointRange(from_value=float(spec.low), to_value=float(spec.high), step=0.0)
+        ]
+    else:
+        message.integer_range = [
+            IntegerRange(from_value=int(spec.low), to_value=int(spec.high), step=1)
+        ]
+    return message

@@ -9,13 +9,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from .bundle import Bundle
-from .calibration import Calibration
-from .errors import PromptError
+from .bundle import Bundle, load_bundle
+from .calibration import Calibration, load_calibration
+from .errors import BundleError, PromptError
 from .evidence import features_of
 from .gate import Gate, GateOptions
 from .prompts import (
@@ -24,6 +25,7 @@ from .prompts import (
     clean_names,
     clean_narration,
     objects_of_narration,
+    read_noun_classes,
 )
 from .segmenter import Segmentation, Segmenter
 
@@ -213,6 +215,45 @@ class Pipeline:
                 return None
             self.gate.judged(features, ticket.stamp_ns, ticket.digest, ticket.arrived)
         return segmentation
+
+
+def load_pipeline(
+    bundle_path: str,
+    options: GateOptions,
+    *,
+    threads: int,
+    nouns_csv: Path | None,
+    max_objects: int,
+) -> tuple[Pipeline, str]:
+    """Loads a bundle and everything that depends on it.
+
+    Args:
+        bundle_path: Folder of the bundle; empty is the embedded one.
+        options: Settings of the gate.
+        threads: CPU threads of the network; 0 lets ONNX Runtime choose.
+        nouns_csv: EPIC-KITCHENS noun classes that extend the bundle's vocabulary.
+        max_objects: Longest list of candidates that is accepted.
+
+    Returns:
+        The pipeline, and why a calibration in the bundle cannot be used (empty: no complaint).
+
+    Raises:
+        BundleError: The bundle is missing, damaged, or does not run here.
+        PromptError: The csv cannot be read.
+    """
+    bundle = load_bundle(bundle_path)
+    segmenter = Segmenter(bundle, threads=threads)
+    segmenter.warm_up()
+    vocabulary = Vocabulary({entry.class_id: entry.names for entry in bundle.vocabulary})
+    if nouns_csv is not None:
+        vocabulary = vocabulary.extended(read_noun_classes(nouns_csv))
+    calibration, complaint = None, ""
+    try:
+        calibration = load_calibration(bundle)
+    except BundleError as error:
+        complaint = str(error)
+    pipeline = Pipeline(bundle, segmenter, calibration, options, vocabulary, max_objects)
+    return pipeline, complaint
 
 
 def _dropped(given: Sequence[str], kept: Sequence[str]) -> tuple[str, ...]:

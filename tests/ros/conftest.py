@@ -15,6 +15,7 @@ pytest.importorskip(
 
 import domain_coordinator
 import rclpy
+from rclpy.signals import SignalHandlerOptions
 
 from tests.actiseg_ros.dummy_bundle import write_dummy_bundle
 
@@ -33,7 +34,8 @@ def domain() -> Iterator[int]:
     """Reserves a free domain, so that no other test, node or robot is heard."""
     with domain_coordinator.domain_id() as number:
         os.environ["ROS_DOMAIN_ID"] = str(number)
-        rclpy.init()
+        # pytest keeps its own handlers: a signal ends the tests, not the context under them.
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         yield number
         rclpy.try_shutdown()
 

@@ -34,7 +34,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 EXECUTABLES = REPOSITORY / "ros2_ws" / "install" / "actiseg_ros" / "lib" / "actiseg_ros"
 DISCOVERY = 10.0
 """Seconds: discovery sometimes takes three, on a busy machine more."""
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Seconds to wait for something that has to come; only a failing test waits so long."""
 
 OUTPUTS: dict[str, type[Any]] = {

@@ -21,7 +21,13 @@ NAMESPACE = "/inputs"
 def process(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     log = tmp_path_factory.mktemp("log") / "segment.log"
     with running(
-        "segment_node", NAMESPACE, log, bundle=bundle, image_transport="compressed"
+        "segment_node",
+        NAMESPACE,
+        log,
+        bundle=bundle,
+        image_transport="compressed",
+        image_timeout=5.0,
+        narration_timeout=120.0,
     ) as node:
         yield node
         assert node.popen.poll() is None, f"the node died:\n{node.log}"

@@ -19,7 +19,9 @@ NAMESPACE = "/managed"
 @pytest.fixture(scope="module")
 def process(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     log = tmp_path_factory.mktemp("log") / "segment.log"
-    with running("segment_node", NAMESPACE, log, bundle=bundle, autostart=False) as node:
+    with running(
+        "segment_node", NAMESPACE, log, bundle=bundle, autostart=False, image_timeout=5.0
+    ) as node:
         yield node
         assert node.popen.poll() is None, f"the node died:\n{node.log}"
 
@@ -157,6 +159,6 @@ def test_a_node_that_cannot_start_says_no_go_until_it_is_told_otherwise(
 def test_an_impossible_parameter_ends_the_start_with_a_clear_line(
     tmp_path: Path, name: str, value: object, told: str
 ) -> None:
-    process = Process("segment_node", "/wrong", tmp_path / "log", **{name: value})
-    assert process.popen.wait(60) == 2
+    with running("segment_node", "/wrong", tmp_path / "log", **{name: value}) as process:
+        assert process.popen.wait(60) == 2
     assert told in process.log and "Traceback" not in process.log

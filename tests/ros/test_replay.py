@@ -18,7 +18,7 @@ from std_msgs.msg import String
 
 from actiseg_ros.compressed import encode_jpeg
 from actiseg_ros.epic_bag import BagOptions, write_bag
-from tests.ros.harness import Process, running, scene
+from tests.ros.harness import running, scene
 
 RATE, COUNT = 10, 25
 
@@ -137,13 +137,13 @@ def test_a_start_offset_skips_and_a_loop_repeats(bag: Path, tmp_path: Path) -> N
 def test_what_cannot_be_played_is_told(
     tmp_path: Path, parameters: dict[str, Any], told: str
 ) -> None:
-    process = Process("replay_node", "/refused", tmp_path / "log", **parameters)
-    assert process.popen.wait(60) == 2
+    with running("replay_node", "/refused", tmp_path / "log", **parameters) as process:
+        assert process.popen.wait(60) == 2
     assert told in process.log and "Traceback" not in process.log
 
 
 def test_a_folder_that_is_no_bag_is_told(tmp_path: Path) -> None:
     (tmp_path / "metadata.yaml").write_text("nonsense: [")
-    process = Process("replay_node", "/refused", tmp_path / "log", bag=tmp_path)
-    assert process.popen.wait(60) == 2
+    with running("replay_node", "/refused", tmp_path / "log", bag=tmp_path) as process:
+        assert process.popen.wait(60) == 2
     assert "cannot be read as a bag" in process.log and "Traceback" not in process.log
