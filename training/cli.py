@@ -376,14 +376,14 @@ COMMANDS: dict[str, type[Any]] = {
 
 def _command_type() -> Any:
     """The union of all commands, each under its name."""
-    named = [
-        Annotated[command, tyro.conf.subcommand(name)]  # type: ignore[valid-type]
-        for name, command in COMMANDS.items()
+    named: list[Any] = [
+        Annotated[command, tyro.conf.subcommand(name)] for name, command in COMMANDS.items()
     ]
     union: Any = named[0]
     for command in named[1:]:
         union = union | command
-    return tyro.conf.OmitSubcommandPrefixes[union]
+    without_prefixes: Any = tyro.conf.OmitSubcommandPrefixes
+    return without_prefixes[union]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -37,7 +37,7 @@ class Criteria:
     min_iou: float = 0.5
     max_collision: float = 0.1
     novelty_quantile: float = 0.99
-    novelty_margin: float = 1.15
+    novelty_margin: float = 1.25
 
     def __post_init__(self) -> None:
         """Checks the ranges.
