@@ -1,0 +1,61 @@
+"""The embedded bundle: calibrated, and aware of what it has never seen."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from actiseg_ros.bundle import Bundle, load_bundle
+from actiseg_ros.calibration import load_calibration
+from actiseg_ros.compressed import decode_compressed
+from actiseg_ros.evidence import features_of
+from actiseg_ros.rule import Reason, judge
+from actiseg_ros.segmenter import Segmenter
+
+NAMES = ("spoon", "cereal", "cup", "knife", "left hand", "right hand")
+
+
+@pytest.fixture(scope="module")
+def bundle(repository: Path) -> Bundle:
+    folder = repository / "actiseg_ros" / "bundles" / "tiny"
+    if not (folder / "bundle.json").is_file():
+        pytest.skip("the source tree has no embedded bundle (actiseg_ros/bundles/tiny)")
+    return load_bundle(folder)
+
+
+def test_it_is_small_calibrated_and_found_without_a_path(bundle: Bundle) -> None:
+    assert sum((bundle.path / name).stat().st_size for name in bundle.files) <= 12 * 2**20
+    assert load_calibration(load_bundle()) is not None
+
+
+def test_it_knows_hands_and_synonyms(bundle: Bundle) -> None:
+    classes = {entry.class_id: entry.names for entry in bundle.vocabulary}
+    assert "left hand" in classes[300] and "right hand" in classes[301]
+    assert len(classes) >= 30
+
+
+def test_real_kitchens_are_out_of_its_world(bundle: Bundle, shared: Path) -> None:
+    calibration = load_calibration(bundle)
+    assert calibration is not None
+    segmenter = Segmenter(bundle, threads=1)
+    segmenter.set_prompt("pick up two spoons", NAMES)
+    frames = sorted((shared / "epic" / "demo_frames").glob("*/*.jpg"))
+    assert frames
+    for path in frames:
+        result = segmenter.segment(decode_compressed(path.read_bytes()))
+        for target in NAMES[:2]:
+            features = features_of(result, target, bundle, calibration.domain)
+            assert Reason.OUT_OF_DISTRIBUTION in judge(features, calibration.limits), path
+
+
+def test_images_without_a_scene_are_out_of_its_world(bundle: Bundle) -> None:
+    calibration = load_calibration(bundle)
+    assert calibration is not None
+    segmenter = Segmenter(bundle, threads=1)
+    random = np.random.default_rng(0)
+    for image in (
+        np.zeros((480, 854, 3), np.uint8),
+        np.full((480, 854, 3), 255, np.uint8),
+        random.integers(0, 256, (480, 854, 3), np.uint8),
+    ):
+        assert calibration.domain.distance(*segmenter.look(image)) > calibration.limits.distance
