@@ -304,6 +304,8 @@ class Export:
     """Columns of the network input, pixels."""
     sampler: Literal["grid_sample", "gather"] = "grid_sample"
     """How deformable attention reads its points; gather for TensorRT."""
+    positive_threshold: float = 0.75
+    """Objects that are active with less probability are not drawn."""
 
     def run(self) -> int:
         """Exports and prints the largest differences from PyTorch."""
@@ -319,6 +321,7 @@ class Export:
             tokenizer=self.tokenizer,
             size=size,
             sampler=self.sampler,
+            positive_threshold=self.positive_threshold,
         )
         shown = ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
         print(f"{self.out}: largest differences from PyTorch: {shown}")

@@ -38,7 +38,10 @@ from training.onnx_graphs import (
     write_graphs,
 )
 
-THRESHOLDS = {"positive": 0.75, "mask": 0.5, "background": 0.1}
+POSITIVE_THRESHOLD = 0.75
+"""Of the published inference. The focal loss keeps probabilities low, so a network from scratch may
+need another; choose it on clips that are not the test."""
+THRESHOLDS = {"mask": 0.5, "background": 0.1}
 UNCERTAINTY = {"tau_m": 0.20, "tau_e": 0.85}
 TOLERANCES = {"masks": 1e-3}
 TOLERANCE = 1e-4
@@ -110,6 +113,7 @@ def export_model(
     vocabulary: Sequence[Mapping[str, Any]],
     provenance: Mapping[str, Any],
     size: tuple[int, int] | None = None,
+    positive_threshold: float = POSITIVE_THRESHOLD,
 ) -> dict[str, float]:
     """Writes a verified bundle; an existing folder is replaced only after that.
 
@@ -120,13 +124,17 @@ def export_model(
         vocabulary: Entries `{"class_id": int, "names": [str, ...]}`.
         provenance: Where the weights come from: configuration, seed, data, metrics, version.
         size: Height and width of the graphs' input; None for the model's default.
+        positive_threshold: Objects that are active with less probability are not drawn, in [0, 1].
 
     Returns:
         Largest difference of each output from PyTorch.
 
     Raises:
-        ActisegError: If `out` is something other than a bundle, or the graphs do not agree.
+        ActisegError: If `out` is something other than a bundle, the threshold is no probability, or
+            the graphs do not agree.
     """
+    if not 0 <= positive_threshold <= 1:
+        raise ActisegError(f"--positive-threshold is {positive_threshold}; expected 0 to 1")
     out = Path(out)
     _refuse_foreign(out)
     size = size or (model.config.input_height, model.config.input_width)
@@ -139,7 +147,7 @@ def export_model(
         differences = verify(model, Graphs(folder, files), size)
         tokenizer.no_truncation()
         (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
-        description = describe(model, files, size, vocabulary, provenance)
+        description = describe(model, files, size, vocabulary, provenance, positive_threshold)
         description["files"] = {p.name: file_sha256(p) for p in sorted(folder.iterdir())}
         text = json.dumps(description, indent=1, ensure_ascii=False)
         (folder / "bundle.json").write_text(text + "\n", encoding="utf-8")
@@ -176,6 +184,7 @@ def describe(
     size: tuple[int, int],
     vocabulary: Sequence[Mapping[str, Any]],
     provenance: Mapping[str, Any],
+    positive_threshold: float = POSITIVE_THRESHOLD,
 ) -> dict[str, Any]:
     """Content of bundle.json without the hashes; the gate is calibrated later."""
     config = model.config
@@ -197,7 +206,7 @@ def describe(
             "pad_id": 1,
             "lowercase": config.lowercase,
         },
-        "thresholds": THRESHOLDS,
+        "thresholds": {"positive": positive_threshold, **THRESHOLDS},
         "uncertainty": UNCERTAINTY,
         "graphs": dict(files),
         "opset": OPSET,
@@ -215,6 +224,7 @@ def export(
     tokenizer: Path | None = None,
     size: tuple[int, int] | None = None,
     sampler: str = "grid_sample",
+    positive_threshold: float = POSITIVE_THRESHOLD,
 ) -> dict[str, float]:
     """Exports a checkpoint file; see `export_model`.
 
@@ -228,6 +238,7 @@ def export(
         tokenizer: Tokenizer files, where the checkpoint holds none.
         size: Height and width of the graphs' input; None for the model's default.
         sampler: `grid_sample`, or `gather` for runtimes whose GridSample is not to be trusted.
+        positive_threshold: See `export_model`.
 
     Raises:
         ActisegError: If the checkpoint is unusable or the graphs do not agree with PyTorch.
@@ -239,4 +250,12 @@ def export(
         names = vocabulary_of(vocabulary)
     provenance = json.loads(metadata.get("provenance", "{}"))
     provenance["checkpoint_sha256"] = file_sha256(Path(checkpoint))
-    return export_model(model, loaded, out, vocabulary=names, provenance=provenance, size=size)
+    return export_model(
+        model,
+        loaded,
+        out,
+        vocabulary=names,
+        provenance=provenance,
+        size=size,
+        positive_threshold=positive_threshold,
+    )
