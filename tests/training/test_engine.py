@@ -1,0 +1,220 @@
+"""The training loop on a small real kitchen: resume, failures, processes, what a run leaves."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from training import engine
+from training.checkpoints import load_model
+from training.config import TrainConfig
+from training.data.clips import Batch
+from training.data.kitchen import KitchenConfig, make_kitchen
+from training.data.prepare import prepare
+from training.engine import INTERRUPTED, train
+from training.errors import ActisegError
+from training.model import PRESETS, Output
+from training.strategies import STRATEGIES, Strategy
+
+_FAIL_AT = 3
+"""Batch (counted from 1) at which the test strategies act."""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three training clips and one for validation, in the ActionVOS layout."""
+    root = tmp_path_factory.mktemp("kitchen")
+    config = KitchenConfig(clips=6, seed=3, val_share=0.34, frame_size=(427, 240))
+    make_kitchen(root / "raw", config, workers=1)
+    prepare(root / "raw" / "VISOR", root / "raw" / "annotations", root / "data", workers=1)
+    return root / "data"
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny network on a small input, with dropout so that random states matter."""
+    tiny = replace(PRESETS["tiny"], input_height=60, input_width=107, dropout=0.1)
+    monkeypatch.setitem(PRESETS, "tiny", tiny)
+
+
+def _config(data: Path, out: Path, **options: Any) -> TrainConfig:
+    defaults: dict[str, Any] = {
+        "epochs": 2,
+        "batch_size": 2,
+        "val_split": "",
+        "workers": 0,
+        "seed": 5,
+    }
+    return TrainConfig(data=data, out=out, **(defaults | options))
+
+
+def _weights(run: Path) -> dict[str, Tensor]:
+    return load_file(run / "last.safetensors")
+
+
+def _equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
+
+
+class _Acting(Strategy):
+    """Does something at one batch of a run, once."""
+
+    armed = True
+
+    def __init__(self) -> None:
+        self.batches = 0
+
+    def extra_losses(self, output: Output, batch: Batch) -> Mapping[str, Tensor]:
+        self.batches += 1
+        if self.batches == _FAIL_AT and type(self).armed:
+            type(self).armed = False
+            return self.act(output)
+        return {}
+
+    def act(self, output: Output) -> Mapping[str, Tensor]:
+        """What happens."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"batches": self.batches}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.batches = state["batches"]
+
+
+@pytest.fixture
+def acting(monkeypatch: pytest.MonkeyPatch) -> type[_Acting]:
+    """A strategy `acting`, whose `act` the test sets."""
+
+    class Fresh(_Acting):
+        name = "acting"
+
+    monkeypatch.setitem(STRATEGIES, "acting", Fresh)
+    return Fresh
+
+
+def _interrupt(self: _Acting, output: Output) -> Mapping[str, Tensor]:
+    signal.raise_signal(signal.SIGTERM)
+    return {}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_interrupted_run_ends_in_the_same_weights(
+    data: Path, tmp_path: Path, acting: type[_Acting], workers: int
+) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    acting.armed = False
+    options = {"strategy": "acting", "ema": 0.9, "accumulate": 2, "epochs": 3}
+    assert train(_config(data, whole, **options)) == 0
+    acting.armed = True
+    acting.act = _interrupt  # type: ignore[method-assign]
+    assert train(_config(data, cut, workers=workers, **options)) == INTERRUPTED
+    assert not acting.armed
+    assert train(_config(data, cut, workers=workers, resume=True, **options)) == 0
+    assert _equal(_weights(whole), _weights(cut))
+    state = torch.load(cut / "checkpoint.pt", weights_only=True)
+    assert state["strategy"] == torch.load(whole / "checkpoint.pt", weights_only=True)["strategy"]
+
+
+def test_non_finite_loss_stops_before_the_weights_change(
+    data: Path, tmp_path: Path, acting: type[_Acting]
+) -> None:
+    acting.act = lambda self, output: {"loss_extra": output.masks.sum() * torch.nan}  # type: ignore[assignment,method-assign]
+    with pytest.raises(ActisegError, match=r"loss is nan at step 2 .* on samples 0000") as error:
+        train(_config(data, tmp_path, strategy="acting"))
+    assert "--resume" in str(error.value)
+    assert train(_config(data, tmp_path, strategy="acting", resume=True)) == 0
+    assert all(value.isfinite().all() for value in _weights(tmp_path).values())
+
+
+def test_full_disk_keeps_the_former_checkpoint(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, acting: type[_Acting]
+) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fill(self: _Acting, output: Output) -> Mapping[str, Tensor]:
+        monkeypatch.setattr("training.snapshot.os.fsync", full)
+        return {}
+
+    acting.act = fill  # type: ignore[method-assign]
+    with pytest.raises(ActisegError, match=r"disk full .*the former checkpoint is intact"):
+        train(_config(data, tmp_path, strategy="acting"))
+    monkeypatch.undo()
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 0
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_run_leaves_what_the_next_commands_need(data: Path, tmp_path: Path) -> None:
+    assert train(_config(data, tmp_path, val_split="val", epochs=1)) == 0
+    record = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    assert record["status"] == "done"
+    assert record["config"]["learning_rate"] == 1e-3, "the recipe's values are written out"
+    assert record["seed"] == 5
+    assert record["peak_memory_bytes"] > 1e8
+    assert {"p_miou", "n_miou", "p_ciou", "n_ciou", "giou", "acc"} <= record["epochs"][0].keys()
+    assert record["samples_per_second"] > 0
+    model, tokenizer, metadata = load_model(tmp_path / "best.safetensors")
+    assert not model.training
+    assert tokenizer.encode("left hand used in the action of cut onion").ids[0] == 0
+    assert json.loads(metadata["provenance"])["run"]["preset"] == "tiny"
+    assert list((tmp_path / "logs").glob("events.*"))
+
+
+def test_learns(data: Path, tmp_path: Path) -> None:
+    """Losses on a handful of frames fall well below their start."""
+    assert train(_config(data, tmp_path, epochs=12, learning_rate=2e-3, precision="float32")) == 0
+    epochs = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["epochs"]
+    assert epochs[-1]["loss"] < 0.7 * epochs[0]["loss"]
+
+
+def test_folder_with_a_run_is_not_overwritten(data: Path, tmp_path: Path) -> None:
+    train(_config(data, tmp_path, epochs=1))
+    with pytest.raises(ActisegError, match="already holds a run; add --resume"):
+        train(_config(data, tmp_path, epochs=1))
+
+
+def test_resume_refuses_other_options(data: Path, tmp_path: Path) -> None:
+    train(_config(data, tmp_path, epochs=1))
+    with pytest.raises(ActisegError, match=r"made with --learning-rate 0\.001, not 0\.5"):
+        train(_config(data, tmp_path, epochs=1, learning_rate=0.5, resume=True))
+
+
+def test_damaged_checkpoint_is_named(data: Path, tmp_path: Path) -> None:
+    train(_config(data, tmp_path, epochs=1))
+    file = tmp_path / engine.CHECKPOINT
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(ActisegError, match=r"checkpoint\.pt: not a readable checkpoint"):
+        train(_config(data, tmp_path, epochs=1, resume=True))
+
+
+def test_two_processes_share_a_run(data: Path, tmp_path: Path) -> None:
+    """`torchrun` with gloo: one record, one checkpoint with the random state of each process."""
+    arguments = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+        *("-m", "training.cli", "train", "--data", str(data), "--out", str(tmp_path)),
+        *("--epochs", "1", "--batch-size", "1", "--workers", "0", "--val-split", ""),
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    first = subprocess.run(arguments, env=environment, capture_output=True, text=True)
+    assert first.returncode == 0, first.stderr[-2000:]
+    record = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    assert (record["processes"], record["status"]) == (2, "done")
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert len(state["random"]) == 2
+    assert not torch.equal(state["random"][0]["cpu"], state["random"][1]["cpu"])
