@@ -159,9 +159,12 @@ class Trainer:
                     if writer is not None:
                         for name, value in losses.items():
                             writer.add_scalar(f"train/{name}", value, self.step)
-                if self.world.any(stop.requested)[0]:
+                # Both are decided together: saving is collective, and clocks and signals differ.
+                overdue = time.monotonic() - self.saved_at > 60 * self.config.save_minutes
+                stopping, saving = self.world.any(stop.requested, overdue)
+                if stopping:
                     return False
-                if time.monotonic() - self.saved_at > 60 * self.config.save_minutes:
+                if saving:
                     self._save()
         return True
 
