@@ -142,7 +142,7 @@ class Segmenter:
     def _encode(self, texts: Sequence[str]) -> Arrays:
         spec = self.bundle.prompt
         rows = [
-            encoding.ids[: spec.max_tokens]
+            encoding.ids
             for encoding in self._tokenizer.encode_batch(
                 [text.lower() if spec.lowercase else text for text in texts]
             )
@@ -302,4 +302,6 @@ def _open_tokenizer(bundle: Bundle) -> Tokenizer:
     except Exception as error:  # the tokenizers package raises plain Exception
         raise BundleError(f"{bundle.tokenizer}: not a tokenizer file ({error})") from error
     tokenizer.no_padding()
+    # As in training: the end mark stays when a long prompt is cut.
+    tokenizer.enable_truncation(bundle.prompt.max_tokens)
     return tokenizer

@@ -110,7 +110,7 @@ class ModelConfig:
     pixel_groups: int = 8
     input_height: int = 360
     input_width: int = 640
-    max_tokens: int = 64
+    max_tokens: int = 512
     lowercase: bool = False
     sampler: Literal["grid_sample", "gather"] = "grid_sample"
     mean: tuple[float, float, float] = IMAGENET_MEAN
