@@ -137,6 +137,7 @@ class Gate:
         """Forgets images, narration and judgements; the answer is then no-go."""
         with self._lock:
             self._arrival: _Arrival | None = None
+            self._judged_digest: int | None = None
             self._changed_at = -math.inf
             self._repeats = 0
             self._bad_image = False
@@ -223,12 +224,12 @@ class Gate:
             reasons = judge(features, limits) if limits else (Reason.NOT_CALIBRATED,)
             self._failed = self._bad_image = False
             arrival = _Arrival(stamp_ns, arrived, digest)
+            # Remembered beyond a new prompt: the same image again is no further evidence.
+            repeated, self._judged_digest = digest == self._judged_digest, digest
             self._judgement = _Judgement(arrival, features, reasons, now - arrived)
             if reasons or (last is not None and stamp_ns < last.arrival.stamp_ns):
                 self._good_frames = 0
-            elif last is None or (
-                stamp_ns > last.arrival.stamp_ns and digest != last.arrival.digest
-            ):
+            elif not repeated and (last is None or stamp_ns > last.arrival.stamp_ns):
                 self._good_frames += 1
 
     def decide(self, ros_now_ns: int) -> Decision:

@@ -302,7 +302,7 @@ EVENTS = st.lists(
 def test_go_needs_the_last_frames_good_distinct_and_undisturbed(events: list[str]) -> None:
     """Whatever happens, go implies that the last `hold_frames` frames were good and fresh."""
     world = World(hold_frames=3)
-    run = 0
+    run, seen = 0, False
     for event in events:
         actions = {
             "good": world.frame,
@@ -321,10 +321,15 @@ def test_go_needs_the_last_frames_good_distinct_and_undisturbed(events: list[str
             world.now += 1.0
         else:
             actions[event]()
-        if event == "good":
+        # The first image after a reset repeats nothing.
+        if event == "good" or (event == "repeat" and not seen):
             run += 1
         elif event not in ("repeat", "narrate"):
             run = 0
+        if event in ("good", "bad", "repeat"):
+            seen = True
+        elif event in ("reset", "off", "on"):
+            seen = False
         decision = world.decide()
         assert decision.go == (not decision.reasons)
         if decision.go:
