@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -312,7 +313,11 @@ class Trainer:
             self.network.load_state_dict(own)
 
     def _export(self, model: ActionVOS, name: str, values: dict[str, Any]) -> None:
-        provenance = {"run": self.config.as_json(), "epoch": self.epoch, "metrics": values}
+        run = self.config.as_json()
+        # The weights travel; where one machine kept its data says nothing elsewhere.
+        for name in ("data", "out", "pretrained", "roberta"):
+            run[name] = Path(run[name]).name if run[name] else None
+        provenance = {"run": run, "epoch": self.epoch, "metrics": values}
         metadata = {
             "tokenizer": self.parts.tokenizer.to_str(),
             "vocabulary": json.dumps(self.parts.vocabulary),
