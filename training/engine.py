@@ -315,8 +315,8 @@ class Trainer:
     def _export(self, model: ActionVOS, name: str, values: dict[str, Any]) -> None:
         run = self.config.as_json()
         # The weights travel; where one machine kept its data says nothing elsewhere.
-        for name in ("data", "out", "pretrained", "roberta"):
-            run[name] = Path(run[name]).name if run[name] else None
+        for option in ("data", "out", "pretrained", "roberta"):
+            run[option] = Path(run[option]).name if run[option] else None
         provenance = {"run": run, "epoch": self.epoch, "metrics": values}
         metadata = {
             "tokenizer": self.parts.tokenizer.to_str(),
