@@ -1,0 +1,174 @@
+"""``result.json``: what one cell of the benchmark was, what it reached and what it cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from training.data.layout import read_json, write_bytes
+from training.errors import ActisegError
+
+RESULT_FILE = "result.json"
+METRICS = ("p_miou", "n_miou", "p_ciou", "n_ciou", "giou", "acc")
+"""The paper's columns; lower is better for the two that begin with ``n``."""
+FORMAT = 1
+
+
+@dataclass(frozen=True, order=True)
+class CellKey:
+    """One training of the benchmark; a cell that several tables share is run once."""
+
+    text_noise: float
+    """Rate of Algorithm 1, 0 to 1."""
+    mask_noise: int
+    """Kernel of Algorithm 2 in pixels; 0 is clean."""
+    strategy: str
+    seed: int
+    preset: str
+
+    @property
+    def noise(self) -> str:
+        """Name of the noise level: ``clean``, ``name60``, ``mask21`` or ``name60-mask21``."""
+        parts = []
+        if self.text_noise:
+            parts.append(f"name{100 * self.text_noise:g}")
+        if self.mask_noise:
+            parts.append(f"mask{self.mask_noise}")
+        return "-".join(parts) or "clean"
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the cell inside the benchmark's: ``name60/co-teaching/seed0``."""
+        return Path(self.noise) / self.strategy / f"seed{self.seed}"
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The six numbers on the clean evaluation split, in percent."""
+
+    p_miou: float
+    n_miou: float
+    p_ciou: float
+    n_ciou: float
+    giou: float
+    acc: float
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What the training was allowed."""
+
+    epochs: int
+    steps: int
+    """Optimiser steps taken."""
+    batch_size: int
+    """Samples per optimiser step: per device, times accumulation, times devices."""
+    pretrained: str | None
+    """Name of the weights that all cells started from; None is random weights."""
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """Where the training ran and what it cost."""
+
+    device: str
+    seconds: float
+    """Wall-clock time of training, all attempts together; without the evaluation."""
+    peak_memory_bytes: int
+    """Tensors on the GPU; on a CPU the resident set of the process."""
+    samples_per_second: float
+    """Of the last epoch."""
+    code: str
+    """Version of the source."""
+    started: str
+    """ISO 8601, UTC."""
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """End of one epoch."""
+
+    epoch: int
+    """Counted from 1."""
+    step: int
+    """Optimiser steps so far."""
+    loss: float
+    """Mean of the epoch."""
+    metrics: Metrics | None = None
+    """Of the validation in training, in percent; None where there was none."""
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """A finished cell."""
+
+    cell: CellKey
+    metrics: Metrics
+    budget: Budget
+    run: RunFacts
+    curve: tuple[CurvePoint, ...]
+
+
+def write_result(folder: Path, result: CellResult) -> None:
+    """Writes ``result.json`` into a cell's folder; it appears complete or not at all."""
+    content = json.dumps({"format": FORMAT, **asdict(result)}, indent=1, allow_nan=False)
+    write_bytes(folder / RESULT_FILE, (content + "\n").encode())
+
+
+def read_result(path: Path) -> CellResult:
+    """Reads a ``result.json``.
+
+    Raises:
+        ActisegError: If the file is missing, of another format or lacks a field.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict) or value.get("format") != FORMAT:
+        raise ActisegError(f"{path}: not a benchmark result of format {FORMAT}; run its cell again")
+    try:
+        return CellResult(
+            cell=_build(CellKey, value["cell"]),
+            metrics=_build(Metrics, value["metrics"]),
+            budget=_build(Budget, value["budget"]),
+            run=_build(RunFacts, value["run"]),
+            curve=tuple(_point(entry) for entry in value["curve"]),
+        )
+    except (KeyError, TypeError) as error:
+        raise ActisegError(
+            f"{path}: lacks or misnames a field ({error}); run its cell again"
+        ) from error
+
+
+def read_results(folder: Path) -> Iterator[CellResult]:
+    """All finished cells below a folder, in the order of their paths.
+
+    Raises:
+        ActisegError: If one of the files cannot be read, or there is none.
+    """
+    paths = sorted(folder.glob(f"*/*/*/{RESULT_FILE}"))
+    if not paths:
+        raise ActisegError(
+            f"{folder}: no finished cell (*/*/*/{RESULT_FILE}); run a benchmark first"
+        )
+    return (read_result(path) for path in paths)
+
+
+_T = TypeVar("_T")
+
+
+def _build(kind: type[_T], values: Mapping[str, Any]) -> _T:
+    """A flat dataclass; fields that it does not know are ignored."""
+    known = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in values.items() if name in known})
+
+
+def _point(entry: Mapping[str, Any]) -> CurvePoint:
+    metrics = entry.get("metrics")
+    return CurvePoint(
+        entry["epoch"],
+        entry["step"],
+        entry["loss"],
+        None if metrics is None else _build(Metrics, metrics),
+    )
