@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.parallel import DistributedDataParallel
@@ -20,6 +19,7 @@ from tqdm import tqdm
 
 from training.checkpoints import save_weights
 from training.config import TrainConfig
+from training.cues import activity_loss, narrated_loss
 from training.data.clips import Batch
 from training.distributed import World, joined_world
 from training.errors import ActisegError
@@ -238,8 +238,10 @@ class Trainer:
         losses = self.criterion(output, batch)
         extra = dict(self.strategy.extra_losses(output, batch))
         if output.narrated is not None:
-            extra["loss_narrated"] = F.binary_cross_entropy_with_logits(
-                output.narrated[:, 0].float(), narrated
+            extra["loss_narrated"] = narrated_loss(output.narrated, narrated)
+        if output.activity is not None and self.recipe.negative_masks:
+            extra["loss_activity"] = activity_loss(
+                output.activity, batch.masks, batch.positive, batch.clip_of_prompt
             )
         coefficients = {**COEFFICIENTS, "loss_positive_labels": self.recipe.positive_coefficient}
         whole = total(losses, coefficients)

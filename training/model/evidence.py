@@ -1,4 +1,9 @@
-"""What the picture shows where the mask lies, as evidence that the object is active."""
+"""Evidence that an object is active: what the narration says and what the picture shows.
+
+A network from scratch takes long to find, by the activity of objects alone, that both the words
+and the hands matter. Here each has a head and a loss of its own (`training/cues.py`), and the
+positive head adds what they say.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +12,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class EvidenceHead(nn.Module):
-    """Adds to the positive logit what the features under the predicted mask say.
+class ActivityMap(nn.Module):
+    """Judges for every pixel, without any prompt, whether what lies there is in use.
 
-    Whether a hand uses an object shows at the object. A network from scratch takes long to learn
-    to look there; pooling the features under its own mask looks there from the first step. The
-    masks are detached, so the positive loss does not bend them.
+    Args:
+        width: Channels D of the features.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.hidden = nn.Conv2d(width, width // 2, 3, padding=1)
+        self.out = nn.Conv2d(width // 2, 1, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Maps stride-4 features [N, T, D, h, w] to logits [N, T, h, w]."""
+        flat = features.flatten(0, 1)
+        return self.out(F.relu(self.hidden(flat)))[:, 0].unflatten(0, features.shape[:2])
+
+
+class EvidenceHead(nn.Module):
+    """Adds to the positive logit what the words say and what the picture shows under the mask.
+
+    An object is active if it is narrated or if a hand uses it (ActionVOS, Sec. 3), so the larger
+    of both cues is where this head starts from. Masks and cues are detached: the positive loss
+    bends neither.
 
     Args:
         width: Channels D of queries and features.
@@ -22,8 +45,20 @@ class EvidenceHead(nn.Module):
         super().__init__()
         self.hidden = nn.Linear(3 * width, width)
         self.out = nn.Linear(width, 1)
+        self.cues = nn.Linear(3, 1)
+        with torch.no_grad():
+            self.cues.weight.copy_(torch.tensor([[0.0, 0.0, 1.0]]))
+            self.cues.bias.zero_()
 
-    def forward(self, queries: Tensor, logits: Tensor, masks: Tensor, features: Tensor) -> Tensor:
+    def forward(
+        self,
+        queries: Tensor,
+        logits: Tensor,
+        masks: Tensor,
+        features: Tensor,
+        activity: Tensor,
+        narrated: Tensor,
+    ) -> Tensor:
         """Judges each prompt.
 
         Args:
@@ -31,6 +66,8 @@ class EvidenceHead(nn.Module):
             logits: Class logits, [P, T, Q, 1]; they say which query to believe.
             masks: Mask logits, [P, T, Q, h, w].
             features: Prompt-free features of the picture, [P, T, D, h, w].
+            activity: Logits of `ActivityMap`, [P, T, h, w].
+            narrated: Logit that the narration speaks of the object, [P, 1].
 
         Returns:
             Logit to add, [P, 1].
@@ -40,7 +77,10 @@ class EvidenceHead(nn.Module):
         flat = features.flatten(3)
         under = cover.to(flat.dtype) @ flat.transpose(2, 3)
         everywhere = flat.mean(3)[:, :, None].expand_as(under)
-        believed = F.softmax(logits.detach().float(), dim=2).to(flat.dtype)
-        seen = torch.cat([queries, under, everywhere], -1)
-        answer = self.out(F.relu(self.hidden(seen)))
+        shown = cover @ activity.detach().float().flatten(2)[..., None]
+        said = narrated.detach().float()[:, None, None].expand_as(shown)
+        cues = torch.cat([said, shown, torch.maximum(said, shown)], -1)
+        answer = self.out(F.relu(self.hidden(torch.cat([queries, under, everywhere], -1))))
+        answer = answer + self.cues(cues)
+        believed = F.softmax(logits.detach().float(), dim=2).to(answer.dtype)
         return (answer * believed).sum(2).mean(1)

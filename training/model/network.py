@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from training.model.backbone import build_backbone, pooled_statistics
 from training.model.config import ModelConfig, preset
 from training.model.deformable_attention import Shape
-from training.model.evidence import EvidenceHead
+from training.model.evidence import ActivityMap, EvidenceHead
 from training.model.fusion import EarlyFusion
 from training.model.mask_head import DynamicMaskHead
 from training.model.pixel_decoder import PixelDecoder
@@ -75,8 +75,12 @@ class Output(LayerOutput):
         initial_references: First reference points, [P, T, Q, 2].
         mask_features: [P, T, D, h, w].
         embedding: Mean image statistics of each clip, [N, E].
+        activity: Logits that what lies at a pixel is in use, whatever the prompt, [N, T, h, w];
+            None without `mask_evidence`.
         narrated: Logit for prompts without a picture that the narration speaks of the object,
             [K, 1]; None unless asked for.
+        extra_masks: Mask logits of a head that a learning strategy adds, [P, T, Q, h, w]; None
+            without one.
     """
 
     aux: tuple[LayerOutput, ...]
@@ -85,7 +89,9 @@ class Output(LayerOutput):
     initial_references: Tensor
     mask_features: Tensor
     embedding: Tensor
+    activity: Tensor | None = None
     narrated: Tensor | None = None
+    extra_masks: Tensor | None = None
 
     @property
     def reference_points(self) -> Tensor:
@@ -126,15 +132,15 @@ class ActionVOS(nn.Module):
             # What the prompt adds to the shared mask features: a direct way from words to pixels,
             # without which a network from scratch is slow to find what the prompt names.
             self.prompt_projection = nn.Conv2d(width, width, 1, bias=False)
+            # Where the picture looks like the sentence; every query's mask starts from it.
+            self.likeness = nn.Linear(width, width + 1)
         self.mask_head = DynamicMaskHead(config)
         self.class_heads = nn.ModuleList(nn.Linear(width, 1) for _ in range(layers))
         self.positive_heads = nn.ModuleList(nn.Linear(width, 1) for _ in range(layers))
-        self.evidence_heads = nn.ModuleList(
-            EvidenceHead(width) for _ in range(layers if config.mask_evidence else 0)
-        )
-        if not config.text.frozen:
-            # Used in training alone: teaches the text encoder which names a narration speaks of.
+        if config.mask_evidence:
             self.narrated_head = nn.Linear(width, 1)
+            self.activity_map = ActivityMap(width)
+            self.evidence_heads = nn.ModuleList(EvidenceHead(width) for _ in range(layers))
         self._initialise()
 
     def _initialise(self) -> None:
@@ -144,7 +150,10 @@ class ActionVOS(nn.Module):
                 nn.init.xavier_uniform_(module.weight, gain=1)
                 nn.init.zeros_(module.bias)
         if self.config.word_levels == 0:
-            nn.init.zeros_(self.prompt_projection.weight)  # it adds to features that work alone
+            # They add to what works alone.
+            nn.init.zeros_(self.prompt_projection.weight)
+            nn.init.zeros_(self.likeness.weight)
+            nn.init.zeros_(self.likeness.bias)
         for stack in (self.shared_encoder, self.encoder, self.decoder, self.pixel_decoder):
             for name, module in stack.named_modules():
                 if isinstance(module, nn.Linear) and name.endswith(("linear1", "linear2")):
@@ -285,7 +294,8 @@ class ActionVOS(nn.Module):
         return self._heads(
             decoded,
             mask_features,
-            select(image.fine) if self.config.mask_evidence else None,
+            self._cues(image, text, select) if self.config.mask_evidence else None,
+            self._likeness(text.sentence, select(image.fine)),
             select(sizes),
             image.embedding.mean(1),
             auxiliary,
@@ -313,7 +323,7 @@ class ActionVOS(nn.Module):
         image = self.encode_image(frames, padding, trace)
         text = self.encode_text(input_ids, attention_mask, trace)
         out = self.decode(image, text, sizes, clip_of_prompt, auxiliary=auxiliary, trace=trace)
-        if pairs is not None:
+        if pairs is not None and self.config.mask_evidence:
             narrated = self.narrated_head(self.encode_text(*pairs).sentence)
             out = dataclasses.replace(out, narrated=narrated)
         return out
@@ -411,7 +421,8 @@ class ActionVOS(nn.Module):
         self,
         decoded: Decoded,
         mask_features: Tensor,
-        scene_features: Tensor | None,
+        cues: _Cues | None,
+        likeness: Tensor | None,
         sizes: Tensor,
         embedding: Tensor,
         auxiliary: bool,
@@ -428,10 +439,13 @@ class ActionVOS(nn.Module):
             logits = self.class_heads[index](x)
             # The mask uses the centre that this layer found, not the one it started from.
             masks = self.mask_head(x, boxes[index][..., :2].detach(), mask_features, sizes, trace)
+            if likeness is not None:
+                masks = masks + likeness
             positives = self.positive_heads[index](x.mean((1, 2)))
-            if scene_features is not None:
-                evidence = self.evidence_heads[index](x, logits, masks, scene_features)
-                positives = positives + evidence
+            if cues is not None:
+                positives = positives + self.evidence_heads[index](
+                    x, logits, masks, cues.features, cues.activity, cues.narrated
+                )
             layers.append(LayerOutput(logits, boxes[index], masks, positives))
             if trace is not None:
                 controllers.append(trace.pop("controller").flatten(0, 1))
@@ -449,7 +463,42 @@ class ActionVOS(nn.Module):
             initial_references=decoded.initial.unflatten(0, (-1, count)),
             mask_features=mask_features,
             embedding=embedding,
+            activity=None if cues is None else cues.map,
         )
+
+    def _likeness(self, sentence: Tensor, features: Tensor) -> Tensor | None:
+        """Mask logits by how much each pixel looks like the sentence, [P, T, 1, h, w]."""
+        if self.config.word_levels > 0:
+            return None
+        kernel = self.likeness(sentence)[:, None, None]
+        looks = kernel[..., :-1] @ features.flatten(3) / self.config.width**0.5
+        return (looks + kernel[..., -1:]).unflatten(-1, features.shape[-2:])
+
+    def _cues(self, image: ImageFeatures, text: TextFeatures, select: _Selector) -> _Cues:
+        activity = self.activity_map(image.fine)
+        return _Cues(
+            features=select(image.fine),
+            map=activity,
+            activity=select(activity),
+            narrated=self.narrated_head(text.sentence),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cues:
+    """What the evidence heads judge by.
+
+    Attributes:
+        features: Prompt-free features of each prompt's picture, [P, T, D, h, w].
+        map: Activity logits of each clip, [N, T, h, w].
+        activity: The same for each prompt, [P, T, h, w].
+        narrated: Logit that the narration speaks of the object, [P, 1].
+    """
+
+    features: Tensor
+    map: Tensor
+    activity: Tensor
+    narrated: Tensor
 
 
 class _Selector:
