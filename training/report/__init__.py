@@ -1,0 +1,1 @@
+"""The benchmark's report: tables beside the paper's, figures, findings, one HTML page."""
