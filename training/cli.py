@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from training.benchmark.options import BenchmarkOptions
 from training.config import TrainConfig
 from training.errors import ActisegError
 
@@ -364,8 +365,20 @@ class Calibrate:
         return 0
 
 
+@dataclass(frozen=True)
+class Benchmark(BenchmarkOptions):
+    """Train and evaluate the cells of the paper's tables; run again, it does what is missing."""
+
+    def run(self) -> int:
+        """Runs the cells; 1 if one of them failed, 130 when a signal stopped them."""
+        from training.benchmark.runner import benchmark
+
+        return benchmark(self)
+
+
 COMMANDS: dict[str, type[Any]] = {
     "bag": Bag,
+    "benchmark": Benchmark,
     "calibrate": Calibrate,
     "kitchen": Kitchen,
     "prepare": Prepare,

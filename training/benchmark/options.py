@@ -1,0 +1,110 @@
+"""Options of ``actiseg benchmark``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from training.benchmark.suites import Suite
+from training.config import Preset
+from training.errors import ActisegError
+
+OWN_TRAIN_OPTIONS = (
+    "data", "out", "resume", "preset", "strategy", "seed", "text-noise", "mask-noise",
+    "split", "epochs", "pretrained", "device", "threads", "workers",
+)  # fmt: skip
+"""Options of ``actiseg train`` that the benchmark sets itself."""
+
+
+@dataclass(frozen=True)
+class BenchmarkOptions:
+    """What a benchmark is; every option but the filters holds for all of its cells."""
+
+    suite: Annotated[Suite, tyro.conf.Positional]
+    """Tables I, II, III or V of the paper, all of them, or a small grid for a first look."""
+    out: Path
+    """Folder of the benchmark; a second call skips what is done and repeats what failed."""
+    train: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Further options of `actiseg train` for every cell, after `--`: `-- --gce.q 0.5`."""
+    data: Path | None = None
+    """Clean data in the ActionVOS layout; `smoke` draws a kitchen if it is not given."""
+    preset: Preset = "tiny"
+    """Size of the network."""
+    seeds: tuple[int, ...] = (0,)
+    """Each cell is trained once with each."""
+    strategies: tuple[str, ...] = ()
+    """Only these strategies of the suite."""
+    levels: tuple[str, ...] = ()
+    """Only these noise levels of the suite: clean, name20, mask9, name60-mask21, ..."""
+    epochs: int | None = None
+    """Passes over the training split in every cell; else the preset's (co-teaching: its own)."""
+    steps: int | None = None
+    """Instead of epochs: at least so many optimiser steps, rounded up to whole epochs."""
+    pretrained: Path | None = None
+    """Weights that all cells start from; the paper's are Ref-YouTube-VOS weights."""
+    split: str = "train"
+    """Split that is trained on."""
+    val_split: str = "val"
+    """Clean split that the final weights are evaluated on; on VISOR, val_human as in the paper."""
+    positive_threshold: float = 0.75
+    """Objects less probable than this are removed before the evaluation."""
+    clip_length: int | None = None
+    """Most frames evaluated together: 36 as published, 1 for a preset trained on single frames."""
+    jobs: int | None = None
+    """Cells at a time: one per GPU, else one per core; on Slurm all."""
+    threads: int = 1
+    """CPU threads of each cell."""
+    workers: int = 1
+    """Processes that load data for each cell."""
+    gpus: int = 1
+    """GPUs of each cell; more than one are joined by torchrun."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` is CUDA if there is any."""
+    cluster: Literal["none", "local", "slurm"] = "none"
+    """Run cells here, as submitit jobs here (to try out), or as Slurm jobs."""
+    minutes: int = 24 * 60
+    """Time limit of a submitted job; it is queued again and resumes when it reaches the limit."""
+    memory_gb: float | None = None
+    """Memory of a Slurm job; the partition's default if not given."""
+    partition: str | None = None
+    """Slurm partition."""
+    sbatch: tuple[str, ...] = ()
+    """Further options of sbatch, NAME=VALUE: `--sbatch account=lab qos=long`."""
+    keep_checkpoints: bool = False
+    """Keep what only a resume needs (optimiser, pixel histories) after a cell is done."""
+    dry_run: bool = False
+    """List the cells with their state and do nothing."""
+
+    def check(self) -> None:
+        """Refuses values that no benchmark can have.
+
+        Raises:
+            ActisegError: Naming the option, its value and what is allowed.
+        """
+        for name in ("jobs", "epochs", "steps", "clip_length", "threads", "gpus", "minutes"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                flag = name.replace("_", "-")
+                raise ActisegError(f"--{flag} is {value}; it must be at least 1")
+        if self.epochs is not None and self.steps is not None:
+            raise ActisegError("--epochs and --steps both name the budget; give one of them")
+        if not 0 <= self.positive_threshold <= 1:
+            raise ActisegError(
+                f"--positive-threshold is {self.positive_threshold}; it must be in [0, 1]"
+            )
+        if not self.seeds or min(self.seeds) < 0:
+            raise ActisegError(f"--seeds is {[*self.seeds]}; give one or more, from 0 on")
+        if self.data is None and self.suite != "smoke":
+            raise ActisegError(f"{self.suite} needs --data, the folder that `prepare` wrote")
+        for argument in self.train:
+            name = argument.partition("=")[0].lstrip("-").removeprefix("no-").replace("_", "-")
+            if argument.startswith("--") and name in OWN_TRAIN_OPTIONS:
+                raise ActisegError(
+                    f"{argument} after `--` is set by the benchmark; give its own option before it"
+                )
+        for setting in self.sbatch:
+            if not all(setting.partition("=")):
+                raise ActisegError(f"--sbatch {setting}: expected NAME=VALUE")

@@ -1,0 +1,156 @@
+"""From the options of a benchmark to the jobs of its cells: data, budget, common options."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from actiseg_ros.bundle import file_sha256
+from training.benchmark.cell import CellJob
+from training.benchmark.options import BenchmarkOptions
+from training.benchmark.results import CellKey
+from training.config import TrainConfig
+from training.data.layout import read_json, write_bytes
+from training.errors import ActisegError
+
+SETTINGS_FILE = "benchmark.json"
+_SMOKE_EPOCHS = 2
+_SMOKE_CLIPS = 12
+_SMOKE_SEED = 4
+
+
+def plan(options: BenchmarkOptions, cells: Sequence[CellKey]) -> list[CellJob]:
+    """The jobs of the cells; draws the kitchen of `smoke` where no data is given.
+
+    Raises:
+        ActisegError: If the data or an option of the training is unusable, or the folder holds
+            cells made with other options.
+    """
+    data = (options.data or _smoke_kitchen(options.out)).resolve()
+    jobs = _jobs(options, data, cells)
+    _claim(options, data)
+    return jobs
+
+
+def _jobs(options: BenchmarkOptions, data: Path, cells: Sequence[CellKey]) -> list[CellJob]:
+    train = _train_options(options)
+    config = _parsed(train, data)
+    epochs = options.epochs
+    if options.steps is not None:
+        epochs = _epochs_for(options.steps, config, options.gpus)
+    elif epochs is None and options.suite == "smoke":
+        epochs = _SMOKE_EPOCHS
+    if epochs is not None:
+        train += ("--epochs", str(epochs))
+    predict = (
+        *("--positive-threshold", str(options.positive_threshold)),
+        *("--clip-length", str(_clip_length(options, config)), "--device", options.device),
+    )
+    return [
+        CellJob(
+            key=cell,
+            root=options.out.resolve(),
+            data=data,
+            val_split=options.val_split,
+            train=train,
+            predict=predict,
+            threads=options.threads,
+            gpus=options.gpus,
+            keep_checkpoint=options.keep_checkpoints,
+        )
+        for cell in cells
+    ]
+
+
+def _train_options(options: BenchmarkOptions) -> tuple[str, ...]:
+    """What all cells' trainings have in common; validation in training only where asked for."""
+    own = [
+        *("--val-split", "", *options.train, "--split", options.split),
+        *("--device", options.device, "--threads", str(options.threads)),
+        *("--workers", str(options.workers)),
+    ]
+    if options.pretrained is not None:
+        own += ["--pretrained", str(options.pretrained.resolve())]
+    return tuple(own)
+
+
+def _parsed(train: Sequence[str], data: Path) -> TrainConfig:
+    """The options as the cells' trainings will read them, so that mistakes show at once."""
+    config = tyro.cli(
+        TrainConfig,
+        prog="actiseg benchmark SUITE ... --",
+        args=["--data", str(data), "--out", "run", *train],
+    )
+    config.check()
+    return config
+
+
+def _epochs_for(steps: int, config: TrainConfig, processes: int) -> int:
+    """The fewest epochs with so many optimiser steps."""
+    from training.data.clips import ClipDataset
+    from training.data.transforms import PublishedTraining
+
+    recipe = config.recipe()
+    samples = len(
+        ClipDataset(
+            config.data,
+            config.split,
+            frames_per_clip=recipe.frames_per_clip,
+            objects=recipe.objects,
+            transform=PublishedTraining(),
+        )
+    )
+    rounds = max(1, samples // (recipe.batch_size * processes))
+    return math.ceil(steps / math.ceil(rounds / recipe.accumulate))
+
+
+def _clip_length(options: BenchmarkOptions, config: TrainConfig) -> int:
+    if options.clip_length is not None:
+        return options.clip_length
+    # What is trained on single frames is also used on single frames.
+    return 1 if config.recipe().frames_per_clip == 1 else 36
+
+
+def _smoke_kitchen(out: Path) -> Path:
+    """A small kitchen in the benchmark's folder, drawn once."""
+    from training.data.kitchen import KitchenConfig, make_kitchen
+    from training.data.prepare import prepare
+
+    tree, data = out / "kitchen", out / "data"
+    config = KitchenConfig(_SMOKE_CLIPS, seed=_SMOKE_SEED, val_share=0.34, frame_size=(427, 240))
+    make_kitchen(tree, config)
+    prepare(tree / "VISOR", tree / "annotations", data)
+    return data
+
+
+def _claim(options: BenchmarkOptions, data: Path) -> None:
+    """Notes what all cells share, or checks that it is the same as in earlier calls."""
+    lists = data / "ImageSets"
+    settings: dict[str, Any] = {
+        "preset": options.preset,
+        "epochs": options.epochs,
+        "steps": options.steps,
+        "pretrained": options.pretrained and file_sha256(options.pretrained),
+        "train": [*options.train],
+        "split": file_sha256(lists / f"{options.split}.json"),
+        "val_split": file_sha256(lists / f"{options.val_split}.json"),
+        "positive_threshold": options.positive_threshold,
+        "clip_length": options.clip_length,
+        "gpus": options.gpus,
+    }
+    file = options.out / SETTINGS_FILE
+    if not file.exists():
+        write_bytes(file, (json.dumps(settings, indent=1) + "\n").encode())
+        return
+    earlier = read_json(file)
+    different = [name for name in settings if earlier.get(name) != settings[name]]
+    if different:
+        raise ActisegError(
+            f"{options.out} holds cells made with another {', '.join(different)} (see "
+            f"{SETTINGS_FILE}); cells are compared only if they share these: choose another --out"
+        )
