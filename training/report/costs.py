@@ -1,0 +1,51 @@
+"""What each strategy cost: memory and speed of its trainings, by device."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+from training.benchmark.results import CellResult
+from training.report.results import Results
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Medians over all cells of a strategy on one device."""
+
+    strategy: str
+    peak_memory_gb: float
+    """Tensors on a GPU, or the resident set of the process on a CPU; 10^9 bytes."""
+    samples_per_second: float
+    seconds: float
+    """Wall-clock time of a training."""
+    cells: int
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def costs_by_device(results: Results) -> Mapping[str, Sequence[Cost]]:
+    """Costs for each device, strategies in the order of `results`."""
+    found: dict[str, dict[str, list[CellResult]]] = defaultdict(lambda: defaultdict(list))
+    for condition, cells in results.items():
+        for cell in cells:
+            found[cell.run.device][condition.strategy].append(cell)
+    return {
+        device: [_cost(strategy, cells) for strategy, cells in strategies.items()]
+        for device, strategies in found.items()
+    }
+
+
+def _cost(strategy: str, cells: Sequence[CellResult]) -> Cost:
+    return Cost(
+        strategy,
+        median(cell.run.peak_memory_bytes for cell in cells) / 1e9,
+        median(cell.run.samples_per_second for cell in cells),
+        median(cell.run.seconds for cell in cells),
+        len(cells),
+    )
