@@ -40,13 +40,22 @@ COEFFICIENTS: Mapping[str, float] = {
 """Published coefficient of each term, the same for every decoder layer."""
 
 
-def focal_terms(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Binary focal loss of each element (alpha 0.25, gamma 2), not reduced.
+def focal_terms(
+    logits: Tensor,
+    targets: Tensor,
+    weights: Tensor | None = None,
+    *,
+    alpha: float = FOCAL_ALPHA,
+    gamma: float = FOCAL_GAMMA,
+) -> Tensor:
+    """Binary focal loss of each element, not reduced (paper Eq. 1).
 
     Args:
         logits: float [...].
         targets: 0 or 1, same shape.
         weights: factor of the cross entropy, same shape; None for 1.
+        alpha: share of targets of 1, in [0, 1]; targets of 0 have the rest.
+        gamma: exponent of the error, at least 0.
 
     Returns:
         float [...].
@@ -54,8 +63,8 @@ def focal_terms(logits: Tensor, targets: Tensor, weights: Tensor | None = None) 
     probability = logits.sigmoid()
     entropy = F.binary_cross_entropy_with_logits(logits, targets, weights, reduction="none")
     missed = probability * (1 - targets) + (1 - probability) * targets
-    alpha = FOCAL_ALPHA * targets + (1 - FOCAL_ALPHA) * (1 - targets)
-    return alpha * entropy * missed**FOCAL_GAMMA
+    share = alpha * targets + (1 - alpha) * (1 - targets)
+    return share * entropy * missed**gamma
 
 
 def focal_mask_loss(logits: Tensor, targets: Tensor, pixel_weights: Tensor | None) -> Tensor:
