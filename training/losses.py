@@ -167,7 +167,7 @@ class Criterion(nn.Module):
         weights = None
         if self.use_weights and targets.weights is not None:
             weights = sample_at_stride(targets.weights, size).float()
-        normaliser = _valid_frames(targets.valid)
+        normaliser = valid_frames(targets.valid)
         losses: dict[str, Tensor] = {}
         for index in reversed(range(len(layers))):
             last = index == len(layers) - 1
@@ -222,7 +222,7 @@ def _query_losses(
     }
 
 
-def _valid_frames(valid: Tensor) -> Tensor:
+def valid_frames(valid: Tensor) -> Tensor:
     """Valid (prompt, frame) pairs, averaged over the processes of a distributed run, at least 1."""
     count = (valid > 0).sum().float()
     if torch.distributed.is_available() and torch.distributed.is_initialized():
