@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from training.errors import ActisegError
+from training.strategy_options import APLOptions, GCEOptions, SCEOptions, require
 
 Preset = Literal["tiny", "r50", "r101"]
 
@@ -160,6 +160,13 @@ class TrainConfig:
     """Decay of the moving average of the weights that is validated and exported; 0 is off."""
     precision: Literal["float32", "bfloat16"] | None = None
     """Number format of matrix products and convolutions; losses stay in float32."""
+    gce: GCEOptions = field(default_factory=GCEOptions)
+    sce: SCEOptions = field(default_factory=SCEOptions)
+    apl: APLOptions = field(default_factory=APLOptions)
+
+    def strategy_options(self) -> Any:
+        """Options of the run's strategy; None if it has none."""
+        return getattr(self, self.strategy.replace("-", "_"), None)
 
     def recipe(self) -> Recipe:
         """The preset's recipe with this run's overrides.
@@ -168,17 +175,17 @@ class TrainConfig:
             ActisegError: If a value is outside its range.
         """
         chosen = {
-            field.name: value
-            for field in fields(Recipe)
-            if (value := getattr(self, field.name)) is not None
+            entry.name: value
+            for entry in fields(Recipe)
+            if (value := getattr(self, entry.name)) is not None
         }
         recipe = replace(RECIPES[self.preset], **chosen)
         for name in ("epochs", "batch_size", "accumulate", "frames_per_clip"):
-            _require(getattr(recipe, name) >= 1, name, getattr(recipe, name), "at least 1")
+            require(getattr(recipe, name) >= 1, name, getattr(recipe, name), "at least 1")
         for name in ("learning_rate", "clip_norm"):
-            _require(getattr(recipe, name) > 0, name, getattr(recipe, name), "above 0")
-        _require(0 <= recipe.ema < 1, "ema", recipe.ema, "in [0, 1)")
-        _require(0 <= recipe.warmup < 1, "warmup", recipe.warmup, "in [0, 1)")
+            require(getattr(recipe, name) > 0, name, getattr(recipe, name), "above 0")
+        require(0 <= recipe.ema < 1, "ema", recipe.ema, "in [0, 1)")
+        require(0 <= recipe.warmup < 1, "warmup", recipe.warmup, "in [0, 1)")
         return recipe
 
     def check(self) -> None:
@@ -188,22 +195,27 @@ class TrainConfig:
             ActisegError: Naming the option, its value and what is allowed.
         """
         self.recipe()
-        _require(0 <= self.text_noise <= 1, "text_noise", self.text_noise, "in [0, 1]")
+        require(0 <= self.text_noise <= 1, "text_noise", self.text_noise, "in [0, 1]")
         kernel = self.mask_noise
-        _require(kernel == 0 or (kernel % 2 == 1 and kernel > 0), "mask_noise", kernel, "0 or odd")
-        _require(self.val_every >= 1, "val_every", self.val_every, "at least 1")
-        _require(self.workers >= 0, "workers", self.workers, "at least 0")
+        require(kernel == 0 or (kernel % 2 == 1 and kernel > 0), "mask_noise", kernel, "0 or odd")
+        require(self.val_every >= 1, "val_every", self.val_every, "at least 1")
+        require(self.workers >= 0, "workers", self.workers, "at least 0")
 
     def as_json(self) -> dict[str, Any]:
-        """All options with the recipe's values filled in, as JSON types."""
-        own = {field.name: getattr(self, field.name) for field in fields(TrainConfig)}
-        values = {**own, **asdict(self.recipe())}
-        return {
-            name: str(value) if isinstance(value, Path) else value for name, value in values.items()
+        """Every option that matters, with the recipe's values filled in, as JSON types.
+
+        Of the strategies' own options only those of the chosen one, under its name.
+        """
+        own = {entry.name: getattr(self, entry.name) for entry in fields(TrainConfig)}
+        values = {
+            name: value
+            for name, value in {**own, **asdict(self.recipe())}.items()
+            if not is_dataclass(value) or value is self.strategy_options()
         }
+        return {name: _as_json(value) for name, value in values.items()}
 
 
-def _require(condition: bool, name: str, value: object, allowed: str) -> None:
-    if not condition:
-        flag = name.replace("_", "-")
-        raise ActisegError(f"--{flag} is {value}; it must be {allowed}")
+def _as_json(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: _as_json(entry) for name, entry in asdict(value).items()}
+    return str(value) if isinstance(value, Path) else value

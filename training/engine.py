@@ -32,6 +32,7 @@ from training.parts import Parts, build_parts
 from training.run_record import Meter, RunRecord, code_version, environment, peak_memory
 from training.signals import StopRequest, stop_requests
 from training.snapshot import load_snapshot, random_state, restore_random_state, save_snapshot
+from training.strategies import Matched
 from training.validation import Validator
 
 CHECKPOINT = "checkpoint.pt"
@@ -235,8 +236,10 @@ class Trainer:
                 batch.clip_of_prompt,
                 pairs=pairs,
             )
-        losses = self.criterion(output, batch)
-        extra = dict(self.strategy.extra_losses(output, batch))
+        matches = self.criterion.match(output, batch)
+        losses = self.criterion(output, batch, matches)
+        matched = Matched.of(output, batch, matches[-1])
+        extra = dict(self.strategy.extra_losses(output, batch, matched, None))
         if output.narrated is not None:
             extra["loss_narrated"] = narrated_loss(output.narrated, narrated)
         if output.activity is not None and self.recipe.negative_masks:

@@ -52,7 +52,7 @@ def build_parts(config: TrainConfig, recipe: Recipe) -> Parts:
         ActisegError: If data, tokenizer or weights are missing or unusable.
     """
     sizes = preset(config.preset)
-    strategy = make_strategy(config.strategy)
+    strategy = make_strategy(config)
     tokenizer = _tokenizer(config)
     if not sizes.text.frozen:
         text = replace(sizes.text, vocab_size=tokenizer.get_vocab_size())

@@ -27,7 +27,7 @@ from training.data.prepare import prepare
 from training.engine import INTERRUPTED, train
 from training.errors import ActisegError
 from training.model import PRESETS, Output
-from training.strategies import STRATEGIES, Strategy
+from training.strategies import STRATEGIES, Matched, Strategy
 
 _FAIL_AT = 3
 """Batch (counted from 1) at which the test strategies act."""
@@ -77,9 +77,12 @@ class _Acting(Strategy):
     armed = True
 
     def __init__(self) -> None:
+        super().__init__()
         self.batches = 0
 
-    def extra_losses(self, output: Output, batch: Batch) -> Mapping[str, Tensor]:
+    def extra_losses(
+        self, output: Output, batch: Batch, matched: Matched, second: Output | None
+    ) -> Mapping[str, Tensor]:
         self.batches += 1
         if self.batches == _FAIL_AT and type(self).armed:
             type(self).armed = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from training.config import RECIPES
+from training.config import RECIPES, TrainConfig
 from training.loading import epoch_batches
 from training.model import build_model
 from training.optimization import MovingAverage, parameter_groups, rate_factor
@@ -92,7 +93,7 @@ def test_average_follows_the_weights_and_is_restored() -> None:
 
 
 def test_baseline_changes_nothing() -> None:
-    strategy = make_strategy("baseline")
+    strategy = make_strategy(TrainConfig(data=Path(), out=Path()))
     network = nn.Linear(1, 1)
     assert strategy.exported(network) is network
     assert strategy.state_dict() == {}

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from training.errors import ActisegError
 from training.strategies.apl import APL
-from training.strategies.base import Strategy
+from training.strategies.base import Matched, Strategy
 from training.strategies.baseline import Baseline
 from training.strategies.gce import GCE
 from training.strategies.sce import SCE
 
-__all__ = ["STRATEGIES", "Strategy", "make_strategy"]
+if TYPE_CHECKING:
+    from training.config import TrainConfig
+
+__all__ = ["STRATEGIES", "Matched", "Strategy", "make_strategy"]
 
 STRATEGIES: dict[str, type[Strategy]] = {
     strategy.name: strategy for strategy in (Baseline, GCE, SCE, APL)
 }
 
 
-def make_strategy(name: str) -> Strategy:
-    """The strategy of that name.
+def make_strategy(config: TrainConfig) -> Strategy:
+    """The strategy that a run names, with its options.
 
     Raises:
-        ActisegError: If there is none.
+        ActisegError: If there is none of that name.
     """
-    if name not in STRATEGIES:
-        raise ActisegError(f"--strategy {name} is unknown; known are {', '.join(STRATEGIES)}")
-    return STRATEGIES[name]()
+    if config.strategy not in STRATEGIES:
+        known = ", ".join(STRATEGIES)
+        raise ActisegError(f"--strategy {config.strategy} is unknown; known are {known}")
+    chosen = STRATEGIES[config.strategy]
+    options = config.strategy_options()
+    return chosen() if options is None else chosen(options)

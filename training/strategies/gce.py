@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from training.errors import ActisegError
 from training.losses import MaskLoss
 from training.strategies.base import Strategy
 from training.strategies.pixelwise import clip_mean, label_probability
+from training.strategy_options import GCEOptions
 
 
 def gce_terms(probability: Tensor, q: float) -> Tensor:
@@ -24,21 +24,13 @@ def gce_terms(probability: Tensor, q: float) -> Tensor:
 
 
 class GCE(Strategy):
-    """Replaces the focal mask term by GCE; Dice, boxes, classes and the positive head stay.
-
-    Args:
-        q: Exponent in (0, 1]; the paper's value is 0.7.
-
-    Raises:
-        ActisegError: If q is outside its range.
-    """
+    """Replaces the focal mask term by GCE; Dice, boxes, classes and the positive head stay."""
 
     name = "gce"
 
-    def __init__(self, q: float = 0.7) -> None:
-        if not 0 < q <= 1:
-            raise ActisegError(f"gce: q is {q}; it must be in (0, 1]")
-        self.q = q
+    def __init__(self, options: GCEOptions) -> None:
+        super().__init__(options)
+        self.q = options.q
 
     @property
     def mask_loss(self) -> MaskLoss:

@@ -8,6 +8,7 @@ from torch import Tensor
 from training.losses import MaskLoss
 from training.strategies.base import Strategy
 from training.strategies.pixelwise import clip_mean, label_probability
+from training.strategy_options import SCEOptions
 
 
 def rce_terms(probability: Tensor, log_of_zero: float) -> Tensor:
@@ -29,18 +30,15 @@ def rce_terms(probability: Tensor, log_of_zero: float) -> Tensor:
 class SCE(Strategy):
     """Replaces the focal mask term by alpha CE + beta RCE (paper Sec. IV-A).
 
-    The paper gives no weights. Only alpha and the product beta |A| matter for two classes.
-
-    Args:
-        alpha: Weight of the cross entropy.
-        beta: Weight of the reverse cross entropy.
-        log_of_zero: A; the authors of SCE advise small |A| where there are many pixels.
+    Only alpha and the product beta |A| matter for two classes.
     """
 
     name = "sce"
 
-    def __init__(self, alpha: float = 0.1, beta: float = 1.0, log_of_zero: float = -4.0) -> None:
-        self.alpha, self.beta, self.log_of_zero = alpha, beta, log_of_zero
+    def __init__(self, options: SCEOptions) -> None:
+        super().__init__(options)
+        self.alpha, self.beta = options.alpha, options.beta
+        self.log_of_zero = options.log_of_zero
 
     @property
     def mask_loss(self) -> MaskLoss:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from training.config import TrainConfig
 from training.errors import ActisegError
 from training.strategies import make_strategy
 from training.strategies.apl import APL
 from training.strategies.gce import GCE
 from training.strategies.sce import SCE
+from training.strategy_options import APLOptions, GCEOptions, SCEOptions
 
 SHAPE = (3, 2, 5, 7)
 
@@ -51,12 +55,12 @@ def reverse_cross_entropy(p, y, log_zero):
 
 
 FORMULAE = {
-    "gce": (GCE(0.7), lambda p, y: (1 - r(p, y) ** 0.7) / 0.7),
+    "gce": (GCE(GCEOptions()), lambda p, y: (1 - r(p, y) ** 0.7) / 0.7),
     "sce": (
-        SCE(0.1, 1.0, -4.0),
+        SCE(SCEOptions(alpha=0.1, beta=1.0, log_of_zero=-4.0)),
         lambda p, y: 0.1 * cross_entropy(p, y) + reverse_cross_entropy(p, y, -4.0),
     ),
-    "apl": (APL(0.7), lambda p, y: (1 - r(p, y) ** 0.7) / 0.7 + abs(p - y)),
+    "apl": (APL(APLOptions()), lambda p, y: (1 - r(p, y) ** 0.7) / 0.7 + abs(p - y)),
 }
 
 
@@ -110,19 +114,32 @@ def test_perfect_prediction_costs_nothing_and_a_wrong_one_keeps_finite_gradients
 def test_gce_tends_to_cross_entropy_and_ends_at_the_absolute_error(logit, y):
     logits, targets = torch.full((1, 1, 1, 1), logit), torch.full((1, 1, 1, 1), y)
     p = 1 / (1 + np.exp(-logit))
-    near_zero = GCE(1e-3).mask_loss(logits, targets, None).item()
+    near_zero = GCE(GCEOptions(1e-3)).mask_loss(logits, targets, None).item()
     assert near_zero == pytest.approx(cross_entropy(p, y), rel=2e-2, abs=1e-3)
-    at_one = GCE(1.0).mask_loss(logits, targets, None).item()
+    at_one = GCE(GCEOptions(1.0)).mask_loss(logits, targets, None).item()
     assert at_one == pytest.approx(abs(p - y), abs=1e-5)
 
 
-def test_options_outside_their_range_are_refused():
-    for strategy in (GCE, APL):
-        for q in (0.0, -1.0, 1.2):
-            with pytest.raises(ActisegError, match=str(q)):
-                strategy(q)
+@pytest.mark.parametrize(
+    ("options", "named", "value"),
+    [
+        (GCEOptions, "gce.q", 0.0),
+        (GCEOptions, "gce.q", 1.2),
+        (APLOptions, "apl.q", -1.0),
+        (APLOptions, "apl.passive", -1.0),
+        (SCEOptions, "sce.log_of_zero", 1.0),
+    ],
+)
+def test_options_outside_their_range_are_refused(options, named, value):
+    field = named.partition(".")[2]
+    with pytest.raises(ActisegError, match=f"{named.replace('_', '-')} is {value}"):
+        options(**{field: value})
 
 
 @pytest.mark.parametrize("name", FORMULAE)
-def test_strategies_are_found_by_name(name):
-    assert make_strategy(name).name == name
+def test_run_configures_its_strategy(name):
+    config = TrainConfig(data=Path(), out=Path(), strategy=name, gce=GCEOptions(0.5))
+    strategy = make_strategy(config)
+    assert strategy.name == name
+    assert strategy.options is getattr(config, name)
+    assert [key for key in FORMULAE if key in config.as_json()] == [name]
