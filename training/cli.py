@@ -111,9 +111,11 @@ class NoiseText:
     rate: float
     """Probability of another class's noun, in [0, 1]; 0 is clean."""
     out: Path
-    """Noisy split; the shares of the nouns go beside it, NAME_distribution.json and .png."""
+    """Noisy split; beside it go NAME_distribution.json and .png with the shares of the nouns, and
+    NAME_manifest.json."""
     classes: Path | None = None
-    """EPIC noun list (csv); without it, the names that the split itself uses for each class."""
+    """EPIC noun list (csv), or a split (json) whose names are exchanged; without it, the names that
+    the split itself uses for each class."""
     seed: int = 0
     """Seed of the draws."""
     within_class_only: bool = False
@@ -124,7 +126,7 @@ class NoiseText:
         from training.noise import statistics, text
 
         clean = text.read_split(self.split)
-        names = text.read_class_names(self.classes) if self.classes else text.names_in_split(clean)
+        names = text.read_names(self.classes) if self.classes else text.names_in_split(clean)
         noise = text.TextNoise(names, self.rate, self.seed, self.within_class_only)
         noisy = text.noisy_split(clean, noise)
         shares = statistics.noun_shares(clean, noisy)
@@ -132,6 +134,16 @@ class NoiseText:
         beside = self.out.with_name(f"{self.out.stem}_distribution")
         text.write_json(beside.with_suffix(".json"), shares)
         statistics.draw_shares(shares, beside.with_suffix(".png"))
+        manifest = {
+            "algorithm": 1,
+            "rate": self.rate,
+            "seed": self.seed,
+            "within_class_only": self.within_class_only,
+            "classes": len(names),
+            "clean_names_sha256": text.names_digest(clean),
+            "names_sha256": text.names_digest(noisy),
+        }
+        text.write_json(self.out.with_name(f"{self.out.stem}_manifest.json"), manifest)
         print(statistics.shares_table(shares))
         return 0
 
@@ -147,16 +159,55 @@ class NoiseMasks:
     kernel: int
     """Side of the square in pixels, odd (paper: 9, 15, 21)."""
     out: Path
-    """Folder for the noisy labels."""
+    """Folder for the noisy labels and manifest.json."""
+    negatives: Literal["vanish", "keep", "dilate"] = "vanish"
+    """Objects that are not active: not in the noisy maps (Alg. 2), in their clean pixels where
+    nothing covers them, or dilated too."""
+    order: Literal["ascending", "descending"] = "ascending"
+    """Object ids in the order of the first hit."""
     workers: int | None = None
     """Processes; one per core if not given."""
 
     def run(self) -> int:
-        """Writes the noisy label images."""
-        from training.noise.mask import write_noisy_masks
+        """Writes the noisy label images and tells how far they are from the clean ones."""
+        from training.noise.mask import MaskNoise, write_noisy_masks
+        from training.noise.statistics import severity_table
 
-        count = write_noisy_masks(self.annotations, self.split, self.kernel, self.out, self.workers)
-        print(f"{count} label images in {self.out}")
+        noise = MaskNoise(self.kernel, self.negatives, self.order)
+        written = write_noisy_masks(self.annotations, self.split, noise, self.out, self.workers)
+        print(f"{written.frames} label images in {self.out}")
+        print(severity_table({self.kernel: written.severity}))
+        return 0
+
+
+@dataclass(frozen=True)
+class NoiseSeverity:
+    """Tell how far dilated masks are from the clean ones (paper Fig. 3), without writing them."""
+
+    annotations: Path
+    """Folder with SEQUENCE/FRAME.png, the clean labels."""
+    split: Path
+    """Split that tells which objects are positive."""
+    out: Path
+    """JSON file for mIoU and cIoU of each kernel, fractions; a chart of the same name goes beside
+    it."""
+    kernels: tuple[int, ...] = (9, 15, 21)
+    """Sides of the squares in pixels, odd."""
+    workers: int | None = None
+    """Processes; one per core if not given."""
+
+    def run(self) -> int:
+        """Writes the table and the chart."""
+        from training.noise import statistics
+        from training.noise.mask import MaskNoise, measure_severity
+        from training.noise.text import write_json
+
+        noises = [MaskNoise(kernel) for kernel in self.kernels]
+        measured = measure_severity(self.annotations, self.split, noises, self.workers)
+        found = dict(zip(self.kernels, measured, strict=True))
+        write_json(self.out, {kernel: severity.as_json() for kernel, severity in found.items()})
+        statistics.draw_severity(found, self.out.with_suffix(".png"))
+        print(statistics.severity_table(found))
         return 0
 
 
@@ -167,6 +218,7 @@ class Noise:
     kind: (
         Annotated[NoiseText, tyro.conf.subcommand("text")]
         | Annotated[NoiseMasks, tyro.conf.subcommand("masks")]
+        | Annotated[NoiseSeverity, tyro.conf.subcommand("severity")]
     )
 
     def run(self) -> int:
@@ -408,13 +460,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     What a user can repair (missing or malformed files, impossible values) is told in one line on
     standard error with status 2. ``ACTISEG_TRACEBACK=1`` shows where such an error arose.
     """
-    command = tyro.cli(
-        _command_type(),
-        prog="actiseg",
-        description="Active object segmentation under noisy labels.",
-        args=arguments,
-    )
     try:
+        command = tyro.cli(
+            _command_type(),
+            prog="actiseg",
+            description="Active object segmentation under noisy labels.",
+            args=arguments,
+        )
         return command.run() or 0
     except (ActisegError, ValueError, OSError) as error:
         if os.environ.get("ACTISEG_TRACEBACK"):

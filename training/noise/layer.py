@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from training.noise.mask import dilate_labels
-from training.noise.text import TextNoise
+from training.noise.mask import MaskNoise
+from training.noise.options import Negatives, NoiseOptions, Order
+from training.noise.text import TextNoise, names_digest, names_in_split, noisy_split, read_names
+
+UInt8 = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -18,23 +23,84 @@ class LabelNoise:
     Attributes:
         text: Algorithm 1.
         kernel: Side of Algorithm 2's square in pixels, odd; 0 leaves the masks clean.
+        negatives: See `MaskNoise`.
+        order: See `MaskNoise`.
+        recompute_weights: Whether the weights follow the masks.
     """
 
     text: TextNoise
     kernel: int
+    negatives: Negatives = "vanish"
+    order: Order = "ascending"
+    recompute_weights: bool = False
+
+    @property
+    def mask(self) -> MaskNoise | None:
+        """Algorithm 2, or None where the masks stay clean."""
+        return MaskNoise(self.kernel, self.negatives, self.order) if self.kernel else None
 
     def name(self, sequence: str, object_id: int, clean_name: str, class_id: int) -> str:
         """The noun in the object's prompt."""
         return self.text.draw(sequence, object_id, clean_name, class_id)
 
     def labels(
-        self,
-        sequence: str,
-        frame: str,
-        clean_labels: npt.NDArray[np.uint8],
-        positive_ids: frozenset[int],
-    ) -> npt.NDArray[np.uint8]:
+        self, sequence: str, frame: str, clean_labels: UInt8, positive_ids: frozenset[int]
+    ) -> UInt8:
         """The label map that is learned from, uint8 [H, W]."""
-        if self.kernel == 0:
-            return clean_labels
-        return dilate_labels(clean_labels, positive_ids, self.kernel)
+        return self.mask.labels(clean_labels, positive_ids) if self.mask else clean_labels
+
+    def weights(self, clean_labels: UInt8, noisy_labels: UInt8, clean_weights: UInt8) -> UInt8:
+        """The weights that go with a noisy label map, uint8 [H, W] like both maps."""
+        if not self.mask or not self.recompute_weights:
+            return clean_weights
+        return self.mask.weights(clean_labels, noisy_labels, clean_weights)
+
+    def record(self, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """What the noise is, for ``run.json``: two runs with equal records learn equal labels.
+
+        Args:
+            records: Clips in the form of ``ImageSets/SPLIT.json``, clean.
+        """
+        return {
+            "text_noise": self.text.rate,
+            "mask_noise": self.kernel,
+            "seed": self.text.seed,
+            "classes": len(self.text.names),
+            "within_class_only": self.text.within_class_only,
+            "negatives": self.negatives,
+            "order": self.order,
+            "recompute_weights": self.recompute_weights,
+            "names_sha256": names_digest(noisy_split(records, self.text)),
+        }
+
+
+def make_noise(
+    text_noise: float,
+    mask_noise: int,
+    options: NoiseOptions,
+    records: Sequence[Mapping[str, Any]],
+    *,
+    seed: int,
+    negative_masks: bool,
+) -> LabelNoise | None:
+    """The label noise of a training run; None if its labels are clean.
+
+    Args:
+        text_noise: Rate of Algorithm 1.
+        mask_noise: Kernel of Algorithm 2 in pixels; 0 is clean.
+        options: Everything else about the noise.
+        records: The training split, clean.
+        seed: Seed of the run.
+        negative_masks: Whether the run learns masks of objects that are not active.
+
+    Raises:
+        ActisegError: If a level or the list of names is unusable.
+    """
+    if not text_noise and not mask_noise and not options.within_class_only:
+        return None
+    names = read_names(options.classes) if options.classes else names_in_split(records)
+    text = TextNoise(
+        names, text_noise, seed if options.seed is None else options.seed, options.within_class_only
+    )
+    negatives = options.negatives or ("keep" if negative_masks else "vanish")
+    return LabelNoise(text, mask_noise, negatives, options.order, options.recompute_weights)

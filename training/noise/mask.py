@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from training.data.labels import WEIGHT_OTHER
 from training.data.palette import read_label_png, write_label_png
 from training.errors import ActisegError
-from training.noise.text import read_split, sequence_name
+from training.noise.options import Negatives, Order
+from training.noise.statistics import Severity
+from training.noise.text import read_split, sequence_name, write_json
 
 Labels = npt.NDArray[np.uint8]
+_INLINE_SEQUENCES = 64
+"""Fewer are done in this process, because starting others takes longer."""
 
 
 def check_kernel(kernel: int) -> None:
@@ -31,14 +41,75 @@ def check_kernel(kernel: int) -> None:
         )
 
 
-def dilate_labels(labels: Labels, positive_ids: Iterable[int], kernel: int) -> Labels:
+@dataclass(frozen=True)
+class MaskNoise:
+    """Algorithm 2 with its choices; it draws nothing at random.
+
+    Attributes:
+        kernel: Side of the square in pixels of the 854x480 label maps, odd (paper: 9, 15, 21).
+        negatives: What becomes of objects that are not active. `vanish`: they are not in the noisy
+            map (Alg. 2 combines positive objects only). `keep`: they keep those clean pixels that
+            no dilated object covers. `dilate`: they are treated as the positive ones.
+        order: Which of the dilated masks that cover a pixel takes it: the one of the smallest
+            object id (`ascending`, alphabetical order of the names) or of the largest.
+
+    Raises:
+        ActisegError: If the kernel is even or not positive.
+    """
+
+    kernel: int
+    negatives: Negatives = "vanish"
+    order: Order = "ascending"
+
+    def __post_init__(self) -> None:
+        check_kernel(self.kernel)
+
+    def labels(self, clean: Labels, positive_ids: Iterable[int]) -> Labels:
+        """The noisy label map.
+
+        Args:
+            clean: uint8 [H, W], 0 is background; not changed.
+            positive_ids: Labels of the positive objects.
+        """
+        positive = set(positive_ids)
+        if self.negatives == "dilate":
+            positive |= set(np.flatnonzero(np.bincount(clean.ravel())).tolist()) - {0}
+        noisy = dilate_labels(clean, positive, self.kernel, self.order)
+        if self.negatives == "keep":
+            # A positive object covers its own clean pixels, so what is left is negative.
+            np.copyto(noisy, clean, where=noisy == 0)
+        return noisy
+
+    def weights(self, clean: Labels, noisy: Labels, weights: Labels) -> Labels:
+        """Action-guided weights that follow the noisy masks.
+
+        A pixel that an object gains takes the largest stored weight of the object's own pixels
+        within the kernel; one that is lost to the background is `WEIGHT_OTHER`.
+
+        Args:
+            clean: Label map before the noise, uint8 [H, W].
+            noisy: Label map after it, uint8 [H, W].
+            weights: Stored weights of the clean map, uint8 [H, W]; not changed.
+        """
+        changed = clean != noisy
+        followed = np.where(changed, np.uint8(WEIGHT_OTHER), weights)
+        square = np.ones((self.kernel, self.kernel), np.uint8)
+        for object_id in set(np.unique(noisy[changed]).tolist()) - {0}:
+            own = np.where(clean == object_id, weights, np.uint8(0))
+            np.copyto(followed, cv2.dilate(own, square), where=changed & (noisy == object_id))
+        return followed
+
+
+def dilate_labels(
+    labels: Labels, object_ids: Iterable[int], kernel: int, order: Order = "ascending"
+) -> Labels:
     """Algorithm 2 on one label map.
 
     Args:
         labels: uint8 [H, W], 0 is background; not changed.
-        positive_ids: Labels of the positive objects. They are combined in ascending order, so a
-            pixel goes to the smallest label whose dilated mask covers it; negative objects vanish.
+        object_ids: Labels that are dilated and combined; all others vanish.
         kernel: Side of the square structuring element in pixels, odd.
+        order: A pixel goes to the first label in this order whose dilated mask covers it.
 
     Returns:
         uint8 [H, W], the noisy label map.
@@ -50,13 +121,13 @@ def dilate_labels(labels: Labels, positive_ids: Iterable[int], kernel: int) -> L
     noisy = np.zeros_like(labels)
     square = np.ones((kernel, kernel), np.uint8)
     reach = kernel // 2
-    for object_id in sorted(set(positive_ids), reverse=True):
+    # Later labels overwrite earlier ones, so the first hit comes last.
+    for object_id in sorted(set(object_ids), reverse=order == "ascending"):
         mask = cv2.compare(labels, int(object_id), cv2.CMP_EQ)
         x, y, width, height = cv2.boundingRect(mask)
         if width == 0:
             continue
-        # Only the object's surroundings can change; smaller labels overwrite larger ones, which
-        # is the first hit in ascending order.
+        # Only the object's surroundings can change.
         window = np.s_[
             max(y - reach, 0) : y + height + reach, max(x - reach, 0) : x + width + reach
         ]
@@ -70,51 +141,160 @@ def positive_ids(record: Mapping[str, Any]) -> list[int]:
     return [int(key) for key, entry in record["object_classes"].items() if entry["positive"]]
 
 
+@dataclass
+class WrittenMasks:
+    """What `write_noisy_masks` made.
+
+    Attributes:
+        frames: Label images of the split.
+        severity: Overlap of the noisy with the clean masks.
+        digest: SHA-256 over all noisy label maps; equal for equal noise.
+    """
+
+    frames: int = 0
+    severity: Severity = field(default_factory=Severity)
+    digest: str = ""
+
+
 def write_noisy_masks(
-    annotations: Path, split: Path, kernel: int, out: Path, workers: int | None = None
-) -> int:
+    annotations: Path, split: Path, noise: MaskNoise, out: Path, workers: int | None = None
+) -> WrittenMasks:
     """Writes the noisy label images of a whole split beside the clean ones.
 
-    Files that exist are left alone, so an interrupted run can be repeated.
+    Files that exist are left alone, so an interrupted run can be repeated. ``manifest.json`` in
+    `out` tells what was done.
 
     Args:
         annotations: Folder with ``SEQUENCE/FRAME.png``.
         split: File in the form of ``ImageSets/SPLIT.json``.
-        kernel: Side of the square in pixels, odd.
+        noise: The noise.
         out: Folder to fill in the same form; not `annotations` itself.
         workers: Processes; None is one per core.
 
-    Returns:
-        Number of label images in `out` that belong to the split.
-
     Raises:
-        ActisegError: If the kernel is even, a label image is missing, or `out` holds the clean set.
+        ActisegError: If a label image is missing, or `out` holds the clean set or other noise.
     """
-    check_kernel(kernel)
     if out.resolve() == annotations.resolve():
         raise ActisegError(f"{out}: the clean labels lie there; give another folder")
-    jobs = [
-        (annotations / name, out / name, positive_ids(record), kernel)
-        for record in read_split(split)
-        for name in [sequence_name(record)]
-    ]
-    count = 0
-    with ProcessPoolExecutor(workers) as pool:
-        results = pool.map(_write_sequence, jobs, chunksize=8)
-        for written in tqdm(results, total=len(jobs), unit="clip", desc=f"masks {kernel}x{kernel}"):
-            count += written
-    return count
+    records = read_split(split)
+    manifest = {
+        "algorithm": 2,
+        **asdict(noise),
+        "split_sha256": hashlib.sha256(split.read_bytes()).hexdigest(),
+    }
+    _claim(out, manifest)
+    written = WrittenMasks()
+    digest = hashlib.sha256()
+    jobs = [(_job(annotations, record), out, noise) for record in records]
+    for frames, severity, own in _run(_write_sequence, jobs, workers, f"masks {noise.kernel}"):
+        written.frames += frames
+        written.severity += severity
+        digest.update(own)
+    written.digest = digest.hexdigest()
+    write_json(
+        out / "manifest.json",
+        {
+            **manifest,
+            "frames": written.frames,
+            "severity": written.severity.as_json(),
+            "sha256": written.digest,
+        },
+    )
+    return written
 
 
-def _write_sequence(job: tuple[Path, Path, list[int], int]) -> int:
-    source, target, positive, kernel = job
-    files = sorted(source.glob("*.png"))
+def measure_severity(
+    annotations: Path, split: Path, noises: Sequence[MaskNoise], workers: int | None = None
+) -> list[Severity]:
+    """Overlap of noisy with clean masks over a whole split for each noise (paper Fig. 3).
+
+    Args:
+        annotations: Folder with ``SEQUENCE/FRAME.png``, the clean labels.
+        split: File in the form of ``ImageSets/SPLIT.json``.
+        noises: What to compare.
+        workers: Processes; None is one per core.
+
+    Raises:
+        ActisegError: If a label image is missing.
+    """
+    jobs = [(_job(annotations, record), tuple(noises)) for record in read_split(split)]
+    totals = [Severity() for _ in noises]
+    for measured in _run(_measure_sequence, jobs, workers, "severity"):
+        for index, severity in enumerate(measured):
+            totals[index] += severity
+    return totals
+
+
+_Source = tuple[str, list[Path], list[int]]
+"""Sequence name, clean label images, labels of the positive objects."""
+_Job = TypeVar("_Job")
+_Result = TypeVar("_Result")
+
+
+def _job(annotations: Path, record: Mapping[str, Any]) -> _Source:
+    name = sequence_name(record)
+    files = sorted((annotations / name).glob("*.png"))
     if not files:
-        raise ActisegError(f"{source}: no label images; prepare the split first")
-    target.mkdir(parents=True, exist_ok=True)
+        raise ActisegError(f"{annotations / name}: no label images; prepare the split first")
+    return name, files, positive_ids(record)
+
+
+def _claim(out: Path, manifest: Mapping[str, Any]) -> None:
+    """Writes the manifest; refuses a folder with another one."""
+    file = out / "manifest.json"
+    if file.exists():
+        earlier = json.loads(file.read_text(encoding="utf-8"))
+        for key, value in manifest.items():
+            if earlier.get(key) != value:
+                raise ActisegError(
+                    f"{out} holds masks with {key} {earlier.get(key)!r}, not {value!r}; "
+                    "give another folder or remove it"
+                )
+    else:
+        write_json(file, manifest)
+
+
+def _run(
+    work: Callable[[_Job], _Result], jobs: Sequence[_Job], workers: int | None, title: str
+) -> Iterator[_Result]:
+    """Results in the order of the jobs, from several processes if that pays."""
+    workers = workers or len(os.sched_getaffinity(0))
+    bar = tqdm(total=len(jobs), unit="clip", desc=title)
+    with bar:
+        if workers == 1 or len(jobs) < _INLINE_SEQUENCES:
+            for job in jobs:
+                yield work(job)
+                bar.update()
+            return
+        # Spawned, because OpenCV's thread pool does not survive a fork.
+        with ProcessPoolExecutor(
+            workers, get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
+        ) as pool:
+            for result in pool.map(work, jobs, chunksize=8):
+                yield result
+                bar.update()
+
+
+def _write_sequence(job: tuple[_Source, Path, MaskNoise]) -> tuple[int, Severity, bytes]:
+    (name, files, positive), out, noise = job
+    (out / name).mkdir(parents=True, exist_ok=True)
+    severity, digest = Severity(), hashlib.sha256()
     for file in files:
-        if not (target / file.name).exists():
-            write_label_png(
-                target / file.name, dilate_labels(read_label_png(file), positive, kernel)
-            )
-    return len(files)
+        clean = read_label_png(file)
+        noisy = noise.labels(clean, positive)
+        severity.add(clean, noisy, positive)
+        digest.update(f"{name}/{file.stem}\0".encode() + noisy.tobytes())
+        target = out / name / file.name
+        if not target.exists():
+            write_label_png(target, noisy)
+    return len(files), severity, digest.digest()
+
+
+def _measure_sequence(job: tuple[_Source, tuple[MaskNoise, ...]]) -> list[Severity]:
+    (_, files, positive), noises = job
+    measured = [Severity() for _ in noises]
+    for file in files:
+        clean = read_label_png(file)
+        for noise, severity in zip(noises, measured, strict=True):
+            severity.add(clean, noise.labels(clean, positive), positive)
+    return measured

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -88,15 +89,24 @@ class Severity:
             noisy: uint8 [H, W].
             positive_ids: Labels to compare.
         """
+        pairs = cv2.calcHist([clean, noisy], [0, 1], None, [256, 256], [0, 256, 0, 256])
+        # Counts are float32, which is exact up to 2^24 pixels.
         for object_id in positive_ids:
-            before, after = clean == object_id, noisy == object_id
-            union = int(np.count_nonzero(before | after))
+            intersection = int(pairs[object_id, object_id])
+            union = int(pairs[object_id].sum() + pairs[:, object_id].sum()) - intersection
             if union:
-                intersection = int(np.count_nonzero(before & after))
                 self.samples += 1
                 self._iou += intersection / union
                 self._intersection += intersection
                 self._union += union
+
+    def __iadd__(self, other: Severity) -> Severity:
+        """Adds the samples of another part of the data."""
+        self.samples += other.samples
+        self._iou += other._iou
+        self._intersection += other._intersection
+        self._union += other._union
+        return self
 
     @property
     def miou(self) -> float:
@@ -107,6 +117,46 @@ class Severity:
     def ciou(self) -> float:
         """Cumulative IoU (all intersections over all unions), a fraction; nan without samples."""
         return self._intersection / self._union if self._union else float("nan")
+
+    def as_json(self) -> dict[str, float | None]:
+        """`samples`, `miou` and `ciou`; None for what has no samples."""
+        known = bool(self.samples)
+        return {
+            "samples": self.samples,
+            "miou": self.miou if known else None,
+            "ciou": self.ciou if known else None,
+        }
+
+
+def severity_table(by_kernel: Mapping[int, Severity]) -> str:
+    """The severity of each kernel as text, in percent."""
+    lines = ["kernel  samples  mIoU %  cIoU %"]
+    lines += [
+        f"{f'{kernel}x{kernel}':>6}  {found.samples:7d}  {100 * found.miou:6.2f}  "
+        f"{100 * found.ciou:6.2f}"
+        for kernel, found in by_kernel.items()
+    ]
+    return "\n".join(lines)
+
+
+def draw_severity(by_kernel: Mapping[int, Severity], file: Path) -> None:
+    """Draws mIoU and cIoU against the kernel."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5, 3.5), layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(by_kernel))
+    for offset, name in ((-0.2, "miou"), (0.2, "ciou")):
+        heights = [100 * getattr(found, name) for found in by_kernel.values()]
+        bars = axes.bar(places + offset, heights, 0.4, label=name.replace("iou", "IoU"))
+        axes.bar_label(bars, fmt="%.1f")
+    axes.set_xticks(places, [f"{kernel}×{kernel}" for kernel in by_kernel])
+    axes.set_xlabel("kernel (pixels)")
+    axes.set_ylabel("overlap with clean masks (%)")
+    axes.set_ylim(0, 105)
+    axes.legend()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file)
 
 
 def _count_nouns(records: Sequence[Mapping[str, Any]]) -> Counter[str]:

@@ -17,6 +17,8 @@ from training.errors import ActisegError
 
 ClassNames = Mapping[int, tuple[str, ...]]
 """Class id -> the nouns ("categories") of that class; the mapping M of Alg. 1."""
+_ENTRY = frozenset({"name", "class_id", "positive"})
+"""What a split says about each object at least."""
 
 
 def spoken_name(noun: str) -> str:
@@ -65,6 +67,17 @@ def read_class_names(path: Path) -> dict[int, tuple[str, ...]]:
     if len(names) < 2:
         raise ActisegError(f"{path}: {len(names)} classes; Algorithm 1 needs at least two")
     return names
+
+
+def read_names(path: Path) -> dict[int, tuple[str, ...]]:
+    """The nouns of each class in a file: EPIC's noun list (csv), or those that a split uses (json).
+
+    Raises:
+        ActisegError: If the file has neither form.
+    """
+    if path.suffix == ".json":
+        return names_in_split(read_split(path))
+    return read_class_names(path)
 
 
 @dataclass(frozen=True)
@@ -143,6 +156,19 @@ def noisy_split(records: Sequence[Mapping[str, Any]], noise: TextNoise) -> list[
     return noisy
 
 
+def names_digest(records: Sequence[Mapping[str, Any]]) -> str:
+    """SHA-256 of all names of a split with their clips and objects; equal for equal names.
+
+    The order of clips and objects in the file does not matter.
+    """
+    lines = sorted(
+        f"{sequence_name(record)}\0{int(key)}\0{entry['name']}\n"
+        for record in records
+        for key, entry in record["object_classes"].items()
+    )
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def sequence_name(record: Mapping[str, Any]) -> str:
     """Folder name of a clip in the ActionVOS layout."""
     return f"{record['seq_id']:08d}_{record['video']}_{record['verb']}_{record['noun']}"
@@ -159,11 +185,14 @@ def read_split(path: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError) as error:
         raise ActisegError(f"{path}: not a readable split ({error})") from error
     if not isinstance(records, list) or not all(
-        isinstance(record, dict) and isinstance(record.get("object_classes"), dict)
+        isinstance(record, dict)
+        and isinstance(record.get("object_classes"), dict)
+        and all(entry.keys() >= _ENTRY for entry in record["object_classes"].values())
         for record in records
     ):
         raise ActisegError(
-            f"{path}: expected a list of clips with `object_classes`, as ImageSets has"
+            f"{path}: expected a list of clips whose `object_classes` have "
+            f"{', '.join(sorted(_ENTRY))}, as ImageSets has"
         )
     return records
 

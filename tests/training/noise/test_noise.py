@@ -8,13 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.errors import ActisegError
-from training.noise.mask import dilate_labels
+from training.noise.layer import LabelNoise, make_noise
+from training.noise.mask import MaskNoise, dilate_labels, measure_severity, write_noisy_masks
+from training.noise.options import NoiseOptions
 from training.noise.statistics import Severity, noun_shares
 from training.noise.text import (
     TextNoise,
+    names_digest,
     names_in_split,
     noisy_split,
     read_class_names,
+    read_split,
     sequence_name,
     spoken_name,
 )
@@ -118,13 +122,64 @@ def test_epic_noun_list_has_the_hands_as_classes_of_their_own(shared):
     assert len(names) >= 300
 
 
-def test_hand_shares_at_sixty_per_cent_as_the_paper_reports():
-    # Paper Sec. III-A: left hand 14.58 -> 6.08 %, right hand 15.60 -> 6.39 % at 60 %, that is 40 %
-    # of the objects stay and few flip to one of about 300 classes.
-    names = {class_id: (f"noun {class_id}",) for class_id in range(300)}
-    noise = TextNoise(names, 0.6, seed=0)
-    kept = [noise.draw(f"clip{i}", 1, "noun 7", 7) == "noun 7" for i in range(20000)]
-    assert 100 * 0.1458 * np.mean(kept) == pytest.approx(5.83, abs=0.2)
+def test_hand_shares_at_sixty_per_cent_as_the_paper_reports(shared):
+    """Sec. III-A: at 60 %, left hands fall from 14.58 to 6.08 % and right hands from 15.60 to 6.39.
+
+    That is only so if hands are flipped as everything else, and if a flip hits one of about 300
+    classes, as EPIC's list has. VISOR's training split has 76,873 objects; a third of that keeps
+    the test short, with a standard deviation of 0.12 percentage points.
+    """
+    names = read_class_names(shared / "epic" / "EPIC_100_noun_classes_v2.csv")
+    total = 25_600
+    left, right = round(0.1458 * total), round(0.1560 * total)
+    others = [class_id for class_id in names if class_id not in (300, 301)]
+    classes = [300] * left + [301] * right
+    classes += [others[i % len(others)] for i in range(total - len(classes))]
+    records = [
+        {
+            "seq_id": clip, "video": "P01_01", "verb": "take", "noun": "spoon",
+            "object_classes": {
+                str(object_id): {"name": names[class_id][0], "class_id": class_id, "positive": 1}
+                for object_id, class_id in enumerate(classes[clip * 6 : clip * 6 + 6], start=1)
+            },
+        }
+        for clip in range(-(-total // 6))
+    ]  # fmt: skip
+    shares = noun_shares(records, noisy_split(records, TextNoise(names, 0.6, seed=0)))
+    assert 100 * shares["left hand"][0] == pytest.approx(14.58, abs=0.005)
+    assert 100 * shares["left hand"][1] == pytest.approx(6.08, abs=0.35)
+    assert 100 * shares["right hand"][1] == pytest.approx(6.39, abs=0.35)
+
+
+def test_names_may_come_from_another_split(tmp_path):
+    """So that a part of a split gets the very names that the whole gets."""
+    records = split(6)
+    (tmp_path / "train.json").write_text(json.dumps(records))
+    part = [{**r, "object_classes": {"1": r["object_classes"]["1"]}} for r in records[:2]]
+    (tmp_path / "part.json").write_text(json.dumps(part))
+    from training.cli import main
+
+    common = ["--rate", "0.8", "--classes", str(tmp_path / "train.json")]
+    for name in ("train", "part"):
+        files = ["--split", str(tmp_path / f"{name}.json"), "--out", str(tmp_path / f"n_{name}")]
+        assert main(["noise", "text", *files, *common]) == 0
+    whole, noisy = (json.loads((tmp_path / f"n_{name}").read_text()) for name in ("train", "part"))
+    for full, cut in zip(whole, noisy, strict=False):
+        assert cut["object_classes"]["1"] == full["object_classes"]["1"]
+
+
+def test_digest_tells_names_apart_and_not_their_order():
+    records = split(5)
+    noisy = noisy_split(records, TextNoise(NAMES, 0.6, seed=1))
+    assert names_digest(noisy) == names_digest(noisy[::-1])
+    assert names_digest(noisy) != names_digest(records)
+    assert names_digest(noisy) != names_digest(noisy_split(records, TextNoise(NAMES, 0.6, seed=2)))
+
+
+def test_a_split_without_classes_is_refused(tmp_path):
+    (tmp_path / "train.json").write_text('[{"object_classes": {"1": {"name": "spoon"}}}]')
+    with pytest.raises(ActisegError, match="class_id"):
+        read_split(tmp_path / "train.json")
 
 
 def transcription(labels: np.ndarray, ids: list[int], kernel: int) -> np.ndarray:
@@ -152,12 +207,70 @@ def transcription(labels: np.ndarray, ids: list[int], kernel: int) -> np.ndarray
     seed=st.integers(0, 2**31),
     kernel=st.sampled_from([1, 3, 9]),
     positive=st.sets(st.integers(1, 5), max_size=4),
+    descending=st.booleans(),
 )
-def test_dilation_is_algorithm_2(seed, kernel, positive):
+def test_dilation_is_algorithm_2(seed, kernel, positive, descending):
+    labels = scattered(seed)
+    expected = transcription(labels, sorted(positive, reverse=descending), kernel)
+    order = "descending" if descending else "ascending"
+    assert np.array_equal(dilate_labels(labels, positive, kernel, order), expected)
+
+
+def scattered(seed: int) -> np.ndarray:
+    """Pixels of five objects, uint8 [17, 23]."""
     random = np.random.default_rng(seed)
-    labels = random.integers(0, 6, (17, 23)).astype(np.uint8) * (random.random((17, 23)) < 0.15)
-    expected = transcription(labels.astype(np.uint8), sorted(positive), kernel)
-    assert np.array_equal(dilate_labels(labels.astype(np.uint8), positive, kernel), expected)
+    labels = random.integers(0, 6, (17, 23)) * (random.random((17, 23)) < 0.15)
+    return labels.astype(np.uint8)
+
+
+def test_negative_objects_vanish_or_stay_or_grow():
+    labels = scattered(4)
+    vanish = MaskNoise(3).labels(labels, [2, 3])
+    keep = MaskNoise(3, "keep").labels(labels, [2, 3])
+    assert set(np.unique(vanish)) == {0, 2, 3}
+    assert np.array_equal(keep, np.where(vanish == 0, labels, vanish))
+    assert set(np.unique(keep)) == {0, 1, 2, 3, 4, 5}
+    grown = MaskNoise(3, "dilate").labels(labels, [2, 3])
+    assert np.array_equal(grown, transcription(labels, [1, 2, 3, 4, 5], 3))
+
+
+def test_weights_stay_clean_unless_they_are_to_follow():
+    clean = np.zeros((30, 40), np.uint8)
+    clean[10:15, 10:20], clean[20:24, 30:35] = 1, 2
+    weights = np.ones_like(clean)
+    weights[10:15, 10:15], weights[10:15, 15:20], weights[20:24, 30:35] = 2, 4, 3
+    text = TextNoise(NAMES, 0.0)
+    noisy = LabelNoise(text, 5).labels("clip", "frame", clean, frozenset([1]))
+    assert LabelNoise(text, 5).weights(clean, noisy, weights) is weights
+    followed = LabelNoise(text, 5, recompute_weights=True).weights(clean, noisy, weights)
+    assert np.array_equal(followed[10:15, 10:20], weights[10:15, 10:20])
+    assert (followed[8:17, 8:12] == np.where(noisy[8:17, 8:12], 2, 1)).all()
+    assert (followed[8:17, 20:22] == 4).all()
+    assert (followed[20:24, 30:35] == 1).all()  # the negative object has vanished
+    clean_run = LabelNoise(text, 0, recompute_weights=True)
+    assert clean_run.weights(clean, clean, weights) is weights
+
+
+def test_levels_and_options_make_the_noise_of_a_run(tmp_path):
+    def made(text=0.0, masks=0, negative_masks=False, **options):
+        return make_noise(
+            text, masks, NoiseOptions(**options), split(4), seed=5, negative_masks=negative_masks
+        )
+
+    assert made() is None
+    assert made(text=0.4).text == TextNoise(names_in_split(split(4)), 0.4, 5)
+    assert made(text=0.4, seed=9).text.seed == 9
+    assert made(within_class_only=True).text.within_class_only
+    # A run that learns masks of negative objects keeps them; Algorithm 2 is not about them.
+    assert made(masks=9).negatives == "vanish"
+    assert made(masks=9, negative_masks=True).negatives == "keep"
+    assert made(masks=9, negative_masks=True, negatives="vanish").negatives == "vanish"
+    # Mask noise draws nothing, so mixed noise has the names of text noise alone.
+    names = [
+        noise.record(split(4))["names_sha256"]
+        for noise in (made(text=0.6), made(text=0.6, masks=21), made(text=0.6, seed=6))
+    ]
+    assert names[0] == names[1] != names[2]
 
 
 @pytest.mark.parametrize("kernel", [0, -3, 4])
@@ -210,11 +323,55 @@ def test_commands_write_split_and_masks(tmp_path):
     assert (tmp_path / "noisy_distribution.json").exists()
     assert (tmp_path / "noisy_distribution.png").exists()
 
+    manifest = json.loads((tmp_path / "noisy_manifest.json").read_text())
+    assert manifest["names_sha256"] == names_digest(json.loads(out.read_text()))
+
     masks = ["--annotations", str(tmp_path / "clean"), "--split", str(tmp_path / "train.json")]
-    assert main(["noise", "masks", *masks, "--kernel", "9", "--out", str(tmp_path / "k9")]) == 0
+    k9 = ["noise", "masks", *masks, "--kernel", "9", "--out", str(tmp_path / "k9")]
+    assert main(k9) == 0
     written = read_label_png(tmp_path / "k9" / sequence_name(records[1]) / "frame_0000000001.png")
     assert np.array_equal(written, dilate_labels(labels, [2, 4], 9))
+    first = (tmp_path / "k9" / "manifest.json").read_text()
+    assert main(k9) == 0
+    assert (tmp_path / "k9" / "manifest.json").read_text() == first
+    # A folder holds one noise only, and the clean labels are never written over.
+    assert main(["noise", "masks", *masks, "--kernel", "15", "--out", str(tmp_path / "k9")]) == 2
+    assert main(["noise", "masks", *masks, "--kernel", "9", "--out", str(tmp_path / "clean")]) == 2
     assert main(["noise", "masks", *masks, "--kernel", "8", "--out", str(tmp_path / "k8")]) == 2
+
+    severity = tmp_path / "severity.json"
+    assert main(["noise", "severity", *masks, "--out", str(severity), "--kernels", "1", "9"]) == 0
+    found = json.loads(severity.read_text())
+    assert found["1"] == {"samples": 2, "miou": 1.0, "ciou": 1.0}
+    assert found["9"] == json.loads(first)["severity"]
+    assert found["9"]["miou"] == pytest.approx(100 / 18**2)
+    assert (tmp_path / "severity.png").exists()
+
+
+def test_masks_do_not_depend_on_the_number_of_processes(tmp_path):
+    from training.data.palette import write_label_png
+
+    records = split(70)
+    (tmp_path / "train.json").write_text(json.dumps(records))
+    for record in records:
+        folder = tmp_path / "clean" / sequence_name(record)
+        folder.mkdir(parents=True)
+        write_label_png(folder / "frame_0000000001.png", scattered(record["seq_id"]))
+    noise = MaskNoise(3)
+    written = [
+        write_noisy_masks(
+            tmp_path / "clean", tmp_path / "train.json", noise, tmp_path / f"w{workers}", workers
+        )
+        for workers in (1, 2)
+    ]
+    assert written[0] == written[1]
+    assert written[0].frames == 70
+    for file in sorted((tmp_path / "w1").rglob("*.*")):
+        assert (
+            file.read_bytes() == (tmp_path / "w2" / file.relative_to(tmp_path / "w1")).read_bytes()
+        )
+    (measured,) = measure_severity(tmp_path / "clean", tmp_path / "train.json", [noise], workers=1)
+    assert measured == written[0].severity
 
 
 def test_spoken_name():
