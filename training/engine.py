@@ -95,7 +95,9 @@ class Trainer:
         self.parts, self.strategy = parts, parts.strategy
         self.network: nn.Module = parts.network.to(world.device)
         self.criterion = Criterion(
-            mask_loss=self.strategy.mask_loss, aux_mask_loss=self.strategy.aux_mask_loss
+            mask_loss=self.strategy.mask_loss,
+            aux_mask_loss=self.strategy.aux_mask_loss,
+            dice_term=self.strategy.dice_term,
         )
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.network, self.recipe), weight_decay=self.recipe.weight_decay

@@ -118,6 +118,8 @@ class Criterion(nn.Module):
             matched queries, the sampled targets and, with ``use_weights``, the sampled weights.
         aux_mask_loss: the mask term of the layers before the last; ``mask_loss`` by default. A
             strategy with a history for each pixel keeps it for the last layer only.
+        dice_term: the Dice term of the last layer, called as ``mask_loss`` is; ``dice_loss`` of
+            all pixels by default, and always in the layers before.
         cost_weights: coefficients of the matching.
     """
 
@@ -127,12 +129,14 @@ class Criterion(nn.Module):
         use_weights: bool = True,
         mask_loss: MaskLoss = focal_mask_loss,
         aux_mask_loss: MaskLoss | None = None,
+        dice_term: MaskLoss | None = None,
         cost_weights: CostWeights | None = None,
     ) -> None:
         super().__init__()
         self.use_weights = use_weights
         self.mask_loss = mask_loss
         self.aux_mask_loss = aux_mask_loss or mask_loss
+        self.dice_term = dice_term
         self.cost_weights = cost_weights or CostWeights()
 
     def match(self, output: LayerOutput, targets: Targets) -> list[Tensor]:
@@ -175,7 +179,11 @@ class Criterion(nn.Module):
             logits = _of_matched(layers[index].masks.float(), matches[index])
             mask_loss = self.mask_loss if last else self.aux_mask_loss
             terms["loss_mask"] = mask_loss(logits, masks, weights).sum() / normaliser
-            terms["loss_dice"] = dice_loss(logits, masks).sum() / normaliser
+            if last and self.dice_term is not None:
+                dice = self.dice_term(logits, masks, weights)
+            else:
+                dice = dice_loss(logits, masks)
+            terms["loss_dice"] = dice.sum() / normaliser
             losses |= {name + ("" if last else f"_{index}"): term for name, term in terms.items()}
         return losses
 

@@ -1,8 +1,8 @@
 """What a learning strategy may change, and nothing else.
 
 The engine owns the loop, the optimiser, mixed precision, processes and checkpoints; the matcher,
-boxes, classes, Dice and the positive head stay as they are. A strategy may change the network
-(an auxiliary head), how many networks there are, the mask term, terms beside it, which samples
+boxes, classes and the positive head stay as they are. A strategy may change the network
+(an auxiliary head), how many networks there are, the mask terms, terms beside them, which samples
 count, what it remembers for each pixel, and the augmentation it needs.
 """
 
@@ -84,6 +84,11 @@ class Strategy:
     def aux_mask_loss(self) -> MaskLoss:
         """The mask term of the earlier decoder layers."""
         return self.mask_loss
+
+    @property
+    def dice_term(self) -> MaskLoss | None:
+        """The Dice term of the last decoder layer; None for the published one."""
+        return None
 
     def extend(self, model: ActionVOS) -> nn.Module:
         """The network that is trained, e.g. the model with an auxiliary head; same `forward`."""
