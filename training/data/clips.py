@@ -40,6 +40,9 @@ class NoiseLayer(Protocol):
     ) -> UInt8:
         """The label map, uint8 [H, W]."""
 
+    def weights(self, clean_labels: UInt8, noisy_labels: UInt8, clean_weights: UInt8) -> UInt8:
+        """The stored weights that go with a noisy label map, uint8 [H, W]."""
+
 
 @dataclass(frozen=True)
 class _Place:
@@ -166,12 +169,14 @@ class ClipDataset(Dataset[Sample]):
         stored: dict[str, tuple[UInt8, UInt8, UInt8]] = {}
         for name in set(names):
             frame = self._image(sequence, name)
-            labels = self._labels(LABELS, sequence, name)
+            clean = labels = self._labels(LABELS, sequence, name)
             if self._noise is not None:
-                labels = self._noise.labels(sequence, name, labels, positive_ids)
+                labels = self._noise.labels(sequence, name, clean, positive_ids)
             weights = np.ones_like(labels)
             if self._use_weights:
                 weights = self._labels(WEIGHTS, sequence, name)
+                if self._noise is not None:
+                    weights = self._noise.weights(clean, labels, weights)
             stored[name] = frame, labels, weights
         return ClipImages(
             frames=tuple(stored[name][0] for name in names),
