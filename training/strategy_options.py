@@ -24,6 +24,32 @@ def require(condition: bool, name: str, value: object, allowed: str) -> None:
 
 
 @dataclass(frozen=True)
+class CoTeachingOptions:
+    """Co-teaching of two networks."""
+
+    forget_rate: float | Literal["noise_rate"] = 0.05
+    """Share of the samples that is left out in the end, in [0, 1) (paper: 0.05, since it keeps loss
+    ranks up to 0.95); `noise_rate` takes the run's `text_noise`, as the authors of co-teaching
+    do."""
+    gradual_epochs: int = 6
+    """T_k, epochs over which the share rises from 0, at least 1 (paper: 6)."""
+    window: int = 128
+    """Samples (prompts) of each process that are ranked together, at least 2 (paper: 128)."""
+
+    def __post_init__(self) -> None:
+        rate = self.forget_rate
+        allowed = isinstance(rate, str) or 0 <= rate < 1
+        require(allowed, "co_teaching.forget_rate", rate, "in [0, 1) or noise_rate")
+        require(
+            self.gradual_epochs >= 1,
+            "co_teaching.gradual_epochs",
+            self.gradual_epochs,
+            "at least 1",
+        )
+        require(self.window >= 2, "co_teaching.window", self.window, "at least 2")
+
+
+@dataclass(frozen=True)
 class GCEOptions:
     """Generalised cross entropy."""
 
@@ -135,3 +161,37 @@ class NPNOptions:
         require(0 <= self.focal_alpha <= 1, "npn.focal_alpha", self.focal_alpha, "in [0, 1]")
         require(self.focal_gamma >= 1, "npn.focal_gamma", self.focal_gamma, "at least 1")
         require(self.view_seed >= 0, "npn.view_seed", self.view_seed, "at least 0")
+
+
+@dataclass(frozen=True)
+class PMHMOptions:
+    """Parallel mask head."""
+
+    tau_m: float = 0.20
+    """Half width of the margin around 0.5 where pixels are uncertain, in [0, 0.5] (paper: 0.20)."""
+    tau_e: float = 0.85
+    """Gradient above which pixels are uncertain, at least 0 (paper: 0.85)."""
+    gradient: Literal["sobel", "central", "forward"] = "sobel"
+    """Operator of the gradient on the grid of the masks; the paper names none. The plain `sobel`
+    reaches 4.4; `central` differences stay below 0.71 and so never pass 0.85; `forward` ones
+    reach 1.41."""
+    lambda_head: float = 0.1
+    """Weight of the agreement of both heads, at least 0 (paper: 0.1)."""
+    lambda_layer: float = 0.1
+    """Weight of the agreement of all decoder layers, at least 0 (paper: 0.1)."""
+    dropout: float = 0.1
+    """Dropout on the queries that the auxiliary head reads, in [0, 1); the paper gives no rate."""
+    freeze: float = 0.5
+    """Probability in [0, 1] that the auxiliary head does not learn from a batch, in the first
+    epoch; it falls linearly to 0 in the last one. The paper gives no rate."""
+    auxiliary_start: Literal["main", "random"] = "main"
+    """First weights of the auxiliary head: the main head's, which may be pretrained, or random
+    ones. The paper does not say."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.tau_m <= 0.5, "pmhm.tau_m", self.tau_m, "in [0, 0.5]")
+        require(self.tau_e >= 0, "pmhm.tau_e", self.tau_e, "at least 0")
+        require(self.lambda_head >= 0, "pmhm.lambda_head", self.lambda_head, "at least 0")
+        require(self.lambda_layer >= 0, "pmhm.lambda_layer", self.lambda_layer, "at least 0")
+        require(0 <= self.dropout < 1, "pmhm.dropout", self.dropout, "in [0, 1)")
+        require(0 <= self.freeze <= 1, "pmhm.freeze", self.freeze, "in [0, 1]")
