@@ -68,6 +68,11 @@ def paper_values() -> Mapping[Condition, Mapping[str, float]]:
     return {row.condition: row.values for table in paper_tables() for row in table.rows}
 
 
+def paper_source() -> str:
+    """Where the values come from, for readers."""
+    return str(_content()["source"])
+
+
 def paper_noun_shares() -> Mapping[str, tuple[float, float]]:
     """Noun -> share of the objects in percent, clean and at a rate of 60 % (Sec. III-A, Fig. 2)."""
     shares = _content()["noun_shares"]

@@ -1,0 +1,92 @@
+"""``actiseg report``: reads a benchmark folder and writes tables, figures and the page."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from training.benchmark.results import read_results
+from training.data.layout import write_bytes
+from training.errors import ActisegError
+from training.report.costs import costs_by_device
+from training.report.findings import make_findings
+from training.report.page import Page, facts, render
+from training.report.paper import paper_source
+from training.report.results import by_condition
+from training.report.sections import (
+    costs_section,
+    curves_section,
+    nouns_section,
+    panels_section,
+    severity_section,
+    tradeoff_section,
+)
+from training.report.tables import make_tables, markdown
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What a report is made from."""
+
+    runs: Annotated[Path, tyro.conf.Positional]
+    """Folder of a benchmark."""
+    out: Path
+    """Folder to write: index.html, tables.md, report.json, figures/."""
+    data: Path | None = None
+    """Prepared data (ActionVOS layout); for the noise statistics and the qualitative panels."""
+    split: str = "train"
+    """Split whose noise is described."""
+    val_split: str = "val"
+    """Split whose clips are shown."""
+    clips: int = 3
+    """Clips in the qualitative panels."""
+    cells: tuple[str, ...] = ()
+    """Cells whose predictions are shown, as folders in RUNS: mask21/pmhm/seed0. By default the
+    baseline under each noise type and PMHM under mask noise, where their weights are kept."""
+    about: str = ""
+    """What the reader must know of data and budget; shown at the top of the page."""
+
+
+def write_report(options: ReportOptions) -> Path:
+    """Writes the report; files of an earlier one are replaced.
+
+    Returns:
+        The page.
+
+    Raises:
+        ActisegError: If there are no finished cells, or data or weights cannot be read.
+    """
+    if options.clips < 1:
+        raise ActisegError(f"--clips is {options.clips}; it must be at least 1")
+    cells = list(read_results(options.runs))
+    results = by_condition(cells)
+    tables, findings, costs = make_tables(results), make_findings(results), costs_by_device(results)
+    sections = [
+        tradeoff_section(results),
+        nouns_section(options.data, options.split),
+        severity_section(options.data, options.split),
+        panels_section(options.runs, options.cells, options.data, options.val_split, options.clips),
+        curves_section(results),
+        costs_section(costs),
+    ]
+    page = Page(options.about, facts(cells), findings, tables, sections)
+    content = {
+        "about": options.about,
+        "facts": dict(page.facts),
+        "paper": paper_source(),
+        "findings": [finding.as_json() for finding in findings],
+        "tables": [table.as_json() for table in tables],
+        "costs": {device: [cost.as_json() for cost in own] for device, own in costs.items()},
+    }
+    for picture in (picture for section in sections for picture in section.pictures()):
+        file = options.out / "figures" / f"{picture.name}.{picture.kind}"
+        write_bytes(file, picture.content)
+    report = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    write_bytes(options.out / "tables.md", markdown(tables).encode())
+    write_bytes(options.out / "report.json", report.encode())
+    write_bytes(options.out / "index.html", render(page).encode())
+    return options.out / "index.html"

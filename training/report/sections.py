@@ -1,0 +1,224 @@
+"""The page's sections of figures, or a plain sentence on what one lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from training.data.layout import LABELS, image_folder
+from training.noise.mask import MaskNoise, measure_severity
+from training.noise.statistics import noun_shares
+from training.noise.text import TextNoise, names_in_split, noisy_split, read_split
+from training.report.charts import (
+    Picture,
+    Point,
+    cost_chart,
+    curves_chart,
+    noun_chart,
+    severity_chart,
+    tradeoff_chart,
+)
+from training.report.costs import Cost
+from training.report.curves import Curve, loss_curves, validation_curves
+from training.report.estimates import Estimate, mean
+from training.report.panels import WEIGHTS, Panel, find_cells, make_panels
+from training.report.paper import paper_noun_shares, paper_values
+from training.report.results import Condition, Results, values
+
+_RATES = (0.2, 0.4, 0.6)
+_KERNELS = (9, 15, 21)
+_NEEDS_DATA = "Left out: it needs the prepared data; give --data."
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled part of the page."""
+
+    id: str
+    title: str
+    text: tuple[str, ...] = ()
+    """Paragraphs; the only content of a section that lacks its input."""
+    charts: tuple[Picture, ...] = ()
+    panels: tuple[Panel, ...] = field(default=())
+
+    def pictures(self) -> Iterator[Picture]:
+        """All pictures in the order of the page."""
+        yield from self.charts
+        for panel in self.panels:
+            for strip in panel.strips:
+                yield from strip.pictures
+
+
+def nouns_section(data: Path | None, split: str) -> Section:
+    """How text noise shifts the nouns (Fig. 2)."""
+    title = "Distribution shift under text noise (Fig. 2)"
+    if data is None:
+        return Section("nouns", title, (_NEEDS_DATA,))
+    clean = read_split(data / "ImageSets" / f"{split}.json")
+    names = names_in_split(clean)
+    noisy = {
+        rate: noun_shares(clean, noisy_split(clean, TextNoise(names, rate))) for rate in _RATES
+    }
+    levels = {"clean": {noun: share[0] for noun, share in noisy[_RATES[0]].items()}}
+    levels |= {
+        f"{100 * rate:g} %": {noun: share[1] for noun, share in shares.items()}
+        for rate, shares in noisy.items()
+    }
+    compared = [
+        f"{noun} {100 * noisy[0.6][noun][0]:.1f} % → {100 * noisy[0.6][noun][1]:.1f} % "
+        f"(paper {before:.2f} % → {after:.2f} %)"
+        for noun, (before, after) in paper_noun_shares().items()
+        if noun in noisy[0.6]
+    ]
+    text = (
+        f"Share of each noun among the {_objects(clean)} objects of the split “{split}”, for nouns "
+        "with more than 1 % of the clean objects; Algorithm 1, seed 0.",
+        f"From clean to a noise rate of 60 %: {'; '.join(compared)}.",
+    )
+    caption = "Share of the nouns, clean and at three noise rates."
+    alt = f"Bar chart. {text[1]}"
+    return Section("nouns", title, text, (Picture("nouns", caption, alt, noun_chart(levels)),))
+
+
+def severity_section(data: Path | None, split: str) -> Section:
+    """How far mask noise moves the masks (Fig. 3)."""
+    title = "Severity of mask noise (Fig. 3)"
+    if data is None:
+        return Section("severity", title, (_NEEDS_DATA,))
+    file = data / "ImageSets" / f"{split}.json"
+    labels = data / LABELS / image_folder(data, file)
+    measured = measure_severity(labels, file, [MaskNoise(kernel) for kernel in _KERNELS])
+    by_kernel = dict(zip(_KERNELS, measured, strict=True))
+    listed = "; ".join(
+        f"{kernel}×{kernel} mIoU {100 * found.miou:.1f}, cIoU {100 * found.ciou:.1f}"
+        for kernel, found in by_kernel.items()
+    )
+    text = (
+        f"Overlap of the dilated with the clean masks over {measured[0].samples} masks of active "
+        f"objects in the split “{split}”: {listed}.",
+    )
+    caption = "The larger the kernel, the less the noisy masks agree with the clean ones."
+    chart = Picture("severity", caption, f"Bar chart. {text[0]}", severity_chart(by_kernel))
+    return Section("severity", title, text, (chart,))
+
+
+def tradeoff_section(results: Results) -> Section:
+    """p-mIoU against n-mIoU by strategy and noise, ours and the paper's."""
+    ours = _points(results, lambda condition, metric: mean(values(results, condition, metric)))
+    printed = paper_values()
+    paper = _points(printed, lambda condition, metric: Estimate(printed[condition][metric], None))
+    text = (
+        "Each point is a strategy: the further right, the more of the active objects it finds; the "
+        "further down, the less it draws on inactive ones. Bars are 95 % intervals over seeds.",
+    )
+    charts = (
+        Picture("tradeoff", "Ours.", _tradeoff_alt("Our", ours), tradeoff_chart(ours)),
+        Picture(
+            "tradeoff-paper",
+            "The paper's values (VISOR).",
+            _tradeoff_alt("The paper's", paper),
+            tradeoff_chart(paper),
+        ),
+    )
+    return Section("tradeoff", "Foreground against background", text, charts)
+
+
+def curves_section(results: Results) -> Section:
+    """Loss and validation during training."""
+    losses, validations = loss_curves(results), validation_curves(results)
+    title = "Training curves"
+    if not losses:
+        return Section("curves", title, ("Left out: no cell recorded its epochs.",))
+    charts = [
+        Picture(
+            "loss",
+            "Mean training loss of each epoch; the strategies' losses are different functions, so "
+            "compare shapes, not heights.",
+            _curves_alt("training loss", losses),
+            curves_chart(losses, "training loss"),
+        )
+    ]
+    text = ["Means over the seeds."]
+    if validations:
+        charts.append(
+            Picture(
+                "validation",
+                "p-mIoU of the validations during training, on clean labels.",
+                _curves_alt("p-mIoU in validation", validations),
+                curves_chart(validations, "p-mIoU (%)"),
+            )
+        )
+    else:
+        text.append("No cell was validated during training, so there is no curve of p-mIoU.")
+    return Section("curves", title, tuple(text), tuple(charts))
+
+
+def costs_section(costs: Mapping[str, Sequence[Cost]]) -> Section:
+    """Memory and throughput of each strategy, one chart a device."""
+    text = (
+        "Medians over all cells of a strategy. Memory is that of the tensors on a GPU and the "
+        "process's resident set on a CPU; cells that ran side by side slowed each other down.",
+    )
+    charts = tuple(
+        Picture(
+            f"costs{index}",
+            device,
+            f"Bar chart for {device}: "
+            + "; ".join(
+                f"{cost.strategy} {cost.peak_memory_gb:.2f} GB, "
+                f"{cost.samples_per_second:.1f} samples per second"
+                for cost in own
+            ),
+            cost_chart(own),
+        )
+        for index, (device, own) in enumerate(costs.items(), start=1)
+    )
+    return Section("costs", "Memory and throughput", text, charts)
+
+
+def panels_section(
+    runs: Path, chosen: Sequence[str], data: Path | None, split: str, clips: int
+) -> Section:
+    """Images, masks, predictions, errors and uncertain pixels of some clips."""
+    title = "Predictions, errors and uncertainty"
+    if data is None:
+        return Section("panels", title, (_NEEDS_DATA,))
+    cells = find_cells(runs, chosen)
+    if not cells:
+        return Section("panels", title, (f"Left out: no cell has its weights ({WEIGHTS}) here.",))
+    text = (
+        f"Middle frames of clips of the split “{split}”, evenly spread, each frame segmented by "
+        "itself. In error maps green is right, blue missed, orange too much and pink the wrong "
+        "object. Uncertain pixels (Eq. 4: τm 0.20, τe 0.85) are those of all objects drawn.",
+    )
+    panels = make_panels(runs, cells, data, split, clips)
+    return Section("panels", title, text, panels=tuple(panels))
+
+
+def _points(
+    conditions: Mapping[Condition, object], read: Callable[[Condition, str], Estimate]
+) -> dict[str, dict[str, Point]]:
+    levels: dict[str, dict[str, Point]] = {}
+    for condition in sorted(conditions):
+        point = read(condition, "p_miou"), read(condition, "n_miou")
+        levels.setdefault(condition.noise, {})[condition.strategy] = point
+    return levels
+
+
+def _tradeoff_alt(whose: str, levels: Mapping[str, Mapping[str, Point]]) -> str:
+    parts = [
+        f"{level}: "
+        + ", ".join(f"{name} {p.value:.1f} and {n.value:.1f}" for name, (p, n) in points.items())
+        for level, points in levels.items()
+    ]
+    return f"Scatter plots. {whose} p-mIoU and n-mIoU. {'; '.join(parts)}."
+
+
+def _curves_alt(what: str, levels: Mapping[str, Mapping[str, Curve]]) -> str:
+    return f"Line plots of {what} by epoch for the noise levels {', '.join(levels)}."
+
+
+def _objects(records: Sequence[Mapping[str, Any]]) -> int:
+    return sum(len(record["object_classes"]) for record in records)
