@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-epic test lint check bench clean
+.PHONY: help setup demo demo-epic test lint check bench benchmark clean
 
 EPIC ?= ../shared/epic
 ENV := source ./env.bash &&
@@ -27,6 +27,9 @@ lint: setup ## ruff and mypy
 
 bench: setup ## speed and memory, each benchmark side by side with its reference; prints a table
 	@$(ENV) for file in tests/bench/*.py; do echo "== $$file"; python "$$file"; done
+
+benchmark: setup ## a small grid of the noisy-label benchmark, about 3 minutes; results in build/benchmark
+	@$(ENV) actiseg benchmark smoke --out build/benchmark
 
 clean: ## remove what the builds left; keeps .venv
 	rm -rf build dist ros2_ws/build ros2_ws/install ros2_ws/log .pytest_cache .mypy_cache .ruff_cache

@@ -49,6 +49,11 @@ _INTERRUPTED = 130
 _KEPT = ("run.json", "tokenizer.json", "last.safetensors", "best.safetensors", "logs")
 """What is kept of a finished training; the rest is of use to a resume only."""
 
+_APART: dict[str, Any] = (
+    {"process_group": 0} if sys.version_info >= (3, 11) else {"start_new_session": True}
+)
+"""A terminal's Ctrl-C must reach a training once, by us: the second one would cut it off."""
+
 Stopping = Callable[[], bool]
 
 
@@ -213,8 +218,7 @@ class _Attempt:
             stderr=subprocess.STDOUT,
             env=self._environment,
             pass_fds=(self._lock,),
-            # A terminal's Ctrl-C must reach it once, by us: the second one would cut it off.
-            start_new_session=True,
+            **_APART,
         )
         with _listed(process):
             asked = False
@@ -281,7 +285,8 @@ def log_tail(folder: Path) -> list[str]:
     file = folder / LOG_FILE
     if not file.exists():
         return []
-    lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
+    with file.open(encoding="utf-8", errors="replace", newline="") as stream:
+        lines = stream.read().split("\n")
     shown = [line.rstrip("\r").rpartition("\r")[2] for line in lines if line.strip()]
     return shown[-_TAIL_LINES:]
 
