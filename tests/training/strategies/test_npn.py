@@ -1,0 +1,214 @@
+"""NPN against a literal transcription of the paper's formulas, pixel by pixel in float64."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.training.strategies.pixel_batches import batch_of
+from training.errors import ActisegError
+from training.model.config import IMAGENET_MEAN, IMAGENET_STD
+from training.strategies.base import Matched
+from training.strategies.npn import NPN, negative_terms
+from training.strategies.photometric import strong_view
+from training.strategy_options import NPNOptions
+
+CELLS = (2, 2, 2, 3)
+"""Two prompts of two frames of 8 x 12 pixels."""
+BATCH = batch_of([("a", 1, ["x", "y"]), ("b", 2, ["x", "z"])], [(8, 12), (8, 12)])
+EPOCHS, WARM = 5, 1
+
+
+def made_up(seed=0):
+    random = np.random.default_rng(seed)
+    logits = random.normal(0, 2, (EPOCHS, *CELLS))
+    targets = (random.random(CELLS) < 0.4).astype(float)
+    weights = random.choice([1.0, 2.0, 5.0], CELLS)
+    return logits, targets, weights
+
+
+def cross_entropy(p, y):
+    return -(y * np.log(p) + (1 - y) * np.log(1 - p))
+
+
+def focal(p, y):
+    return 0.5 * (y * (1 - p) ** 2 + (1 - y) * p**2) * cross_entropy(p, y)
+
+
+def literal(logits, targets, weights, count, partial):
+    """Loss of each clip, M1, M0, y* and w of each pixel, in each epoch."""
+    losses = np.zeros((EPOCHS, CELLS[0]))
+    counts = np.zeros((EPOCHS, 2, *CELLS))
+    for pixel in np.ndindex(CELLS):
+        y, m1, m0 = targets[pixel], 0, 0
+        for n in range(EPOCHS):
+            p = 1 / (1 + np.exp(-logits[n][pixel]))
+            if n < WARM:
+                losses[n, pixel[0]] += focal(p, y) * weights[pixel]
+                continue
+            a1, a0 = y + (p > 0.5), (1 - y) + (p <= 0.5)
+            m1 += a1 if count == "as_printed" else p > 0.5
+            m0 += a0 if count == "as_printed" else p <= 0.5
+            counts[(n, slice(None), *pixel)] = m1, m0
+            proxy, reliability = float(m1 >= m0), max(m1, m0) / (m1 + m0)
+            pll = reliability * (focal if partial == "focal" else cross_entropy)(p, proxy)
+            nl = -(1 - (a1 >= 1)) * np.log(1 - p) - (1 - (a0 >= 1)) * np.log(p)
+            losses[n, pixel[0]] += (pll + 0.1 * nl) * weights[pixel]
+    return losses / np.prod(CELLS[1:]), counts
+
+
+def strategy(folder: Path, **options) -> NPN:
+    made = NPN(NPNOptions(**options))
+    made.open(folder, resume=False)
+    made.begin_batch(BATCH)
+    return made
+
+
+@pytest.mark.parametrize("count", ["as_printed", "predicted_only"])
+@pytest.mark.parametrize("partial", ["focal", "cross_entropy"])
+def test_losses_and_counts_over_the_epochs_are_the_formulas(tmp_path, count, partial):
+    logits, targets, weights = made_up()
+    expected, counts = literal(logits, targets, weights, count, partial)
+    npn = strategy(tmp_path, count=count, partial=partial)
+    targets, weights = (torch.tensor(values).float() for values in (targets, weights))
+    for epoch in range(EPOCHS):
+        npn.begin_epoch(epoch, EPOCHS)
+        loss = npn.mask_loss(torch.tensor(logits[epoch]).float(), targets, weights)
+        np.testing.assert_allclose(loss.numpy(), expected[epoch], rtol=2e-5)
+        found = npn.history.recall(BATCH, CELLS[-2:], torch.device("cpu"))
+        np.testing.assert_array_equal(found.values, counts[epoch][0])
+        np.testing.assert_array_equal(
+            found.visits * (2 if count == "as_printed" else 1) - found.values, counts[epoch][1]
+        )
+
+
+@pytest.mark.parametrize(("count", "proxy"), [("as_printed", 1.0), ("predicted_only", 1.0)])
+def test_a_tie_is_foreground(tmp_path, count, proxy):
+    """A background label against constant foreground predictions."""
+    npn = strategy(tmp_path, count=count, warmup_epochs=0)
+    for epoch in range(3):
+        npn.begin_epoch(epoch, 3)
+        found, reliability = npn.proxy(torch.full(CELLS, 2.0), torch.zeros(CELLS))
+        assert found.unique().tolist() == [proxy]
+        assert reliability.unique().tolist() == [0.5 if count == "as_printed" else 1.0]
+
+
+def test_a_foreground_label_never_loses_as_printed_but_does_by_predictions(tmp_path):
+    for count, proxy in (("as_printed", 1.0), ("predicted_only", 0.0)):
+        npn = strategy(tmp_path, count=count, warmup_epochs=0)
+        npn.begin_epoch(0, 1)
+        found, _ = npn.proxy(torch.full(CELLS, -2.0), torch.ones(CELLS))
+        assert found.unique().tolist() == [proxy]
+
+
+def test_negative_learning_acts_only_where_label_and_prediction_agree():
+    logits, targets, _ = made_up(1)
+    logits, targets = torch.tensor(logits[0]), torch.tensor(targets)
+    agree = (logits > 0) == (targets > 0)
+    terms = negative_terms(logits, targets)
+    assert (terms[~agree] == 0).all()
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits, targets, reduction="none"
+    )
+    torch.testing.assert_close(terms[agree], entropy[agree])
+
+
+def test_gradient_is_that_of_finite_differences(tmp_path: Path) -> None:
+    logits, targets, weights = made_up(3)
+    npn = strategy(tmp_path, warmup_epochs=0)
+    npn.begin_epoch(0, 1)
+    variable = torch.tensor(logits[0]).float().requires_grad_()
+    tensors = [torch.tensor(values).float() for values in (targets, weights)]
+    npn.mask_loss(variable, *tensors).sum().backward()
+    proxy, w = npn.proxy(variable, tensors[0])  # this epoch has been counted: unchanged
+    proxy, w = proxy.numpy(), w.double().numpy()
+
+    def per_pixel(z):
+        p = 1 / (1 + np.exp(-z))
+        agreed = (logits[0] > 0) == (targets > 0)
+        return w * focal(p, proxy) + 0.1 * agreed * cross_entropy(p, targets)
+
+    step = 1e-5
+    slope = (per_pixel(logits[0] + step) - per_pixel(logits[0] - step)) / (2 * step)
+    expected = slope * weights / np.prod(CELLS[1:])
+    np.testing.assert_allclose(variable.grad.numpy(), expected, rtol=1e-3, atol=1e-7)
+
+
+def test_perfect_prediction_costs_nothing(tmp_path: Path) -> None:
+    targets = torch.tensor(made_up(2)[1]).float()
+    sure = ((2 * targets - 1) * 60).requires_grad_()
+    npn = strategy(tmp_path, warmup_epochs=0)
+    npn.begin_epoch(0, 1)
+    loss = npn.mask_loss(sure, targets, None)
+    torch.testing.assert_close(loss, torch.zeros(2))
+    (loss + npn.mask_loss(-sure, targets, None)).sum().backward()
+    assert sure.grad is not None
+    assert torch.isfinite(sure.grad).all()
+
+
+def test_consistency_is_cross_entropy_with_the_hard_weak_view(tmp_path: Path) -> None:
+    """At the published coefficient of mask terms, beta 0.2; no gradient into the weak view."""
+    random = np.random.default_rng(4)
+    weak = torch.tensor(random.normal(0, 2, CELLS)).float().requires_grad_()
+    strong = torch.tensor(random.normal(0, 2, (2, 2, 3, 2, 3))).float().requires_grad_()
+    weights = torch.tensor(random.choice([0.0, 1.0, 5.0], CELLS)).float()
+    queries = torch.tensor([2, 0])
+    matched = Matched(queries, weak, torch.zeros(CELLS), weights, torch.ones(2, 2).long())
+    npn = strategy(tmp_path, warmup_epochs=0)
+    losses = npn.extra_losses(None, BATCH, matched, SimpleNamespace(masks=strong))
+    expected = 0.0
+    for prompt in range(2):
+        q = 1 / (1 + np.exp(-strong[prompt, :, queries[prompt]].detach().double().numpy()))
+        hard = weak[prompt].detach().numpy() > 0
+        expected += (cross_entropy(q, hard) * weights[prompt].numpy()).mean()
+    value = losses["loss_consistency"]
+    assert value.item() == pytest.approx(2.0 * 0.2 * expected / 4, rel=1e-5)
+    value.backward()
+    assert weak.grad is None
+    assert strong.grad is not None
+    assert npn.extra_losses(None, BATCH, matched, None) == {}
+
+
+def test_second_view_changes_colours_only_and_depends_on_the_frame_alone() -> None:
+    prompts = [("a", 1, ["x", "y"]), ("b", 2, ["x", "z"])]
+    batch = batch_of(prompts, [(8, 12), (12, 8)])
+    view = strong_view(batch, (0, 1))
+    assert torch.equal(view, strong_view(batch, (0, 1)))
+    assert not torch.equal(view, strong_view(batch, (0, 2)))
+    assert (view.movedim(2, -1)[batch.padding] == 0).all()
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    shown = (view * std + mean).movedim(2, -1)[~batch.padding]
+    assert shown.min() > -1e-5
+    assert shown.max() < 1 + 1e-5
+    alone = batch_of(prompts[1:], [(12, 8)])
+    alone.frames.copy_(batch.frames[1:, :, :, :, :8])
+    torch.testing.assert_close(strong_view(alone, (0, 1)), view[1:, :, :, :, :8])
+    grey = batch_of(prompts[:1], [(8, 12)])
+    grey.frames.copy_(((torch.full((3, 1, 1), 0.5) - mean) / std).expand(grey.frames.shape))
+    seen = strong_view(grey, (0, 1)) * std + mean
+    torch.testing.assert_close(seen[:, :, 0], seen[:, :, 1])
+    assert (seen[0, 0] - seen[0, 1]).abs().max() > 1e-3, "each frame has its own draw"
+
+
+def test_warm_up_has_one_view_and_remembers_nothing(tmp_path: Path) -> None:
+    npn = strategy(tmp_path)
+    npn.begin_epoch(0, 3)
+    npn.mask_loss(torch.zeros(CELLS), torch.zeros(CELLS), None)
+    assert npn.second_view(BATCH) is None
+    assert not npn.history.recall(BATCH, CELLS[-2:], torch.device("cpu")).visits.any()
+    npn.begin_epoch(1, 3)
+    assert npn.second_view(BATCH) is not None
+
+
+def test_options_outside_their_range_are_refused(tmp_path: Path) -> None:
+    wrong = {"alpha": -1.0, "beta": -0.1, "focal_alpha": 2.0, "focal_gamma": 0.5}
+    for name, value in wrong.items():
+        flag = name.replace("_", "-")
+        with pytest.raises(ActisegError, match=rf"--npn\.{flag} is {value}"):
+            NPNOptions(**{name: value})
+    with pytest.raises(ActisegError, match="--epochs is 129; the counts of npn hold at most 128"):
+        strategy(tmp_path).begin_epoch(0, 129)
