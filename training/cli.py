@@ -18,6 +18,7 @@ import tyro
 from training.benchmark.options import BenchmarkOptions
 from training.config import TrainConfig
 from training.errors import ActisegError
+from training.report.options import ReportOptions
 
 _BAD_INPUT = 2
 _INTERRUPTED = 130
@@ -428,6 +429,18 @@ class Benchmark(BenchmarkOptions):
         return benchmark(self)
 
 
+@dataclass(frozen=True)
+class Report(ReportOptions):
+    """Write a benchmark's tables beside the paper's, figures and findings as one HTML page."""
+
+    def run(self) -> int:
+        """Writes the report and tells where the page is."""
+        from training.report.build import write_report
+
+        print(write_report(self))
+        return 0
+
+
 COMMANDS: dict[str, type[Any]] = {
     "bag": Bag,
     "benchmark": Benchmark,
@@ -439,6 +452,7 @@ COMMANDS: dict[str, type[Any]] = {
     "predict": Predict,
     "evaluate": Evaluate,
     "export": Export,
+    "report": Report,
 }
 
 

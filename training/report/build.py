@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-import tyro
 
 from training.benchmark.results import read_results
 from training.data.layout import write_bytes
 from training.errors import ActisegError
 from training.report.costs import costs_by_device
 from training.report.findings import make_findings
+from training.report.options import ReportOptions
 from training.report.page import Page, facts, render
 from training.report.paper import paper_source
 from training.report.results import by_condition
@@ -26,29 +23,6 @@ from training.report.sections import (
     tradeoff_section,
 )
 from training.report.tables import make_tables, markdown
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """What a report is made from."""
-
-    runs: Annotated[Path, tyro.conf.Positional]
-    """Folder of a benchmark."""
-    out: Path
-    """Folder to write: index.html, tables.md, report.json, figures/."""
-    data: Path | None = None
-    """Prepared data (ActionVOS layout); for the noise statistics and the qualitative panels."""
-    split: str = "train"
-    """Split whose noise is described."""
-    val_split: str = "val"
-    """Split whose clips are shown."""
-    clips: int = 3
-    """Clips in the qualitative panels."""
-    cells: tuple[str, ...] = ()
-    """Cells whose predictions are shown, as folders in RUNS: mask21/pmhm/seed0. By default the
-    baseline under each noise type and PMHM under mask noise, where their weights are kept."""
-    about: str = ""
-    """What the reader must know of data and budget; shown at the top of the page."""
 
 
 def write_report(options: ReportOptions) -> Path:

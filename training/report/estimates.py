@@ -40,7 +40,7 @@ class Estimate:
 
     def text(self, signed: bool = False) -> str:
         """``63.2 ± 1.4``, or ``63.2`` without an interval; `signed` shows a plus."""
-        value = f"{self.value:{'+' if signed else ''}.1f}"
+        value = f"{self.value:{'+' if signed else ''}.1f}".replace("-", "−")
         return value if self.half_width is None else f"{value} ± {self.half_width:.1f}"
 
 

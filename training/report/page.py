@@ -12,9 +12,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from training.benchmark.results import METRICS, CellResult
 from training.report.charts import Picture
 from training.report.paper import LABELS, arrow, paper_source
-from training.report.results import strategy_name
+from training.report.results import STRATEGY_NAMES, strategy_name
 from training.report.sections import Section
-from training.report.tables import Table
+from training.report.tables import Table, budget_text
 from training.report.verdicts import Finding
 
 _MIME = {"svg": "image/svg+xml", "jpg": "image/jpeg", "png": "image/png"}
@@ -41,15 +41,14 @@ def facts(cells: Sequence[CellResult]) -> dict[str, str]:
             return next(iter(counts))
         return ", ".join(f"{value} ({count})" for value, count in sorted(counts.items()))
 
+    present = {cell.cell.strategy for cell in cells}
     started = sorted(cell.run.started for cell in cells)
     return {
         "Cells": str(len(cells)),
-        "Strategies": ", ".join(dict.fromkeys(strategy_name(cell.cell.strategy) for cell in cells)),
+        "Strategies": ", ".join(strategy_name(name) for name in STRATEGY_NAMES if name in present),
         "Seeds": ", ".join(str(seed) for seed in sorted({cell.cell.seed for cell in cells})),
         "Preset": listed(lambda cell: cell.cell.preset),
-        "Epochs": listed(lambda cell: cell.budget.epochs),
-        "Optimiser steps": listed(lambda cell: cell.budget.steps),
-        "Samples per step": listed(lambda cell: cell.budget.batch_size),
+        "Budget": listed(lambda cell: budget_text(cell.budget)),
         "Start weights": listed(lambda cell: cell.budget.pretrained or "random"),
         "Device": listed(lambda cell: cell.run.device),
         "Code": listed(lambda cell: cell.run.code),

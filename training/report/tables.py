@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from training.benchmark.results import METRICS, CellResult
+from training.benchmark.results import METRICS, Budget, CellResult
 from training.report.estimates import Estimate, mean
 from training.report.paper import LABELS, PaperTable, arrow, paper_tables
 from training.report.results import Condition, Results, values
@@ -72,6 +72,11 @@ class Table:
         }
 
 
+def budget_text(budget: Budget) -> str:
+    """``6 epochs (300 steps of 8 samples)``."""
+    return f"{budget.epochs} epochs ({budget.steps} steps of {budget.batch_size} samples)"
+
+
 def make_tables(results: Results) -> list[Table]:
     """All tables of the paper, filled with what is there."""
     return [_table(paper, results) for paper in paper_tables()]
@@ -114,9 +119,7 @@ def _notes(rows: Sequence[Row], cells_of: Mapping[str, Sequence[CellResult]]) ->
 _COMPARED: dict[str, Callable[[CellResult], object]] = {
     "seeds": lambda cell: cell.cell.seed,
     "preset": lambda cell: cell.cell.preset,
-    "epochs": lambda cell: cell.budget.epochs,
-    "optimiser steps": lambda cell: cell.budget.steps,
-    "samples per step": lambda cell: cell.budget.batch_size,
+    "budget": lambda cell: budget_text(cell.budget),
     "start weights": lambda cell: cell.budget.pretrained or "random",
     "code version": lambda cell: cell.run.code,
 }

@@ -132,11 +132,11 @@ def difference(
     """
     relation = "above" if sign == "+" else "below"
     if first.strategy == second.strategy:
-        common, sides = strategy_name(first.strategy), (first.noise, second.noise)
+        name = strategy_name(first.strategy)
+        text = f"{name}: {LABELS[metric]} at {first.noise} {relation} {second.noise}"
     else:
-        common = first.noise
-        sides = strategy_name(first.strategy), strategy_name(second.strategy)
-    text = f"{common}: {LABELS[metric]} of {sides[0]} {relation} {sides[1]}"
+        names = strategy_name(first.strategy), strategy_name(second.strategy)
+        text = f"{first.noise}: {LABELS[metric]} of {names[0]} {relation} {names[1]}"
     return claim(
         results, text, sign, [(1.0, first, metric), (-1.0, second, metric)], decides=decides
     )

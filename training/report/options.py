@@ -1,0 +1,32 @@
+"""Options of ``actiseg report``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """What a report is made from."""
+
+    runs: Annotated[Path, tyro.conf.Positional]
+    """Folder of a benchmark."""
+    out: Path
+    """Folder to write: index.html, tables.md, report.json, figures/."""
+    data: Path | None = None
+    """Prepared data (ActionVOS layout); for the noise statistics and the qualitative panels."""
+    split: str = "train"
+    """Split whose noise is described."""
+    val_split: str = "val"
+    """Split whose clips are shown."""
+    clips: int = 3
+    """Clips in the qualitative panels."""
+    cells: tuple[str, ...] = ()
+    """Cells whose predictions are shown, as folders in RUNS: mask21/pmhm/seed0. By default the
+    baseline under each noise type and PMHM under mask noise, where their weights are kept."""
+    about: str = ""
+    """What the reader must know of data and budget; shown at the top of the page."""
