@@ -81,8 +81,11 @@ class SCEOptions:
 class APLOptions:
     """Active and passive loss."""
 
+    variant: Literal["gce+mae", "nce+mae"] = "gce+mae"
+    """Active and passive term: `gce+mae` as the paper prints, or `nce+mae` (normalised cross
+    entropy), which the authors of APL propose."""
     q: float = 0.7
-    """Exponent of the active term in (0, 1] (paper: 0.7)."""
+    """Exponent of GCE in (0, 1] (paper: 0.7)."""
     active: float = 1.0
     """Weight of the active term, at least 0 (the paper gives none)."""
     passive: float = 1.0

@@ -11,17 +11,33 @@ from training.strategies.pixelwise import clip_mean, label_probability
 from training.strategy_options import APLOptions
 
 
+def nce_terms(logits: Tensor, targets: Tensor) -> Tensor:
+    """Normalised cross entropy of each pixel: log r / (log r + log(1 - r)).
+
+    Args:
+        logits: float [...].
+        targets: 0 or 1, same shape.
+
+    Returns:
+        float32 [...] in [0, 1].
+    """
+    given = label_probability(logits, targets).log()
+    other = label_probability(-logits, targets).log()
+    return given / (given + other)
+
+
 class APL(Strategy):
     """Replaces the focal mask term by active (1 - r^q)/q and passive |p - y| (paper Sec. IV-A).
 
-    For two classes |p - y| = 1 - r, so both terms fall with the same r.
+    For two classes |p - y| = 1 - r, so both terms fall with the same r. The variant `nce+mae` has
+    `nce_terms` as its active term.
     """
 
     name = "apl"
 
     def __init__(self, options: APLOptions) -> None:
         super().__init__(options)
-        self.q, self.active, self.passive = options.q, options.active, options.passive
+        self.options: APLOptions = options
 
     @property
     def mask_loss(self) -> MaskLoss:
@@ -30,5 +46,9 @@ class APL(Strategy):
 
     def _mask_loss(self, logits: Tensor, targets: Tensor, pixel_weights: Tensor | None) -> Tensor:
         probability = label_probability(logits, targets)
-        terms = self.active * gce_terms(probability, self.q) + self.passive * (1 - probability)
+        if self.options.variant == "gce+mae":
+            active = gce_terms(probability, self.options.q)
+        else:
+            active = nce_terms(logits, targets)
+        terms = self.options.active * active + self.options.passive * (1 - probability)
         return clip_mean(terms, pixel_weights)
