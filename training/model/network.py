@@ -75,6 +75,7 @@ class Output(LayerOutput):
         initial_references: First reference points, [P, T, Q, 2].
         mask_features: [P, T, D, h, w].
         embedding: Mean image statistics of each clip, [N, E].
+        likeness: Mask logits that all queries and layers share, [P, T, 1, h, w]; None without them.
         activity: Logits that what lies at a pixel is in use, whatever the prompt, [N, T, h, w];
             None without `mask_evidence`.
         narrated: Logit for prompts without a picture that the narration speaks of the object,
@@ -89,6 +90,7 @@ class Output(LayerOutput):
     initial_references: Tensor
     mask_features: Tensor
     embedding: Tensor
+    likeness: Tensor | None = None
     activity: Tensor | None = None
     narrated: Tensor | None = None
     extra_masks: Tensor | None = None
@@ -463,6 +465,7 @@ class ActionVOS(nn.Module):
             initial_references=decoded.initial.unflatten(0, (-1, count)),
             mask_features=mask_features,
             embedding=embedding,
+            likeness=likeness,
             activity=None if cues is None else cues.map,
         )
 

@@ -214,7 +214,7 @@ class ParallelHeads(nn.Module):
         )
         if not self.training:
             return output
-        masks = functional_call(
+        masks: Tensor = functional_call(
             self.auxiliary,
             {
                 name: parameter.detach() if self.frozen else parameter
@@ -227,6 +227,8 @@ class ParallelHeads(nn.Module):
                 sizes if clip_of_prompt is None else sizes[clip_of_prompt],
             ),
         )
+        if output.likeness is not None:
+            masks = masks + output.likeness
         return dataclasses.replace(output, extra_masks=masks)
 
 

@@ -1,0 +1,458 @@
+"""PMHM against a literal transcription of paper Eqs. 4-7, and what must not matter to it."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from torch import Tensor
+
+from actiseg_ros import uncertainty
+from tests.training.model.micro import MICRO, MICRO_PUBLISHED, make, prompts
+from tests.training.prompts_batch import labels, predictions
+from training.errors import ActisegError
+from training.losses import Criterion, dice_loss, focal_mask_loss
+from training.strategies.base import Matched
+from training.strategies.pmhm import (
+    PMHM,
+    ParallelHeads,
+    freeze_probability,
+    head_consistency,
+    layer_consistency,
+    symmetric_divergence,
+    uncertain_pixels,
+)
+from training.strategy_options import PMHMOptions
+
+PROMPTS, FRAMES, QUERIES, LAYERS, SIZE = 3, 2, 4, 3, (6, 8)
+SHAPE = (PROMPTS, FRAMES, *SIZE)
+GRADIENTS = ("sobel", "central", "forward")
+# Multiples of 1/64, with which every operator is exact in float32.
+PROBABILITIES = arrays(np.int64, (5, 7), elements=st.integers(0, 64)).map(
+    lambda steps: (steps / 64).astype(np.float32)
+)
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def smooth(random: np.random.Generator, *shape: int) -> np.ndarray:
+    """Logits with confident areas and uncertain borders, like those of masks."""
+    rows, columns = np.mgrid[: shape[-2], : shape[-1]]
+    centre = random.uniform(0, 1, (*shape[:-2], 2, 1, 1)) * np.array(shape[-2:])[:, None, None]
+    distance = np.hypot(rows - centre[..., 0, :, :], columns - centre[..., 1, :, :])
+    return 3 * (2.5 - distance) + random.normal(0, 0.3, shape)
+
+
+class Case:
+    """Predictions and labels of a batch; `weights` is 0 on padding at the right."""
+
+    def __init__(self, seed: int = 0) -> None:
+        random = np.random.default_rng(seed)
+        self.queries = random.integers(0, QUERIES, PROMPTS)
+        self.main = smooth(random, *SHAPE)
+        # Other queries say something else, so that a wrong index shows.
+        self.auxiliary = random.normal(0, 3, (PROMPTS, FRAMES, QUERIES, *SIZE))
+        self.earlier = random.normal(0, 3, (LAYERS - 1, PROMPTS, FRAMES, QUERIES, *SIZE))
+        self.masks = (random.random(SHAPE) < 0.4).astype(float)
+        self.weights = random.choice([1.0, 2.0, 5.0], SHAPE)
+        self.weights[0, :, :, -2:] = 0
+        self.valid = np.array([[1, 1], [1, 0], [1, 1]])
+
+    def matched(self, main: Tensor | None = None) -> Matched:
+        return Matched(
+            torch.tensor(self.queries),
+            tensor(self.main) if main is None else main,
+            tensor(self.masks),
+            tensor(self.weights),
+            torch.tensor(self.valid),
+        )
+
+    def output(self) -> Any:
+        aux = [SimpleNamespace(masks=tensor(masks)) for masks in self.earlier]
+        return SimpleNamespace(extra_masks=tensor(self.auxiliary), aux=aux)
+
+    def of_matched(self, masks: np.ndarray) -> np.ndarray:
+        return np.stack([masks[i, :, q] for i, q in enumerate(self.queries)])
+
+    def extra(self, strategy: PMHM) -> dict[str, float]:
+        losses = strategy.extra_losses(self.output(), None, self.matched(), None)  # type: ignore[arg-type]
+        return {name: float(value) for name, value in losses.items()}
+
+    def hard(self, strategy: PMHM) -> np.ndarray:
+        matched = self.matched()
+        arguments = matched.logits, matched.masks, matched.weights
+        return np.stack([strategy.mask_loss(*arguments), strategy.dice_term(*arguments)])
+
+
+def tensor(array: np.ndarray) -> Tensor:
+    return torch.tensor(array, dtype=torch.float32)
+
+
+def literal_uncertain(p: np.ndarray, options: PMHMOptions) -> np.ndarray:
+    """Eq. 4, pixel by pixel, of one frame."""
+    height, width = p.shape
+    found = np.zeros(p.shape, bool)
+    for y, x in np.ndindex(height, width):
+
+        def at(down: int, right: int, y: int = y, x: int = x) -> float:
+            return p[min(max(y + down, 0), height - 1), min(max(x + right, 0), width - 1)]
+
+        if options.gradient == "sobel":
+            dx = sum(k * (at(i, 1) - at(i, -1)) for i, k in ((-1, 1), (0, 2), (1, 1)))
+            dy = sum(k * (at(1, i) - at(-1, i)) for i, k in ((-1, 1), (0, 2), (1, 1)))
+        elif options.gradient == "central":
+            dx, dy = (at(0, 1) - at(0, -1)) / 2, (at(1, 0) - at(-1, 0)) / 2
+        else:
+            dx, dy = at(0, 1) - at(0, 0), at(1, 0) - at(0, 0)
+        margin = abs(p[y, x] - 0.5) < options.tau_m
+        found[y, x] = margin or np.sqrt(dx**2 + dy**2) > options.tau_e
+    return found
+
+
+def literal_kl(p: float, q: float) -> float:
+    p, q = np.clip([p, q], 1e-6, 1 - 1e-6)
+    return p * np.log(p / q) + (1 - p) * np.log((1 - p) / (1 - q))
+
+
+def literal_losses(case: Case, options: PMHMOptions) -> dict[str, np.ndarray]:
+    """Eqs. 5 to 7 of each prompt, from probabilities in float64."""
+    p_m, p_a = sigmoid(case.main), sigmoid(case.of_matched(case.auxiliary))
+    p_l = [sigmoid(case.of_matched(masks)) for masks in case.earlier]
+    result: dict[str, list[float]] = {"head": [], "layer": [], "focal": [], "dice": []}
+    for clip in range(PROMPTS):
+        image = [index for index in np.ndindex(SHAPE[1:]) if case.weights[clip][index] > 0]
+        frames = np.stack([literal_uncertain(p, options) for p in p_m[clip]])
+        uncertain = [index for index in image if frames[index]]
+        head = layer = 0.0
+        for index in uncertain:
+            m, a = p_m[clip][index], p_a[clip][index]
+            head += literal_kl(m, a) + literal_kl(a, m)
+            for early in p_l:
+                e = early[clip][index]
+                layer += (literal_kl(m, e) + literal_kl(e, m)) / (LAYERS - 1)
+        result["head"].append(head / max(1, len(uncertain)))
+        result["layer"].append(layer / max(1, len(uncertain)))
+        known = [index for index in np.ndindex(SHAPE[1:]) if index not in set(uncertain)]
+        focal, overlap, area = 0.0, 0.0, 0.0
+        for index in known:
+            p, y, w = p_m[clip][index], case.masks[clip][index], case.weights[clip][index]
+            r = p if y else 1 - p
+            focal += w * (0.25 if y else 0.75) * (1 - r) ** 2 * -np.log(r)
+            overlap += 2 * p * y
+            area += p + y
+        result["focal"].append(focal / len(known))
+        result["dice"].append(1 - (overlap + 1) / (area + 1))
+    return {name: np.array(values) for name, values in result.items()}
+
+
+@pytest.mark.parametrize("gradient", GRADIENTS)
+def test_losses_are_the_formulae(gradient: Any) -> None:
+    case, options = Case(), PMHMOptions(gradient=gradient, lambda_head=0.3, tau_e=0.6)
+    expected = literal_losses(case, options)
+    assert (expected["head"] > 0).all()
+    extra, hard = case.extra(PMHM(options)), case.hard(PMHM(options))
+    # The criterion divides sums over clips by the number of valid frames.
+    assert extra["loss_head"] == pytest.approx(0.3 * expected["head"].sum() / 5, rel=1e-4)
+    assert extra["loss_layer"] == pytest.approx(0.1 * expected["layer"].sum() / 5, rel=1e-4)
+    np.testing.assert_allclose(hard, [expected["focal"], expected["dice"]], rtol=1e-4)
+
+
+@settings(max_examples=40, deadline=None)
+@given(PROBABILITIES, st.sampled_from(GRADIENTS))
+def test_uncertain_pixels_are_those_of_equation_4(p: np.ndarray, gradient: Any) -> None:
+    found = uncertain_pixels(torch.tensor(p)[None, None], gradient=gradient)[0, 0].numpy()
+    expected = literal_uncertain(p.astype(np.float64), PMHMOptions(gradient=gradient))
+    assert (found == expected).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(PROBABILITIES)
+def test_training_and_robot_agree_on_what_is_uncertain(p: np.ndarray) -> None:
+    ours = uncertain_pixels(torch.tensor(p)[None, None])[0, 0].numpy()
+    assert (ours == uncertainty.uncertain_pixels(p)).all()
+    options = PMHMOptions()
+    assert (ours == uncertainty.uncertain_pixels(p, options.tau_m, options.tau_e)).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(PROBABILITIES)
+def test_uncertainty_has_no_preferred_label_or_direction(p: np.ndarray) -> None:
+    def uncertain(p: np.ndarray, **options: Any) -> np.ndarray:
+        return uncertain_pixels(torch.tensor(p.copy())[None, None], **options)[0, 0].numpy()
+
+    found = uncertain(p)
+    assert (found == uncertain(1 - p)).all()
+    assert (found == uncertain(p[::-1])[::-1]).all()
+    assert (found == uncertain(p.T).T).all()
+    assert (found <= uncertain(p, tau_m=0.3)).all(), "a wider margin keeps what was uncertain"
+    assert (found <= uncertain(p, tau_e=0.5)).all(), "and so does a lower limit of the gradient"
+
+
+def test_a_step_edge_is_uncertain_with_sobel_and_never_with_central_differences() -> None:
+    step = torch.zeros(1, 1, 6, 8)
+    step[..., 4:] = 1
+    columns = {g: uncertain_pixels(step, gradient=g)[0, 0].any(0).tolist() for g in GRADIENTS}
+    assert columns["sobel"] == [False] * 3 + [True] * 2 + [False] * 3
+    assert columns["forward"] == [False] * 3 + [True] + [False] * 4
+    assert not any(columns["central"])
+    corners = torch.tensor([[0.0, 0, 0], [0, 0, 1], [0, 1, 1]]).expand(1, 1, 3, 3)
+    assert not uncertain_pixels(corners, tau_m=0, gradient="central").any()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(-40, 40), st.floats(-40, 40))
+def test_divergence_is_symmetric_and_zero_for_equals_only(x: float, y: float) -> None:
+    a, b = torch.tensor([x]), torch.tensor([y])
+    value = symmetric_divergence(a, b)
+    assert value >= 0
+    assert value == symmetric_divergence(b, a)
+    assert symmetric_divergence(a, a) == 0
+    p, q = sigmoid(x), sigmoid(y)
+    # Near the clamp, float64 probabilities themselves are rough: 1 - p has few digits.
+    assert float(value) == pytest.approx(literal_kl(p, q) + literal_kl(q, p), rel=1e-3, abs=1e-6)
+
+
+def perturbed(case: Case, inside: bool, *names: str) -> tuple[Case, Case]:
+    """The case twice, with other values at all pixels in or out of U in one of them."""
+    strategy = PMHM(PMHMOptions())
+    chosen = strategy.uncertain(tensor(case.main), tensor(case.weights)).numpy() == inside
+    other = Case()
+    random = np.random.default_rng(9)
+    for name in names:
+        values = getattr(case, name)
+        mask = chosen if values.ndim == 4 else chosen[:, :, None]
+        noise = random.normal(0, 5, values.shape)
+        new = 1 - values if name == "masks" else values + noise
+        setattr(other, name, np.where(mask, new, values))
+    return case, other
+
+
+def test_hard_loss_is_blind_to_labels_where_the_prediction_is_uncertain() -> None:
+    strategy = PMHM(PMHMOptions())
+    case, inside = perturbed(Case(), True, "masks")
+    np.testing.assert_array_equal(case.hard(strategy), inside.hard(strategy))
+    case, outside = perturbed(Case(), False, "masks")
+    assert (case.hard(strategy) != outside.hard(strategy)).all()
+
+
+def test_criterion_restricts_the_last_layer_alone() -> None:
+    strategy = PMHM(PMHMOptions())
+    criterion = Criterion(
+        mask_loss=strategy.mask_loss,
+        aux_mask_loss=strategy.aux_mask_loss,
+        dice_term=strategy.dice_term,
+    )
+    masks = smooth(np.random.default_rng(2), PROMPTS, FRAMES, 5, *SIZE)
+    output, targets = replace(predictions(layers=3), masks=tensor(masks)), labels()
+    matches = criterion.match(output, targets)
+    chosen = output.masks[torch.arange(PROMPTS), :, matches[-1]]
+    uncertain = strategy.uncertain(chosen, None)
+    cells = uncertain.repeat_interleave(4, -1).repeat_interleave(4, -2)
+    before = criterion(output, targets, matches)
+    after = criterion(output, replace(targets, masks=targets.masks ^ cells), matches)
+    changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
+    assert changed == {"loss_mask_0", "loss_mask_1", "loss_dice_0", "loss_dice_1"}
+
+
+def test_consistency_is_blind_where_the_prediction_is_certain() -> None:
+    strategy = PMHM(PMHMOptions())
+    case, outside = perturbed(Case(), False, "auxiliary", "earlier", "masks")
+    assert case.extra(strategy) == outside.extra(strategy)
+    case, labels = perturbed(Case(), True, "masks")
+    assert case.extra(strategy) == labels.extra(strategy), "it never sees a label"
+    for name, loss in (("auxiliary", "loss_head"), ("earlier", "loss_layer")):
+        case, inside = perturbed(Case(), True, name)
+        assert case.extra(strategy)[loss] != inside.extra(strategy)[loss]
+
+
+def test_gradients_of_the_main_head_stay_on_their_side() -> None:
+    case, strategy = Case(), PMHM(PMHMOptions())
+    uncertain = strategy.uncertain(tensor(case.main), tensor(case.weights))
+    main = tensor(case.main).requires_grad_()
+    matched = case.matched(main)
+    arguments = main, matched.masks, matched.weights
+    hard = strategy.mask_loss(*arguments).sum() + strategy.dice_term(*arguments).sum()
+    (gradient,) = torch.autograd.grad(hard, main)
+    assert (gradient[uncertain] == 0).all()
+    assert gradient[~uncertain].abs().min() > 0
+    extra = strategy.extra_losses(case.output(), None, matched, None)  # type: ignore[arg-type]
+    (gradient,) = torch.autograd.grad(sum(extra.values()), main)
+    assert (gradient[~uncertain] == 0).all()
+    assert gradient[uncertain].abs().min() > 0, "no side of a divergence is detached"
+
+
+def test_gradients_are_those_of_finite_differences() -> None:
+    """Of Eq. 7, to the main head, the auxiliary head and the earlier layers."""
+    case, strategy = Case(3), PMHM(PMHMOptions())
+    targets, weights = torch.tensor(case.masks), torch.tensor(case.weights)
+
+    def whole(main: Tensor, auxiliary: Tensor, *earlier: Tensor) -> Tensor:
+        uncertain = strategy.uncertain(main, weights)
+        hard = strategy.mask_loss(main, targets, weights) + strategy.dice_term(
+            main, targets, weights
+        )
+        head = head_consistency(main, auxiliary, uncertain)
+        return (hard + head + layer_consistency(main, earlier, uncertain)).sum()
+
+    random = np.random.default_rng(4)
+    start = [case.main, *random.normal(0, 2, (LAYERS, *SHAPE))]
+    assert torch.autograd.gradcheck(
+        whole, [torch.tensor(values, requires_grad=True) for values in start], fast_mode=True
+    )
+
+
+def test_without_uncertain_pixels_it_is_the_published_loss() -> None:
+    case, strategy = Case(), PMHM(PMHMOptions(tau_m=0, tau_e=5))
+    matched = case.matched()
+    assert set(case.extra(strategy).values()) == {0.0}
+    focal = focal_mask_loss(matched.logits, matched.masks, matched.weights)
+    dice = dice_loss(matched.logits, matched.masks)
+    np.testing.assert_array_equal(case.hard(strategy), np.stack([focal, dice]))
+
+
+def test_a_clip_that_is_uncertain_everywhere_learns_from_all_labels() -> None:
+    case, strategy = Case(), PMHM(PMHMOptions())
+    case.main[1] = 0.1
+    matched = case.matched()
+    focal = focal_mask_loss(matched.logits, matched.masks, matched.weights)
+    dice = dice_loss(matched.logits, matched.masks)
+    np.testing.assert_allclose(case.hard(strategy)[:, 1], [focal[1], dice[1]], rtol=1e-6)
+    assert (case.hard(strategy)[:, 0] != np.stack([focal, dice])[:, 0]).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("tau_m", 0.6), ("tau_e", -0.1), ("lambda_head", -1), ("lambda_layer", -1), ("dropout", 1),
+     ("freeze", 1.5)],
+)  # fmt: skip
+def test_options_outside_their_range_are_refused(name: str, value: float) -> None:
+    with pytest.raises(ActisegError, match=f"--pmhm.{name.replace('_', '-')} is {value}; it must"):
+        PMHMOptions(**{name: value})
+
+
+def run_network(network: torch.nn.Module, prompts_of_clip: int = 2) -> Any:
+    """Two clips of two frames with as many prompts each."""
+    generator = torch.Generator().manual_seed(3)
+    frames = torch.randn(2, 2, 3, 32, 48, generator=generator)
+    ids, mask = prompts(2 * prompts_of_clip)
+    sizes = torch.tensor([[32.0, 48.0], [30.0, 40.0]])
+    clips = torch.arange(2).repeat_interleave(prompts_of_clip)
+    return network(frames, None, ids, mask, sizes, clips)
+
+
+@pytest.mark.parametrize("config", [MICRO, MICRO_PUBLISHED])
+def test_auxiliary_head_starts_as_a_twin_and_leaves_no_trace(config: Any) -> None:
+    model = make(config)
+    names, alone = list(model.state_dict()), run_network(model)
+    strategy = PMHM(PMHMOptions(dropout=0))
+    network = strategy.extend(model)
+    assert run_network(network.eval()).extra_masks is None
+    for layer in network.modules():
+        layer.training = layer in (network, network.auxiliary)  # type: ignore[comparison-overlap]
+    output = run_network(network)
+    torch.testing.assert_close(output.extra_masks, output.masks)
+    torch.testing.assert_close(output.masks, alone.masks)
+    assert strategy.exported(network) is model
+    assert list(model.state_dict()) == names
+
+
+def heads(**options: Any) -> tuple[PMHM, ParallelHeads]:
+    torch.manual_seed(11)
+    strategy = PMHM(PMHMOptions(**options))
+    network = strategy.extend(make())
+    assert isinstance(network, ParallelHeads)
+    return strategy, network.train()
+
+
+def test_a_frozen_head_passes_gradients_on_and_keeps_none() -> None:
+    _, network = heads()
+    for frozen in (False, True):
+        network.frozen = frozen
+        network.zero_grad()
+        run_network(network).extra_masks.sum().backward()
+        assert all((p.grad is None) == frozen for p in network.auxiliary.parameters())
+        assert network.model.decoder.layers[-1].norm_cross.weight.grad.abs().sum() > 0
+        assert all(p.grad is None for p in network.model.mask_head.parameters())
+
+
+def test_dropout_tells_the_heads_apart() -> None:
+    _, network = heads(dropout=0.5)
+    output = run_network(network)
+    assert not torch.allclose(output.extra_masks, output.masks, atol=1e-2)
+
+
+def draws(strategy: PMHM, network: ParallelHeads, count: int) -> list[bool]:
+    found = []
+    for _ in range(count):
+        strategy.begin_batch(None)  # type: ignore[arg-type]
+        found.append(network.frozen)
+    return found
+
+
+def test_freezing_decays_and_goes_on_where_it_stopped() -> None:
+    assert [freeze_probability(0.5, epoch, 6) for epoch in (0, 1, 5)] == [0.5, 0.4, 0.0]
+    assert freeze_probability(0.5, 0, 1) == 0.5
+    strategy, network = heads()
+    strategy.begin_epoch(0, 6)
+    first = draws(strategy, network, 300)
+    assert 0.4 < np.mean(first) < 0.6
+    again, other = heads()
+    again.begin_epoch(0, 6)
+    assert draws(again, other, 100) == first[:100]
+    stored = again.state_dict()
+    resumed, other = heads()
+    resumed.load_state_dict(stored)
+    resumed.begin_epoch(0, 6)
+    assert draws(resumed, other, 200) == first[100:]
+    strategy.begin_epoch(5, 6)
+    assert not any(draws(strategy, network, 50))
+
+
+def learn(strategy: PMHM, network: ParallelHeads, optimizer: Any, steps: range) -> None:
+    for step in steps:
+        strategy.begin_epoch(step // 3, 3)
+        strategy.begin_batch(None)  # type: ignore[arg-type]
+        output = run_network(network)
+        optimizer.zero_grad(set_to_none=True)
+        symmetric_divergence(output.masks, output.extra_masks).mean().backward()
+        optimizer.step()
+
+
+def test_resumed_run_ends_in_the_same_weights() -> None:
+    """With freezing and dropout, cut in the middle of an epoch."""
+
+    def fresh(**options: Any) -> tuple[PMHM, ParallelHeads, Any]:
+        strategy, network = heads(dropout=0.3, auxiliary_start="random", **options)
+        return strategy, network, torch.optim.AdamW(network.parameters(), 1e-2)
+
+    whole = fresh()
+    learn(*whole, range(8))
+    assert whole[1].auxiliary.controller.last.weight.grad is not None, (
+        "the last epoch never freezes"
+    )
+    cut = fresh()
+    learn(*cut, range(4))
+    stored = io.BytesIO()
+    torch.save([part.state_dict() for part in cut] + [torch.get_rng_state()], stored)
+    resumed = fresh()
+    torch.rand(7)
+    *states, random_state = torch.load(io.BytesIO(stored.getvalue()), weights_only=True)
+    for part, state in zip(resumed, states, strict=True):
+        part.load_state_dict(state)
+    torch.set_rng_state(random_state)
+    learn(*resumed, range(4, 8))
+    expected = whole[1].state_dict()
+    assert all(
+        torch.equal(value, expected[name]) for name, value in resumed[1].state_dict().items()
+    )
+    assert resumed[0].state_dict() == whole[0].state_dict()
