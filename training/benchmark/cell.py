@@ -11,6 +11,7 @@ import fcntl
 import json
 import math
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -210,7 +211,7 @@ class _Attempt:
         """
         if self._stopping():
             raise _Stopped
-        print(f"[{_now()}] {' '.join(command)}", file=log, flush=True)
+        print(f"[{_now()}] {shlex.join(command)}", file=log, flush=True)
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

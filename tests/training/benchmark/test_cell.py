@@ -1,0 +1,118 @@
+"""A cell's folder tells its state, whatever its processes do."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from training.benchmark import cell
+from training.benchmark.cell import CellJob, read_attempts, run_cell, state_of
+from training.benchmark.results import (
+    Budget,
+    CellKey,
+    CellResult,
+    CurvePoint,
+    Metrics,
+    RunFacts,
+    read_results,
+    write_result,
+)
+from training.errors import ActisegError
+
+_KEY = CellKey(0.6, 21, "gce", 3, "tiny")
+
+
+@dataclass(frozen=True)
+class _Scripted(CellJob):
+    """A cell whose training is a few lines of Python."""
+
+    script: str = ""
+
+    def train_command(self) -> list[str]:
+        (self.folder / "run").mkdir(exist_ok=True)
+        return [sys.executable, "-S", "-c", self.script]
+
+
+def _job(root: Path, script: str) -> _Scripted:
+    return _Scripted(
+        key=_KEY,
+        root=root,
+        data=root,
+        val_split="val",
+        train=(),
+        predict=(),
+        threads=1,
+        gpus=1,
+        keep_checkpoint=False,
+        script=script,
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("import os; os.kill(os.getpid(), 9)", "ended by SIGKILL; often memory ran out"),
+        ("print('step 1', end='\\rstep 2\\n'); raise SystemExit(3)", "exit status 3"),
+    ],
+)
+def test_crash_is_kept_with_the_end_of_its_log(tmp_path: Path, script: str, said: str) -> None:
+    job = _job(tmp_path, script)
+    assert state_of(job.folder) == "new"
+    for tries in (1, 2):
+        assert run_cell(job, None, lambda: False) == "failed"
+        attempts = read_attempts(job.folder)
+        assert [attempt["outcome"] for attempt in attempts] == ["failed"] * tries
+        assert said in attempts[-1]["log_tail"][-1]
+        assert "step 1" not in attempts[-1]["log_tail"], "of a progress bar only its last state"
+
+
+def test_stop_lets_the_training_save(tmp_path: Path) -> None:
+    script = (
+        "import signal, sys, time\n"
+        "def save(*_): print('saved', flush=True); sys.exit(130)\n"
+        "signal.signal(signal.SIGTERM, save)\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    job = _job(tmp_path, script)
+    log = job.folder / cell.LOG_FILE
+    stopping = lambda: log.exists() and "\nready" in log.read_text()  # noqa: E731
+    assert run_cell(job, None, stopping) == "interrupted"
+    assert log.read_text().count("\nsaved") == 1
+
+
+def test_two_runners_never_train_one_cell(tmp_path: Path) -> None:
+    job = _job(tmp_path, "import time; time.sleep(60)")
+    stop = threading.Event()
+    states: list[str] = []
+    first = threading.Thread(target=lambda: states.append(run_cell(job, None, stop.is_set)))
+    first.start()
+    while state_of(job.folder) != "running":
+        time.sleep(0.05)
+    assert run_cell(replace(job, script="raise SystemExit(1)"), None, lambda: False) == "running"
+    stop.set()
+    first.join()
+    assert states == ["interrupted"]
+
+
+def test_result_survives_the_file(tmp_path: Path) -> None:
+    metrics = Metrics(48.1, 7.9, 50.0, 8.0, 60.0, 78.5)
+    result = CellResult(
+        cell=_KEY,
+        metrics=metrics,
+        budget=Budget(2, 20, 8, None),
+        run=RunFacts("a CPU", 12.5, 10**9, 3.4, "v1", "2026-01-01T00:00:00+00:00"),
+        curve=(CurvePoint(1, 10, 2.0), CurvePoint(2, 20, 1.5, metrics)),
+    )
+    folder = tmp_path / _KEY.folder
+    write_result(folder, result)
+    assert str(folder.relative_to(tmp_path)) == "name60-mask21/gce/seed3"
+    assert list(read_results(tmp_path)) == [result]
+    (folder / "result.json").write_text('{"format": 1, "cell": {}}')
+    with pytest.raises(ActisegError, match=r"result\.json: lacks or misnames a field"):
+        list(read_results(tmp_path))
