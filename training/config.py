@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from training.strategy_options import APLOptions, GCEOptions, SCEOptions, require
+from training.noise.options import NoiseOptions
+from training.strategy_options import (
+    APLOptions,
+    CoTeachingOptions,
+    ELROptions,
+    GCEOptions,
+    NPNOptions,
+    PMHMOptions,
+    SCEOptions,
+    require,
+)
 
 Preset = Literal["tiny", "r50", "r101"]
 
@@ -40,6 +51,8 @@ class Recipe:
     ema: float
     """Decay of the moving average of the weights that is validated and exported; 0 is off."""
     precision: Literal["float32", "bfloat16"]
+    positive_threshold: float
+    """Objects that are active with less probability are not drawn in validation."""
 
 
 # r101 and r50: the published ActionVOS training (AdamW, 1e-4, backbone 5e-5, drops at 3 and 5 of
@@ -47,7 +60,8 @@ class Recipe:
 # smooth decay, and shares one image encoding among all prompts of a frame. The published weights
 # come from referring segmentation, where every named object has a mask; without such a start a
 # network that sees empty masks for half of the prompts learns to draw nothing, so tiny gets the
-# masks of all named objects.
+# masks of all named objects. The published threshold of the positive head misleads for it: few of
+# its answers are that sure.
 _PAPER = Recipe(
     epochs=6,
     batch_size=1,
@@ -64,6 +78,7 @@ _PAPER = Recipe(
     positive_coefficient=2.0,
     ema=0.0,
     precision="float32",
+    positive_threshold=0.75,
 )
 RECIPES: dict[str, Recipe] = {
     "tiny": Recipe(
@@ -82,6 +97,7 @@ RECIPES: dict[str, Recipe] = {
         positive_coefficient=10.0,
         ema=0.998,
         precision="bfloat16",
+        positive_threshold=0.5,
     ),
     "r50": _PAPER,
     "r101": _PAPER,
@@ -113,7 +129,7 @@ class TrainConfig:
     mask_noise: int = 0
     """Kernel of Algorithm 2 in pixels (paper: 9, 15, 21); 0 is clean."""
     seed: int = 0
-    """Seed of weights, sampling, augmentation and noise."""
+    """Seed of weights, sampling, augmentation and, unless `--noise.seed` is given, noise."""
     resume: bool = False
     """Continue from the last checkpoint in `out`."""
     pretrained: Path | None = None
@@ -160,9 +176,20 @@ class TrainConfig:
     """Decay of the moving average of the weights that is validated and exported; 0 is off."""
     precision: Literal["float32", "bfloat16"] | None = None
     """Number format of matrix products and convolutions; losses stay in float32."""
+    positive_threshold: float | None = None
+    """Objects that are active with less probability than this are not drawn in validation, which
+    chooses `best.safetensors`; in [0, 1] (published: 0.75)."""
+    action_weights: bool = True
+    """Weigh the pixels of the mask term by the stored action-guided weights, and leave out what
+    they mark; else all pixels count alike."""
+    noise: NoiseOptions = field(default_factory=NoiseOptions)
+    co_teaching: CoTeachingOptions = field(default_factory=CoTeachingOptions)
     gce: GCEOptions = field(default_factory=GCEOptions)
     sce: SCEOptions = field(default_factory=SCEOptions)
     apl: APLOptions = field(default_factory=APLOptions)
+    elr: ELROptions = field(default_factory=ELROptions)
+    npn: NPNOptions = field(default_factory=NPNOptions)
+    pmhm: PMHMOptions = field(default_factory=PMHMOptions)
 
     def strategy_options(self) -> Any:
         """Options of the run's strategy; None if it has none."""
@@ -179,14 +206,23 @@ class TrainConfig:
             for entry in fields(Recipe)
             if (value := getattr(self, entry.name)) is not None
         }
-        recipe = replace(RECIPES[self.preset], **chosen)
+        recipe = replace(RECIPES[self.preset], **self._departures() | chosen)
         for name in ("epochs", "batch_size", "accumulate", "frames_per_clip"):
             require(getattr(recipe, name) >= 1, name, getattr(recipe, name), "at least 1")
         for name in ("learning_rate", "clip_norm"):
             require(getattr(recipe, name) > 0, name, getattr(recipe, name), "above 0")
+        threshold = recipe.positive_threshold
+        require(0 <= threshold <= 1, "positive_threshold", threshold, "in [0, 1]")
         require(0 <= recipe.ema < 1, "ema", recipe.ema, "in [0, 1)")
         require(0 <= recipe.warmup < 1, "warmup", recipe.warmup, "in [0, 1)")
         return recipe
+
+    def _departures(self) -> dict[str, int]:
+        """Where the paper's recipe differs for the strategy: co-teaching takes its time."""
+        if self.strategy != "co-teaching" or RECIPES[self.preset] is not _PAPER:
+            return {}
+        batches = math.ceil(self.co_teaching.window / (self.batch_size or _PAPER.batch_size))
+        return {"epochs": 10, "accumulate": batches}
 
     def check(self) -> None:
         """Refuses values that no run can have.
@@ -210,7 +246,7 @@ class TrainConfig:
         values = {
             name: value
             for name, value in {**own, **asdict(self.recipe())}.items()
-            if not is_dataclass(value) or value is self.strategy_options()
+            if not is_dataclass(value) or value in (self.noise, self.strategy_options())
         }
         return {name: _as_json(value) for name, value in values.items()}
 

@@ -6,48 +6,42 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.nn.parallel import DistributedDataParallel
 from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from training.checkpoints import save_weights
 from training.config import TrainConfig
-from training.cues import activity_loss, narrated_loss
 from training.data.clips import Batch
 from training.distributed import World, joined_world
 from training.errors import ActisegError
 from training.inference import CLIP_LENGTH
+from training.learner import Learner
 from training.loading import epoch_batches, load_windows
-from training.losses import COEFFICIENTS, Criterion, total
 from training.model import ActionVOS
-from training.optimization import MovingAverage, parameter_groups, rate_factor, set_rate
+from training.objective import Objective
+from training.optimization import rate_factor
 from training.parts import Parts, build_parts
 from training.run_record import Meter, RunRecord, code_version, environment, peak_memory
 from training.signals import StopRequest, stop_requests
-from training.snapshot import load_snapshot, random_state, restore_random_state, save_snapshot
-from training.strategies import Matched
+from training.snapshot import (
+    load_snapshot,
+    random_state,
+    require_same_options,
+    restore_random_state,
+    save_snapshot,
+)
+from training.stepping import NonFiniteError, Stepper
 from training.validation import Validator
 
 CHECKPOINT = "checkpoint.pt"
-_PAIRS = 96
-"""Prompts without a picture in each step of a network with a text encoder of its own."""
 LOG_EVERY = 10
 """Steps between two entries in the TensorBoard logs."""
 INTERRUPTED = 130
 """Exit status after a signal, as a shell reports it for Ctrl-C."""
-
-_FREE_TO_CHANGE = {
-    "data", "out", "resume", "workers", "threads", "device", "save_minutes",
-    "val_split", "val_clips", "val_every",
-}  # fmt: skip
-"""Options that a resumed run may change without changing its result."""
 
 
 def train(config: TrainConfig) -> int:
@@ -93,21 +87,17 @@ class Trainer:
         torch.manual_seed(config.seed)  # every process starts from the same weights
         parts: Parts = build_parts(config, self.recipe)
         self.parts, self.strategy = parts, parts.strategy
-        self.network: nn.Module = parts.network.to(world.device)
-        self.criterion = Criterion(
-            mask_loss=self.strategy.mask_loss,
-            aux_mask_loss=self.strategy.aux_mask_loss,
-            dice_term=self.strategy.dice_term,
+        self.learners = [Learner(network, self.recipe, world) for network in parts.networks]
+        objective = Objective(parts, self.recipe, world)
+        self.stepper = Stepper(
+            self.learners, objective, self.strategy, world, self.recipe.clip_norm
         )
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.network, self.recipe), weight_decay=self.recipe.weight_decay
-        )
-        self.average = MovingAverage(self.network, self.recipe.ema) if self.recipe.ema else None
         self.epoch, self.window, self.step, self.best = 0, 0, 0, -math.inf
         torch.manual_seed(config.seed + 1 + world.rank)  # dropout differs between processes
-        if config.resume and self.checkpoint.exists():
+        resumed = self.checkpoint.exists()
+        self.strategy.open(config.out, resume=resumed)
+        if resumed:
             self._restore()
-        self.forward = self._distributed()
         self.validator = self._make_validator()
         self.saved_at = time.monotonic()
         self.meter = Meter()
@@ -117,6 +107,12 @@ class Trainer:
         """Optimiser steps of one epoch."""
         rounds = max(1, len(self.parts.dataset) // (self.recipe.batch_size * self.world.size))
         return math.ceil(rounds / self.recipe.accumulate)
+
+    @property
+    def steps_per_window(self) -> int:
+        """Optimiser steps between two choices of the samples that count; the last may be fewer."""
+        samples = self.recipe.accumulate * self.recipe.batch_size * self.parts.prompts_per_sample
+        return max(1, math.ceil(self.strategy.window / samples))
 
     def fit(self, stop: StopRequest) -> int:
         """Runs the remaining epochs; returns the exit status."""
@@ -140,11 +136,12 @@ class Trainer:
 
     def _run_epoch(self, stop: StopRequest, writer: SummaryWriter | None) -> bool:
         """Runs the rest of the present epoch; False if a stop was requested."""
-        self.network.train()
+        for learner in self.learners:
+            learner.network.train()
         self.strategy.begin_epoch(self.epoch, self.recipe.epochs)
         progress = tqdm(
             total=self.steps_per_epoch,
-            initial=self.window,
+            initial=self.window * self.steps_per_window,
             desc=f"epoch {self.epoch + 1}/{self.recipe.epochs}",
             unit="step",
             disable=not self.world.main,
@@ -152,17 +149,14 @@ class Trainer:
         self.meter = Meter()
         with progress:
             for window in self._windows():
-                losses = self._optimise(window)
+                for losses in self._learn(window):
+                    progress.update()
+                    if self.step % LOG_EVERY == 0:
+                        progress.set_postfix(loss=f"{losses['total']:.3f}")
+                        if writer is not None:
+                            for name, value in losses.items():
+                                writer.add_scalar(f"train/{name}", value, self.step)
                 self.window += 1
-                self.step += 1
-                samples = sum(len(batch.frames) for batch in window) * self.world.size
-                self.meter.add(losses["total"], samples)
-                progress.update()
-                if self.step % LOG_EVERY == 0:
-                    progress.set_postfix(loss=f"{losses['total']:.3f}")
-                    if writer is not None:
-                        for name, value in losses.items():
-                            writer.add_scalar(f"train/{name}", value, self.step)
                 # Both are decided together: saving is collective, and clocks and signals differ.
                 overdue = time.monotonic() - self.saved_at > 60 * self.config.save_minutes
                 stopping, saving = self.world.any(stop.requested, overdue)
@@ -173,7 +167,7 @@ class Trainer:
         return True
 
     def _windows(self) -> Iterator[list[Batch]]:
-        """The epoch's remaining accumulation windows of this process."""
+        """The epoch's remaining windows of this process, each of some optimiser steps."""
         batches = epoch_batches(
             len(self.parts.dataset),
             self.recipe.batch_size,
@@ -183,98 +177,44 @@ class Trainer:
             world_size=self.world.size,
         )
         self.parts.dataset.set_epoch(self.epoch)
+        size = self.recipe.accumulate * self.steps_per_window
         return load_windows(
             self.parts.dataset,
-            batches[self.window * self.recipe.accumulate :],
-            self.recipe.accumulate,
+            batches[self.window * size :],
+            size,
             workers=self.config.workers,
             pin_memory=self.world.device.type == "cuda",
         )
 
-    def _optimise(self, window: Sequence[Batch]) -> dict[str, float]:
-        """One optimiser step over the batches of an accumulation window; returns the losses."""
-        rate = self.recipe.learning_rate * rate_factor(
+    def _learn(self, window: Sequence[Batch]) -> Iterator[dict[str, float]]:
+        """Takes the optimiser steps of a window; yields the losses of each."""
+        size = self.recipe.accumulate
+        try:
+            choices = self.stepper.choose(window, self.epoch)
+            for start in range(0, len(window), size):
+                part = slice(start, start + size)
+                own = [choice[part] for choice in choices]
+                losses = self.stepper.step(window[part], own, step=self.step, rate=self._rate())
+                self.step += 1
+                samples = sum(len(batch.frames) for batch in window[part]) * self.world.size
+                self.meter.add(losses["total"], samples)
+                yield losses
+        except NonFiniteError as error:
+            raise ActisegError(
+                f"step {self.step} (epoch {self.epoch + 1}): {error}; the weights were not changed "
+                "by it. Lower --learning-rate, or look at these samples, and continue with "
+                f"--resume from {self.checkpoint}"
+            ) from error
+
+    def _rate(self) -> float:
+        """Learning rate of the next step."""
+        factor = rate_factor(
             self.recipe,
             step=self.step,
             steps_per_epoch=self.steps_per_epoch,
             drops=self.config.lr_drop,
         )
-        set_rate(self.optimizer, rate)
-        self.optimizer.zero_grad(set_to_none=True)
-        sums: dict[str, torch.Tensor] = {}
-        for index, batch in enumerate(window):
-            with self._gradients_stay_local(index < len(window) - 1):
-                losses = self._losses(batch)
-                (losses["total"] / len(window)).backward()
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value.detach() / len(window)
-            self._require_finite("loss", losses["total"].detach(), [batch])
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip_norm)
-        self._require_finite("gradient", norm, window)
-        self.optimizer.step()
-        if self.average is not None:
-            self.average.update(self.network)
-        values = torch.stack([*sums.values(), norm]).tolist()
-        return dict(zip([*sums, "gradient_norm"], values, strict=True)) | {"rate": rate}
-
-    def _losses(self, batch: Batch) -> dict[str, torch.Tensor]:
-        """Loss terms of a batch and their weighted `total`."""
-        ids, mask = self.parts.tokenize(batch.captions)
-        device = self.world.device
-        padded = bool(batch.padding.any())  # without padding the network skips its masks
-        batch = batch.to(device)
-        self.strategy.begin_batch(batch)
-        pairs, narrated = self._narration_pairs()
-        with (
-            torch.autocast(device.type, torch.bfloat16, self.recipe.precision == "bfloat16"),
-            _fast_attention(device),
-        ):
-            output = self.forward(
-                batch.frames,
-                batch.padding if padded else None,
-                ids.to(device),
-                mask.to(device),
-                batch.sizes,
-                batch.clip_of_prompt,
-                pairs=pairs,
-            )
-        matches = self.criterion.match(output, batch)
-        losses = self.criterion(output, batch, matches)
-        matched = Matched.of(output, batch, matches[-1])
-        extra = dict(self.strategy.extra_losses(output, batch, matched, None))
-        if output.narrated is not None:
-            extra["loss_narrated"] = narrated_loss(output.narrated, narrated)
-        if output.activity is not None and self.recipe.negative_masks:
-            extra["loss_activity"] = activity_loss(
-                output.activity, batch.masks, batch.positive, batch.clip_of_prompt
-            )
-        coefficients = {**COEFFICIENTS, "loss_positive_labels": self.recipe.positive_coefficient}
-        whole = total(losses, coefficients)
-        for value in extra.values():
-            whole = whole + value
-        return {**losses, **extra, "total": whole}
-
-    def _narration_pairs(self) -> tuple[tuple[torch.Tensor, torch.Tensor] | None, torch.Tensor]:
-        """Tokenised prompts for an own text encoder (None if it is frozen), and their labels."""
-        if self.parts.pairs is None:
-            return None, torch.empty(0)
-        prompts, labels = self.parts.pairs.draw(_PAIRS, self.step, self.world.rank)
-        ids, mask = self.parts.tokenize(prompts)
-        device = self.world.device
-        return (ids.to(device), mask.to(device)), torch.tensor(labels, device=device)
-
-    def _require_finite(self, what: str, value: torch.Tensor, batches: Sequence[Batch]) -> None:
-        """Stops all processes before the weights take a step that would ruin them."""
-        bad = not math.isfinite(value.item())
-        if not self.world.any(bad)[0]:
-            return
-        names = sorted({name for batch in batches for name in batch.sequences})
-        where = f" on samples {', '.join(names)}" if bad else " in another process"
-        raise ActisegError(
-            f"{what} is {value.item()} at step {self.step} (epoch {self.epoch + 1}){where}; "
-            f"the weights were not changed by it. Lower --learning-rate, or look at these "
-            f"samples, and continue with --resume from {self.checkpoint}"
-        )
+        return self.recipe.learning_rate * factor
 
     def _finish_epoch(self, record: RunRecord | None, writer: SummaryWriter | None) -> None:
         """Validates, keeps the weights and moves on to the next epoch."""
@@ -282,7 +222,8 @@ class Trainer:
         due = self.epoch % self.config.val_every == 0 or self.epoch == self.recipe.epochs
         if self.world.main:
             values: dict[str, Any] = {"step": self.step, **self.meter.values()}
-            with self._averaged_weights() as network:
+            values |= self.strategy.log()
+            with self.learners[0].averaged_weights() as network:
                 model = self.strategy.exported(network)
                 if self.validator is not None and due:
                     metrics = self.validator.run(model)
@@ -294,6 +235,9 @@ class Trainer:
                         self.best = score
                         self._export(model, "best.safetensors", values)
                 self._export(model, "last.safetensors", values)
+            for peer in self.learners[1:]:
+                with peer.averaged_weights() as network:
+                    self._export(self.strategy.exported(network), "last.peer.safetensors", values)
             if writer is not None:
                 for name, value in values.items():
                     writer.add_scalar(f"validation/{name}", value, self.step)
@@ -305,19 +249,6 @@ class Trainer:
                 )
         self._save()
         self.world.barrier()
-
-    @contextmanager
-    def _averaged_weights(self) -> Iterator[nn.Module]:
-        """The network with its averaged weights, if they are kept; the trained ones come back."""
-        if self.average is None:
-            yield self.network
-            return
-        own = {name: value.clone() for name, value in self.network.state_dict().items()}
-        self.network.load_state_dict(self.average.average)
-        try:
-            yield self.network
-        finally:
-            self.network.load_state_dict(own)
 
     def _export(self, model: ActionVOS, name: str, values: dict[str, Any]) -> None:
         run = self.config.as_json()
@@ -335,6 +266,7 @@ class Trainer:
     def _save(self) -> None:
         """Writes the checkpoint; every process takes part with its random state."""
         states = self.world.gather(random_state(self.world.device))
+        strategy = self.strategy.state_dict()
         if self.world.main:
             save_snapshot(
                 self.checkpoint,
@@ -344,10 +276,9 @@ class Trainer:
                     "window": self.window,
                     "step": self.step,
                     "best": self.best,
-                    "network": self.network.state_dict(),
-                    "optimizer": self.optimizer.state_dict(),
-                    "average": self.average.state_dict() if self.average else None,
-                    "strategy": self.strategy.state_dict(),
+                    **self.learners[0].state_dict(),
+                    "peers": [learner.state_dict() for learner in self.learners[1:]],
+                    "strategy": strategy,
                     "random": states,
                 },
             )
@@ -355,46 +286,15 @@ class Trainer:
 
     def _restore(self) -> None:
         state = load_snapshot(self.checkpoint, self.world.device)
-        self._require_same_run(state["config"])
+        require_same_options(self.checkpoint, state["config"], self.config.as_json())
         self.epoch, self.window = state["epoch"], state["window"]
         self.step, self.best = state["step"], state["best"]
-        self.network.load_state_dict(state["network"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
+        for learner, own in zip(self.learners, [state, *state.get("peers", [])], strict=True):
+            learner.load_state_dict(own)
         self.strategy.load_state_dict(state["strategy"])
         if len(state["random"]) == self.world.size:
             restore_random_state(state["random"][self.world.rank], self.world.device)
         self._say(f"resuming at epoch {self.epoch + 1}, step {self.step}")
-
-    def _require_same_run(self, stored: dict[str, Any]) -> None:
-        for name, value in self.config.as_json().items():
-            before = stored.get(name)
-            same = tuple(before or ()) == value if isinstance(value, tuple) else before == value
-            if name not in _FREE_TO_CHANGE and not same:
-                raise ActisegError(
-                    f"{self.checkpoint} was made with --{name.replace('_', '-')} {before}, not "
-                    f"{value}; resume with the same options or choose another --out"
-                )
-
-    def _distributed(self) -> nn.Module:
-        if self.world.size == 1:
-            return self.network
-        device = self.world.device
-        return DistributedDataParallel(
-            self.network,
-            device_ids=[device] if device.type == "cuda" else None,
-            find_unused_parameters=True,  # e.g. the refinement of the last layer's box
-        )
-
-    @contextmanager
-    def _gradients_stay_local(self, local: bool) -> Iterator[None]:
-        """Sums gradients over processes only with the last batch of a window."""
-        if local and isinstance(self.forward, DistributedDataParallel):
-            with self.forward.no_sync():
-                yield
-        else:
-            yield
 
     def _record(self) -> RunRecord | None:
         if not self.world.main:
@@ -405,8 +305,9 @@ class Trainer:
             config=self.config.as_json(),
             seed=self.config.seed,
             processes=self.world.size,
-            parameters=sum(p.numel() for p in self.network.parameters()),
+            parameters=sum(p.numel() for p in self.learners[0].network.parameters()),
             samples=len(self.parts.dataset),
+            noise=self.parts.noise,
             **environment(self.world.device),
         )
 
@@ -418,6 +319,7 @@ class Trainer:
             self.config.val_split,
             clips=self.config.val_clips,
             tokenize=self.parts.tokenize,
+            positive_threshold=self.recipe.positive_threshold,
             # What is trained on single frames is also used on single frames.
             clip_length=1 if self.recipe.frames_per_clip == 1 else CLIP_LENGTH,
         )
@@ -425,11 +327,6 @@ class Trainer:
     def _say(self, text: str) -> None:
         if self.world.main:
             tqdm.write(text)
-
-
-def _fast_attention(device: torch.device) -> AbstractContextManager[None]:
-    """On a CPU the plain form: its fused kernel is slower where few words are the keys."""
-    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
 
 
 def _line(metrics: dict[str, Any]) -> str:

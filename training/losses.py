@@ -83,12 +83,13 @@ def focal_mask_loss(logits: Tensor, targets: Tensor, pixel_weights: Tensor | Non
     return focal_terms(logits, targets, pixel_weights).flatten(1).mean(1)
 
 
-def dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
+def dice_loss(logits: Tensor, targets: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
     """1 - (2 |A B| + 1) / (|A| + |B| + 1) over all frames and pixels of a clip.
 
     Args:
         logits: float [P, T, h, w].
         targets: 0 or 1, float [P, T, h, w].
+        pixel_weights: not used: in the published term all pixels count alike.
 
     Returns:
         float [P] in [0, 1].
@@ -136,7 +137,7 @@ class Criterion(nn.Module):
         self.use_weights = use_weights
         self.mask_loss = mask_loss
         self.aux_mask_loss = aux_mask_loss or mask_loss
-        self.dice_term = dice_term
+        self.dice_term = dice_term or dice_loss
         self.cost_weights = cost_weights or CostWeights()
 
     def match(self, output: LayerOutput, targets: Targets) -> list[Tensor]:
@@ -144,7 +145,11 @@ class Criterion(nn.Module):
         return match(_layers(output), targets, self.cost_weights)
 
     def forward(
-        self, output: LayerOutput, targets: Targets, matches: Sequence[Tensor] | None = None
+        self,
+        output: LayerOutput,
+        targets: Targets,
+        matches: Sequence[Tensor] | None = None,
+        kept: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Computes every term, unweighted.
 
@@ -152,6 +157,8 @@ class Criterion(nn.Module):
             output: predictions of the last layer; its ``aux`` holds the earlier layers.
             targets: labels of the same P prompts.
             matches: result of ``match``, if the caller needed it before.
+            kept: prompts that count, bool [P]; the terms are then means over these (0 if there
+                are none), without regard to other processes. None for all.
 
         Returns:
             Scalars by name: ``loss_ce``, ``loss_bbox``, ``loss_giou``, ``loss_mask``,
@@ -161,6 +168,34 @@ class Criterion(nn.Module):
         Raises:
             ValueError: weights are wanted but the targets have none, or sizes disagree.
         """
+        if kept is not None:
+            terms = self.of_prompts(output, targets, matches)
+            count = kept.sum().clamp(min=1)
+            return {name: (values * kept).sum() / count for name, values in terms.items()}
+        normaliser = valid_frames(targets.valid)
+        return {
+            name: values.mean() if _is_positive(name) else values.sum() / normaliser
+            for name, values in self._elements(output, targets, matches).items()
+        }
+
+    def of_prompts(
+        self, output: LayerOutput, targets: Targets, matches: Sequence[Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """Every term of each prompt as if it were alone, unweighted, float32 [P].
+
+        Arguments, names and errors as of ``forward``; where all frames are valid, the means over
+        the prompts are what ``forward`` gives.
+        """
+        frames = (targets.valid > 0).sum(1).clamp(min=1)
+        return {
+            name: values if _is_positive(name) else values.reshape(len(values), -1).sum(1) / frames
+            for name, values in self._elements(output, targets, matches).items()
+        }
+
+    def _elements(
+        self, output: LayerOutput, targets: Targets, matches: Sequence[Tensor] | None
+    ) -> dict[str, Tensor]:
+        """Every term before it is summed, [P, ...]."""
         layers = _layers(output)
         if matches is None:
             matches = match(layers, targets, self.cost_weights)
@@ -171,36 +206,37 @@ class Criterion(nn.Module):
         weights = None
         if self.use_weights and targets.weights is not None:
             weights = sample_at_stride(targets.weights, size).float()
-        normaliser = valid_frames(targets.valid)
-        losses: dict[str, Tensor] = {}
+        elements: dict[str, Tensor] = {}
         for index in reversed(range(len(layers))):
             last = index == len(layers) - 1
-            terms = _query_losses(layers[index], targets, matches[index], normaliser)
+            terms = _query_losses(layers[index], targets, matches[index])
             logits = _of_matched(layers[index].masks.float(), matches[index])
             mask_loss = self.mask_loss if last else self.aux_mask_loss
-            terms["loss_mask"] = mask_loss(logits, masks, weights).sum() / normaliser
-            if last and self.dice_term is not None:
-                dice = self.dice_term(logits, masks, weights)
-            else:
-                dice = dice_loss(logits, masks)
-            terms["loss_dice"] = dice.sum() / normaliser
-            losses |= {name + ("" if last else f"_{index}"): term for name, term in terms.items()}
-        return losses
+            dice = self.dice_term if last else dice_loss
+            terms["loss_mask"] = mask_loss(logits, masks, weights)
+            terms["loss_dice"] = dice(logits, masks, weights)
+            elements |= {name + ("" if last else f"_{index}"): term for name, term in terms.items()}
+        return elements
 
 
 def total(losses: Mapping[str, Tensor], coefficients: Mapping[str, float] = COEFFICIENTS) -> Tensor:
-    """Weighted sum of the terms (scalar), with the published coefficients by default.
+    """Weighted sum of the terms (scalars, or [P] each), with the published coefficients by default.
 
     Raises:
         KeyError: a term has no coefficient (with or without its layer suffix).
     """
     terms = [value * coefficients[_without_suffix(name)] for name, value in losses.items()]
-    return torch.stack(terms).sum()
+    return torch.stack(terms).sum(0)
 
 
 def _without_suffix(name: str) -> str:
     stem, _, suffix = name.rpartition("_")
     return stem if suffix.isdigit() else name
+
+
+def _is_positive(name: str) -> bool:
+    """Whether a term has one value for each prompt rather than for each of its frames."""
+    return _without_suffix(name) == "loss_positive_labels"
 
 
 def _layers(output: LayerOutput) -> list[LayerOutput]:
@@ -213,20 +249,18 @@ def _of_matched(predictions: Tensor, matched: Tensor) -> Tensor:
     return predictions[rows, :, matched]
 
 
-def _query_losses(
-    layer: LayerOutput, targets: Targets, matched: Tensor, normaliser: Tensor
-) -> dict[str, Tensor]:
-    """Class, box and positive terms of one layer."""
+def _query_losses(layer: LayerOutput, targets: Targets, matched: Tensor) -> dict[str, Tensor]:
+    """Class, box and positive terms of one layer, not summed, [P, ...]."""
     logits = layer.logits.float()[..., 0]
     foreground = F.one_hot(matched, logits.shape[-1]).to(logits.dtype)[:, None]
     classes = foreground * (targets.valid > 0).to(logits.dtype)[..., None]
     boxes, wanted = _of_matched(layer.boxes.float(), matched), targets.boxes.float()
     positive = (targets.positive > 0).any(1).to(logits.dtype)
     return {
-        "loss_ce": focal_terms(logits, classes).sum() / normaliser,
-        "loss_bbox": (boxes - wanted).abs().sum() / normaliser,
-        "loss_giou": (1 - generalized_iou(corners(boxes), corners(wanted))).sum() / normaliser,
-        "loss_positive_labels": focal_terms(layer.positives.float()[:, 0], positive).mean(),
+        "loss_ce": focal_terms(logits, classes),
+        "loss_bbox": (boxes - wanted).abs(),
+        "loss_giou": 1 - generalized_iou(corners(boxes), corners(wanted)),
+        "loss_positive_labels": focal_terms(layer.positives.float()[:, 0], positive),
     }
 
 

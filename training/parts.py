@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -20,9 +21,14 @@ from training.model import ActionVOS, ModelConfig, build_model, load_tokenizer, 
 from training.model import tokenize as tokenize_prompts
 from training.model.text import train_tokenizer
 from training.narration_pairs import NarrationPairs
-from training.noise.layer import LabelNoise
-from training.noise.text import TextNoise, names_in_split, read_split
+from training.noise.layer import make_noise
+from training.noise.text import names_in_split, read_split
 from training.strategies import Strategy, make_strategy
+
+_SEEDS_APART = 1_000_003
+"""Between the seeds of networks that are trained together."""
+_HEADS = ("class_heads.", "positive_heads.")
+"""What a further network learns anew even if it starts from the same weights as the first."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +38,21 @@ class Parts:
     dataset: ClipDataset
     tokenizer: Tokenizer
     strategy: Strategy
-    network: nn.Module
-    """What is trained: the model, extended by the strategy."""
-    model: ActionVOS
+    networks: tuple[nn.Module, ...]
+    """What is trained: one model or several, extended by the strategy."""
+    sizes: ModelConfig
+    prompts_per_sample: float
+    """Mean number of prompts of a sample of the dataset."""
     vocabulary: list[dict[str, Any]]
     """Names of each class that the split uses, as a model bundle holds them."""
     pairs: NarrationPairs | None
     """Prompts for a text encoder that starts from scratch; None if it is frozen."""
+    noise: dict[str, Any] | None
+    """What the label noise is (`LabelNoise.record`); None if the labels are clean."""
 
     def tokenize(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Prompts to ids and attention mask, int64 [P, L] each."""
-        return tokenize_prompts(self.tokenizer, captions, self.model.config.max_tokens)
+        return tokenize_prompts(self.tokenizer, captions, self.sizes.max_tokens)
 
 
 def build_parts(config: TrainConfig, recipe: Recipe) -> Parts:
@@ -57,28 +67,59 @@ def build_parts(config: TrainConfig, recipe: Recipe) -> Parts:
     if not sizes.text.frozen:
         text = replace(sizes.text, vocab_size=tokenizer.get_vocab_size())
         sizes = replace(sizes, text=text)
-    model = build_model(sizes)
-    if config.pretrained is not None:
-        _load(model, config.pretrained)
+    networks = tuple(_network(config, sizes, strategy, index) for index in range(strategy.networks))
+    records = read_split(_split_file(config))
+    noise = make_noise(
+        config.text_noise,
+        config.mask_noise,
+        config.noise,
+        records,
+        seed=config.seed,
+        negative_masks=recipe.negative_masks,
+    )
     dataset = ClipDataset(
         config.data,
         config.split,
         frames_per_clip=recipe.frames_per_clip,
         objects=recipe.objects,
         transform=_transform(sizes, recipe, strategy),
+        use_weights=config.action_weights,
         negative_masks=recipe.negative_masks,
-        noise=_noise(config),
+        noise=noise,
         seed=config.seed,
     )
     if not len(dataset):
         raise ActisegError(f"{config.data}: split {config.split} has no samples")
-    records = read_split(_split_file(config))
     names = names_in_split(records)
     pairs = None if sizes.text.frozen else NarrationPairs(records, config.seed) or None
     vocabulary = [{"class_id": key, "names": list(found)} for key, found in names.items()]
     return Parts(
-        dataset, tokenizer, strategy, strategy.extend(model), model, vocabulary, pairs or None
+        dataset,
+        tokenizer,
+        strategy,
+        networks,
+        sizes,
+        _prompts_per_sample(dataset, recipe),
+        vocabulary,
+        pairs,
+        noise.record(records) if noise else None,
     )
+
+
+def _network(config: TrainConfig, sizes: ModelConfig, strategy: Strategy, index: int) -> nn.Module:
+    """One of the networks that are trained together; the first follows the seed in force."""
+    if index > 0:
+        torch.manual_seed(config.seed + index * _SEEDS_APART)
+    model = build_model(sizes)
+    if config.pretrained is not None:
+        _load(model, config.pretrained, fresh=_HEADS if index > 0 else ())
+    return strategy.extend(model)
+
+
+def _prompts_per_sample(dataset: ClipDataset, recipe: Recipe) -> float:
+    if recipe.objects == "one":
+        return 1.0
+    return sum(len(clip.objects) for clip in dataset.clips) / len(dataset.clips)
 
 
 def _split_file(config: TrainConfig) -> Path:
@@ -108,10 +149,18 @@ def _tokenizer(config: TrainConfig) -> Tokenizer:
     return tokenizer
 
 
-def _load(model: ActionVOS, path: Path) -> None:
-    """Starts from our own weights, or from a published Ref-YouTube-VOS or ActionVOS file."""
+def _load(model: ActionVOS, path: Path, fresh: tuple[str, ...] = ()) -> None:
+    """Starts from our own weights, or from a published Ref-YouTube-VOS or ActionVOS file.
+
+    Args:
+        model: the model.
+        path: the file.
+        fresh: beginnings of names that keep their fresh values although our own weights have them.
+            Of a published file the heads that training replaces stay fresh in any case.
+    """
     if path.suffix == ".safetensors":
         state, _ = load_weights(path)
+        state = {name: value for name, value in state.items() if not name.startswith(fresh)}
         try:
             fit = model.load_state_dict(state, strict=False)
         except RuntimeError as error:
@@ -122,13 +171,10 @@ def _load(model: ActionVOS, path: Path) -> None:
 
 
 def _transform(sizes: ModelConfig, recipe: Recipe, strategy: Strategy) -> Transform:
+    kinds = {
+        "spatial": strategy.spatial_augmentation,
+        "photometric": strategy.photometric_augmentation,
+    }
     if recipe.objects == "one":
-        return PublishedTraining()
-    return FixedSize(sizes.input_height, sizes.input_width, augment=strategy.spatial_augmentation)
-
-
-def _noise(config: TrainConfig) -> LabelNoise | None:
-    if not config.text_noise and not config.mask_noise:
-        return None
-    names = names_in_split(read_split(_split_file(config)))
-    return LabelNoise(TextNoise(names, config.text_noise, config.seed), config.mask_noise)
+        return PublishedTraining(**kinds)
+    return FixedSize(sizes.input_height, sizes.input_width, **kinds)

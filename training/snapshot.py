@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,11 @@ import torch
 from training.errors import ActisegError
 
 FORMAT = 1
+_FREE_TO_CHANGE = {
+    "data", "out", "resume", "workers", "threads", "device", "save_minutes",
+    "val_split", "val_clips", "val_every", "positive_threshold",
+}  # fmt: skip
+"""Options that a resumed run may change without changing its weights."""
 
 
 def save_snapshot(path: Path, state: dict[str, Any]) -> None:
@@ -59,6 +65,39 @@ def load_snapshot(path: Path, device: torch.device) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ActisegError(f"{path}: not a checkpoint of format {FORMAT}; remove it to start anew")
     return state
+
+
+def require_same_options(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuses to continue a run with options that would change its result.
+
+    Args:
+        path: the snapshot.
+        stored: options of the run that wrote it; strategies' own ones lie in mappings.
+        wanted: options of the run that continues it. What `stored` does not name, an earlier
+            version did as is now the default.
+
+    Raises:
+        ActisegError: Naming the first option that differs.
+    """
+    earlier = _flat(stored)
+    for name, value in _flat(wanted).items():
+        if name in _FREE_TO_CHANGE or name not in earlier or earlier[name] == value:
+            continue
+        raise ActisegError(
+            f"{path} was made with --{name.replace('_', '-')} {earlier[name]}, not {value}; resume "
+            "with the same options or choose another --out"
+        )
+
+
+def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by name, nested ones as `strategy.option`; sequences as tuples."""
+    flat: dict[str, Any] = {}
+    for name, value in options.items():
+        if isinstance(value, Mapping):
+            flat |= {f"{name}.{inner}": entry for inner, entry in _flat(value).items()}
+        else:
+            flat[name] = tuple(value) if isinstance(value, list) else value
+    return flat
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:

@@ -13,7 +13,13 @@ from tqdm import tqdm
 from training.data.clips import Clip, load_clips
 from training.data.palette import read_label_png
 from training.errors import ActisegError
-from training.inference import CLIP_LENGTH, Tokenize, clips_of, predict_clip
+from training.inference import (
+    CLIP_LENGTH,
+    POSITIVE_THRESHOLD,
+    Tokenize,
+    clips_of,
+    predict_clip,
+)
 from training.metrics import Tally
 from training.model import ActionVOS
 
@@ -26,6 +32,7 @@ class Validator:
         split: name of the split.
         clips: how many clips, evenly spread over the split; None for all.
         tokenize: prompts to ids and attention mask.
+        positive_threshold: objects that are active with less probability are not drawn.
         clip_length: most frames that the network sees together.
 
     Raises:
@@ -39,10 +46,12 @@ class Validator:
         *,
         clips: int | None,
         tokenize: Tokenize,
+        positive_threshold: float = POSITIVE_THRESHOLD,
         clip_length: int = CLIP_LENGTH,
     ) -> None:
         self._data, self._split = data, split
         self._tokenize, self._clip_length = tokenize, clip_length
+        self._threshold = positive_threshold
         everything = load_clips(data / "ImageSets" / f"{split}.json")
         self._clips = _spread([clip for clip in everything if not clip.flagged], clips)
         if not self._clips:
@@ -73,7 +82,9 @@ class Validator:
             with Image.open(path) as image:
                 frames.append(np.asarray(image.convert("RGB")))
         expressions = [prompt.expression for prompt in clip.objects]
-        positions = predict_clip(model, self._tokenize, frames, expressions)
+        positions = predict_clip(
+            model, self._tokenize, frames, expressions, threshold=self._threshold
+        )
         ids = np.array([0, *(prompt.object_id for prompt in clip.objects)], np.uint8)
         return ids[positions]
 

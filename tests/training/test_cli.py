@@ -84,6 +84,7 @@ def test_interrupt_is_status_130() -> None:
         ("--text-noise", "1.5", "--text-noise is 1.5; it must be in [0, 1]"),
         ("--mask-noise", "4", "--mask-noise is 4; it must be 0 or odd"),
         ("--epochs", "0", "--epochs is 0; it must be at least 1"),
+        ("--gce.q", "1.5", "--gce.q is 1.5; it must be in (0, 1]"),
         ("--strategy", "magic", "--strategy magic is unknown; known are"),
     ],
 )

@@ -8,10 +8,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -28,7 +28,11 @@ from training.engine import INTERRUPTED, train
 from training.errors import ActisegError
 from training.model import PRESETS, Output
 from training.strategies import STRATEGIES, Matched, Strategy
+from training.strategies.co_teaching import CoTeaching
+from training.strategy_options import CoTeachingOptions, GCEOptions
 
+_TIMEOUT = 600
+"""Seconds after which processes count as waiting for each other."""
 _FAIL_AT = 3
 """Batch (counted from 1) at which the test strategies act."""
 
@@ -138,7 +142,7 @@ def test_non_finite_loss_stops_before_the_weights_change(
     data: Path, tmp_path: Path, acting: type[_Acting]
 ) -> None:
     acting.act = lambda self, output: {"loss_extra": output.masks.sum() * torch.nan}  # type: ignore[assignment,method-assign]
-    with pytest.raises(ActisegError, match=r"loss is nan at step 2 .* on samples 0000") as error:
+    with pytest.raises(ActisegError, match=r"step 2 .*: loss is nan on samples 0000") as error:
         train(_config(data, tmp_path, strategy="acting"))
     assert "--resume" in str(error.value)
     assert train(_config(data, tmp_path, strategy="acting", resume=True)) == 0
@@ -198,6 +202,13 @@ def test_resume_refuses_other_options(data: Path, tmp_path: Path) -> None:
         train(_config(data, tmp_path, epochs=1, learning_rate=0.5, resume=True))
 
 
+def test_resume_refuses_other_options_of_the_strategy(data: Path, tmp_path: Path) -> None:
+    train(_config(data, tmp_path, epochs=1, strategy="gce"))
+    with pytest.raises(ActisegError, match=r"made with --gce\.q 0\.7, not 0\.5"):
+        other = {"strategy": "gce", "gce": GCEOptions(0.5)}
+        train(_config(data, tmp_path, epochs=1, resume=True, **other))
+
+
 def test_damaged_checkpoint_is_named(data: Path, tmp_path: Path) -> None:
     train(_config(data, tmp_path, epochs=1))
     file = tmp_path / engine.CHECKPOINT
@@ -206,18 +217,70 @@ def test_damaged_checkpoint_is_named(data: Path, tmp_path: Path) -> None:
         train(_config(data, tmp_path, epochs=1, resume=True))
 
 
-def test_two_processes_share_a_run(data: Path, tmp_path: Path) -> None:
-    """`torchrun` with gloo: one record, one checkpoint with the random state of each process."""
+_CO_TEACHING = {
+    "strategy": "co-teaching",
+    "objects": "one",
+    "co_teaching": CoTeachingOptions(forget_rate=0.3, gradual_epochs=1, window=8),
+}
+
+
+class _Watched(CoTeaching):
+    """Co-teaching that notes its windows and raises a signal at one of them, once."""
+
+    windows: ClassVar[list[int]] = []
+    stop_at = 0
+
+    def keep(self, losses: Sequence[Tensor], epoch: int) -> Sequence[Tensor]:
+        self.windows.append(len(losses[0]))
+        if len(self.windows) == self.stop_at:
+            signal.raise_signal(signal.SIGTERM)
+        return super().keep(losses, epoch)
+
+
+def test_co_teaching_trains_two_networks_and_resumes_exactly(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STRATEGIES, "co-teaching", _Watched)
+    monkeypatch.setattr(_Watched, "windows", [])
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    options = _CO_TEACHING | {"ema": 0.9, "accumulate": 2}
+    assert train(_config(data, whole, **options)) == 0
+    of_epoch = _Watched.windows[: len(_Watched.windows) // 2]
+    assert of_epoch[:-1] == [8] * (len(of_epoch) - 1), "a window has two steps of two batches"
+    assert 0 < of_epoch[-1] < 8, "what the epoch leaves"
+
+    monkeypatch.setattr(_Watched, "stop_at", len(_Watched.windows) + len(of_epoch) + 1)
+    assert train(_config(data, cut, **options)) == INTERRUPTED
+    assert train(_config(data, cut, resume=True, **options)) == 0
+    peer = load_file(whole / "last.peer.safetensors")
+    assert _equal(_weights(whole), _weights(cut))
+    assert _equal(peer, load_file(cut / "last.peer.safetensors"))
+    assert not torch.equal(peer["level_embedding"], _weights(whole)["level_embedding"])
+    epochs = json.loads((whole / "run.json").read_text(encoding="utf-8"))["epochs"]
+    assert [epoch["keep_rate"] for epoch in epochs] == [1.0, 0.7]
+    assert epochs[0]["overlap"] == 1.0
+
+
+@pytest.mark.parametrize("strategy", ["baseline", "co-teaching"])
+def test_two_processes_share_a_run(data: Path, tmp_path: Path, strategy: str) -> None:
+    """`torchrun` with gloo: one record, one checkpoint with the random state of each process.
+
+    They save all the time: as long as each asked its own clock, one waited for ever for the other.
+    """
     arguments = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
         *("-m", "training.cli", "train", "--data", str(data), "--out", str(tmp_path)),
         *("--epochs", "1", "--batch-size", "1", "--workers", "0", "--val-split", ""),
+        *("--save-minutes", "0.0005", "--strategy", strategy, "--co-teaching.window", "12"),
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    first = subprocess.run(arguments, env=environment, capture_output=True, text=True)
+    first = subprocess.run(
+        arguments, env=environment, capture_output=True, text=True, timeout=_TIMEOUT
+    )
     assert first.returncode == 0, first.stderr[-2000:]
     record = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
     assert (record["processes"], record["status"]) == (2, "done")
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     assert len(state["random"]) == 2
     assert not torch.equal(state["random"][0]["cpu"], state["random"][1]["cpu"])
+    assert len(state["peers"]) == (strategy == "co-teaching")

@@ -37,6 +37,23 @@ def test_batch_is_the_mean_over_its_prompts():
         assert value == pytest.approx(sum(part[name] for part in alone) / 4, rel=1e-5)
 
 
+def test_kept_prompts_count_as_if_the_others_were_not_there():
+    output, targets = predictions(prompts=4), labels(prompts=4)
+    kept = torch.tensor([False, True, True, False])
+    some = values(Criterion()(output, targets, kept=kept))
+    alone = values(Criterion()(output.of(slice(1, 3)), targets.of(slice(1, 3))))
+    assert some == pytest.approx(alone, rel=1e-5)
+    none = Criterion()(output, targets, kept=torch.zeros(4, dtype=torch.bool))
+    assert set(values(none).values()) == {0.0}
+
+
+def test_losses_of_prompts_average_to_those_of_the_batch():
+    output, targets = predictions(prompts=4), labels(prompts=4)
+    means = {name: term.mean() for name, term in Criterion().of_prompts(output, targets).items()}
+    assert values(means) == pytest.approx(values(Criterion()(output, targets)), rel=1e-5)
+    assert total(Criterion().of_prompts(output, targets)).shape == (4,)
+
+
 def test_mask_terms_shrink_with_the_number_of_frames_and_others_do_not():
     output, targets = predictions(frames=1), labels(frames=1)
     tripled = repeated(replace(output, aux=()), ("logits", "boxes", "masks"))

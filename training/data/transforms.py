@@ -76,6 +76,9 @@ class PublishedTraining:
 
     max_size: int = 512
     """Limit of the longer side; 16:9 frames always become 288x512 in the branch without crop."""
+    spatial: bool = True
+    """Without it no flip and no crop, and the same size in every epoch: pixels keep their place."""
+    photometric: bool = True
 
     decode_size: tuple[int, int] | None = None
     pad_multiple: int = 32
@@ -83,10 +86,13 @@ class PublishedTraining:
 
     def __call__(self, clip: ClipImages, rng: np.random.Generator) -> ClipImages:
         """Augments a clip; every frame gets its own photometric distortion."""
-        if rng.random() < 0.5:
+        if self.spatial and rng.random() < 0.5:
             clip = flip(clip)
-        frames = tuple(distort(frame, rng, clip=False, permute=True) for frame in clip.frames)
-        clip = replace(clip, frames=frames)
+        if self.photometric:
+            frames = tuple(distort(frame, rng, clip=False, permute=True) for frame in clip.frames)
+            clip = replace(clip, frames=frames)
+        if not self.spatial:
+            return resize(clip, shorter_side(*clip.size, TRAINING_SIZES[-1], self.max_size))
         if rng.random() < 0.5:
             clip = resize(clip, shorter_side(*clip.size, int(rng.choice(_CROP_SIZES)), None))
             height = int(rng.integers(_CROP_RANGE[0], min(clip.size[0], _CROP_RANGE[1]) + 1))
@@ -118,14 +124,16 @@ class PublishedEvaluation:
 class FixedSize:
     """Fits clips into a fixed input and keeps their aspect, like the input at run time.
 
-    Frames of another aspect than the input's come out smaller. With `augment`, a window of the
-    picture is enlarged, flipped and distorted. Colours are clipped rather than wrapped and channels
-    keep their places: a small network trained from scratch has to tell objects apart by colour.
+    Frames of another aspect than the input's come out smaller. With `spatial`, a window of the
+    picture is enlarged and flipped; with `photometric`, every frame is distorted. Colours are
+    clipped rather than wrapped and channels keep their places: a small network trained from scratch
+    has to tell objects apart by colour.
     """
 
     height: int
     width: int
-    augment: bool = True
+    spatial: bool = True
+    photometric: bool = True
     zoom: float = 1.3
     """Largest enlargement; the window has at least this inverse share of the picture's sides."""
 
@@ -135,15 +143,15 @@ class FixedSize:
     @property
     def decode_size(self) -> tuple[int, int] | None:
         """The window still has to have the input's resolution."""
-        zoom = self.zoom if self.augment else 1.0
+        zoom = self.zoom if self.spatial else 1.0
         return round(self.width * zoom), round(self.height * zoom)
 
     def __call__(self, clip: ClipImages, rng: np.random.Generator) -> ClipImages:
         """Cuts a window out of every frame and fits it into the input."""
-        share = rng.uniform(1 / self.zoom, 1) if self.augment else 1.0
-        top, left = rng.uniform(0, 1 - share, 2) if self.augment else (0.0, 0.0)
+        share = rng.uniform(1 / self.zoom, 1) if self.spatial else 1.0
+        top, left = rng.uniform(0, 1 - share, 2) if self.spatial else (0.0, 0.0)
         window = _Window(top, left, share)
-        mirrored = self.augment and rng.random() < 0.5
+        mirrored = self.spatial and rng.random() < 0.5
         scale = min(self.height / clip.size[0], self.width / clip.size[1])
         size = (
             min(self.height, max(1, round(clip.size[0] * scale))),
@@ -156,7 +164,7 @@ class FixedSize:
             method = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
             small = cv2.resize(part, (size[1], size[0]), interpolation=method)
             frames.append(np.asarray(small, np.uint8))
-        if self.augment:
+        if self.photometric:
             frames = [distort(frame, rng, clip=True, permute=False) for frame in frames]
         fitted = replace(
             clip,

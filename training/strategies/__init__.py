@@ -8,7 +8,11 @@ from training.errors import ActisegError
 from training.strategies.apl import APL
 from training.strategies.base import Matched, Strategy
 from training.strategies.baseline import Baseline
+from training.strategies.co_teaching import CoTeaching
+from training.strategies.elr import ELR
 from training.strategies.gce import GCE
+from training.strategies.npn import NPN
+from training.strategies.pmhm import PMHM
 from training.strategies.sce import SCE
 
 if TYPE_CHECKING:
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["STRATEGIES", "Matched", "Strategy", "make_strategy"]
 
 STRATEGIES: dict[str, type[Strategy]] = {
-    strategy.name: strategy for strategy in (Baseline, GCE, SCE, APL)
+    strategy.name: strategy for strategy in (Baseline, CoTeaching, GCE, SCE, APL, ELR, NPN, PMHM)
 }
 
 
@@ -30,6 +34,4 @@ def make_strategy(config: TrainConfig) -> Strategy:
     if config.strategy not in STRATEGIES:
         known = ", ".join(STRATEGIES)
         raise ActisegError(f"--strategy {config.strategy} is unknown; known are {known}")
-    chosen = STRATEGIES[config.strategy]
-    options = config.strategy_options()
-    return chosen() if options is None else chosen(options)
+    return STRATEGIES[config.strategy].from_config(config)

@@ -20,6 +20,7 @@ from training.losses import MaskLoss, focal_mask_loss
 from training.matcher import sample_at_stride
 
 if TYPE_CHECKING:
+    from training.config import TrainConfig
     from training.data.clips import Batch
     from training.model import ActionVOS, Output
 
@@ -69,11 +70,21 @@ class Strategy:
     name: ClassVar[str]
     networks: ClassVar[int] = 1
     """Networks that are trained together; the first is validated and exported."""
+    window: int = 0
+    """Samples of each process that `keep` sees together; those of one step if these are more."""
     spatial_augmentation: ClassVar[bool] = True
     """False for strategies that remember single pixels between epochs."""
+    photometric_augmentation: ClassVar[bool] = True
+    """False for strategies that compare frames as they are with distorted ones of their own."""
 
     def __init__(self, options: Any = None) -> None:
         self.options = options
+
+    @classmethod
+    def from_config(cls, config: TrainConfig) -> Strategy:
+        """The strategy of a run, with its options."""
+        options = config.strategy_options()
+        return cls() if options is None else cls(options)
 
     @property
     def mask_loss(self) -> MaskLoss:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from training.data.transforms import (
     FixedSize,
     PublishedEvaluation,
     PublishedTraining,
+    Transform,
     crop,
     distort,
     flip,
@@ -140,6 +144,20 @@ def test_transforms_are_functions_of_the_generator() -> None:
         assert one.size != other.size or (np.stack(one.frames) != np.stack(other.frames)).any()
 
 
+@pytest.mark.parametrize("photometric", [True, False])
+@pytest.mark.parametrize("kind", [PublishedTraining, partial(FixedSize, 90, 160)])
+def test_without_spatial_augmentation_pixels_keep_their_place(
+    kind: Callable[..., Transform], photometric: bool
+) -> None:
+    transform = kind(spatial=False, photometric=photometric)
+    clip = make_clip(480, 854, boxes=transform.follows_boxes)
+    one, two = (transform(clip, np.random.default_rng(seed)) for seed in (1, 2))
+    np.testing.assert_array_equal(one.labels, two.labels)
+    np.testing.assert_array_equal(one.weights, two.weights)
+    same = all(np.array_equal(a, b) for a, b in zip(one.frames, two.frames, strict=True))
+    assert same != photometric
+
+
 def test_evaluation_is_plain_resizing() -> None:
     clip = PublishedEvaluation()(make_clip(480, 854), np.random.default_rng(0))
     assert clip.size == (360, 640)
@@ -164,7 +182,7 @@ def test_fixed_size_fits_pictures_decoded_at_a_lower_resolution() -> None:
     full = make_clip(480, 854, 1)
     half = tuple(np.ascontiguousarray(frame[::2, ::2]) for frame in full.frames)
     clip = ClipImages(half, full.labels, full.weights, full.boxes, full.captions)
-    fitted = FixedSize(180, 320, augment=False)(clip, np.random.default_rng(0))
+    fitted = FixedSize(180, 320, spatial=False, photometric=False)(clip, np.random.default_rng(0))
     assert fitted.frames[0].shape == (180, 320, 3)
     assert fitted.labels.shape == (1, 180, 320)
 

@@ -1,0 +1,84 @@
+"""Co-teaching: the keep rate, what is kept, who learns from it, and the paper's recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.config import TrainConfig
+from training.errors import ActisegError
+from training.strategies import make_strategy
+from training.strategies.co_teaching import CoTeaching, keep_rate, smallest
+from training.strategy_options import CoTeachingOptions
+
+
+def config(**options) -> TrainConfig:
+    return TrainConfig(data=Path(), out=Path(), strategy="co-teaching", **options)
+
+
+def literal_picks(losses: np.ndarray, rate: float) -> list[bool]:
+    """Sample by sample: its loss rank, 1 to S of S, is at most R; the easiest is always kept."""
+    kept = []
+    for index, loss in enumerate(losses):
+        lower = sum(other < loss for other in losses)
+        equal_before = sum(other == loss for other in losses[:index])
+        rank = 1 + lower + equal_before
+        kept.append(rank == 1 or rank / len(losses) <= rate + 1e-9)
+    return kept
+
+
+def test_keep_rate_falls_from_one_to_the_paper_value_in_six_epochs():
+    rates = [keep_rate(0.05, epoch, 6) for epoch in range(10)]
+    falling = [1, 0.95 + 0.05 * 5 / 6, 0.95 + 0.05 * 4 / 6, 0.975, 0.95 + 0.1 / 6, 0.95 + 0.05 / 6]
+    assert rates == pytest.approx([*falling, 0.95, 0.95, 0.95, 0.95])
+
+
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=40),
+    st.floats(0, 0.99),
+    st.integers(0, 9),
+)
+def test_kept_samples_are_those_of_the_formula(losses, forget_rate, epoch):
+    rate = keep_rate(forget_rate, epoch, 6)
+    values = np.array(losses, np.float32) / 4
+    assert smallest(torch.from_numpy(values), rate).tolist() == literal_picks(values, rate)
+
+
+@pytest.mark.parametrize(("samples", "count"), [(128, 121), (100, 95), (20, 19), (7, 6)])
+def test_loss_ranks_up_to_the_paper_value_are_kept(samples, count):
+    kept = smallest(torch.arange(samples, 0, -1.0), 0.95)
+    assert kept.sum() == count
+    assert not kept[: samples - count].any()
+
+
+def test_each_network_trains_on_what_its_peer_finds_easy():
+    strategy = CoTeaching(CoTeachingOptions(forget_rate=0.5, gradual_epochs=1))
+    own = [torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([9.0, 1.0, 8.0, 2.0])]
+    first, second = strategy.keep(own, epoch=1)
+    assert first.tolist() == [False, True, False, True], "the second network's picks"
+    assert second.tolist() == [True, True, False, False], "the first network's picks"
+    assert strategy.log() == {"keep_rate": 0.5, "overlap": 0.5}
+    assert all(kept.all() for kept in strategy.keep(own, epoch=0))
+
+
+def test_forget_rate_may_follow_the_noise_of_the_run():
+    noisy = config(text_noise=0.4, co_teaching=CoTeachingOptions("noise_rate"))
+    assert make_strategy(noisy).forget_rate == 0.4
+    assert make_strategy(config(text_noise=0.4)).forget_rate == 0.05
+    with pytest.raises(ActisegError, match=r"--co-teaching\.forget-rate is 1"):
+        CoTeachingOptions(1.0)
+
+
+def test_paper_recipe_takes_ten_epochs_and_accumulates_the_window():
+    recipe = config(preset="r101").recipe()
+    assert (recipe.epochs, recipe.accumulate) == (10, 128)
+    assert config(preset="r101", batch_size=3).recipe().accumulate == 43
+    given_ones = config(preset="r101", epochs=6, accumulate=2).recipe()
+    assert (given_ones.epochs, given_ones.accumulate) == (6, 2)
+    assert config(preset="tiny").recipe() == TrainConfig(data=Path(), out=Path()).recipe()
+    assert TrainConfig(data=Path(), out=Path(), preset="r101").recipe().epochs == 6
