@@ -1,0 +1,54 @@
+"""`docs/ambiguities.md` names options and tests; all of them must exist."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+
+import pytest
+import tyro
+
+from training.config import TrainConfig
+
+
+@pytest.fixture(scope="module")
+def page(repository: Path) -> str:
+    return (repository / "docs" / "ambiguities.md").read_text(encoding="utf-8")
+
+
+def flags(config: object, prefix: str = "--") -> set[str]:
+    """Every option of a configuration as the command line spells it."""
+    found = set()
+    for field in fields(config):  # type: ignore[arg-type]
+        name, value = prefix + field.name.replace("_", "-"), getattr(config, field.name)
+        if is_dataclass(value):
+            found |= flags(value, f"{name}.")
+        else:
+            found |= {name, f"--no-{name[2:]}"} if isinstance(value, bool) else {name}
+    return found
+
+
+def test_every_key_is_an_option_and_takes_the_value_that_is_named(page: str) -> None:
+    named = re.findall(r"`(--[^`]+)`", page)
+    assert len(named) > 30
+    known = flags(TrainConfig(Path("data"), Path("out")))
+    for flag, *values in map(str.split, named):
+        assert flag in known, flag
+        if values:
+            arguments = ["--data", "data", "--out", "out", flag, *values]
+            tyro.cli(TrainConfig, args=arguments, console_outputs=False)
+
+
+def test_all_25_rows_are_there_once(page: str) -> None:
+    rows = [int(number) for number in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)]
+    assert sorted(rows) == list(range(1, 26))
+
+
+def test_every_test_that_is_named_exists(page: str, repository: Path) -> None:
+    defined = set()
+    for file in (repository / "tests" / "training").rglob("test_*.py"):
+        defined |= set(re.findall(r"^def (test_\w+)", file.read_text(encoding="utf-8"), re.M))
+    named = re.findall(r"`(test_\w+)`", page)
+    assert named
+    assert not set(named) - defined
