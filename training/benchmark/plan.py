@@ -48,7 +48,7 @@ def _jobs(options: BenchmarkOptions, data: Path, cells: Sequence[CellKey]) -> li
     if epochs is not None:
         train += ("--epochs", str(epochs))
     predict = (
-        *("--positive-threshold", str(options.positive_threshold)),
+        *("--positive-threshold", str(config.recipe().positive_threshold)),
         *("--clip-length", str(_clip_length(options, config)), "--device", options.device),
     )
     return [
@@ -74,6 +74,8 @@ def _train_options(options: BenchmarkOptions) -> tuple[str, ...]:
         *("--device", options.device, "--threads", str(options.threads)),
         *("--workers", str(options.workers)),
     ]
+    if options.positive_threshold is not None:
+        own += ["--positive-threshold", str(options.positive_threshold)]
     if options.pretrained is not None:
         own += ["--pretrained", str(options.pretrained.resolve())]
     return tuple(own)

@@ -158,8 +158,8 @@ def _report_each(finished: Iterator[Finished], total: int, began: float) -> list
 
 def _outcome(job: CellJob, state: State) -> str:
     if state == "failed":
-        last = log_tail(job.folder)[-1:] or ["nothing was logged"]
-        return f"failed, {last[0]}; see {job.folder / LOG_FILE}"
+        said = " / ".join(line[-200:] for line in log_tail(job.folder)[-2:])
+        return f"{said or 'failed, nothing was logged'}; see {job.folder / LOG_FILE}"
     values = read_result(job.folder / RESULT_FILE).metrics
     return (
         f"p-mIoU {values.p_miou:.1f}, n-mIoU {values.n_miou:.1f}, "
