@@ -42,7 +42,7 @@ class Parts:
     """What is trained: one model or several, extended by the strategy."""
     sizes: ModelConfig
     prompts_per_sample: float
-    """Mean number of prompts of a sample of the dataset."""
+    """Prompts of a sample of the dataset, the mean over its clips."""
     vocabulary: list[dict[str, Any]]
     """Names of each class that the split uses, as a model bundle holds them."""
     pairs: NarrationPairs | None

@@ -31,8 +31,6 @@ from training.strategies import STRATEGIES, Matched, Strategy
 from training.strategies.co_teaching import CoTeaching
 from training.strategy_options import CoTeachingOptions, GCEOptions
 
-_TIMEOUT = 600
-"""Seconds after which processes count as waiting for each other."""
 _FAIL_AT = 3
 """Batch (counted from 1) at which the test strategies act."""
 
@@ -217,13 +215,6 @@ def test_damaged_checkpoint_is_named(data: Path, tmp_path: Path) -> None:
         train(_config(data, tmp_path, epochs=1, resume=True))
 
 
-_CO_TEACHING = {
-    "strategy": "co-teaching",
-    "objects": "one",
-    "co_teaching": CoTeachingOptions(forget_rate=0.3, gradual_epochs=1, window=8),
-}
-
-
 class _Watched(CoTeaching):
     """Co-teaching that notes its windows and raises a signal at one of them, once."""
 
@@ -240,44 +231,55 @@ class _Watched(CoTeaching):
 def test_co_teaching_trains_two_networks_and_resumes_exactly(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    clip = json.loads((data / "ImageSets" / "train.json").read_text(encoding="utf-8"))[-1]
+    (data / "ImageSets" / "train_one.json").write_text(json.dumps([clip]), encoding="utf-8")
+    frames, prompts = len(clip["sparse_frames"]), len(clip["object_classes"])
     monkeypatch.setitem(STRATEGIES, "co-teaching", _Watched)
     monkeypatch.setattr(_Watched, "windows", [])
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    options = _CO_TEACHING | {"ema": 0.9, "accumulate": 2}
+    options = {
+        "strategy": "co-teaching",
+        "co_teaching": CoTeachingOptions(forget_rate=0.3, gradual_epochs=1, window=2 * prompts),
+        "split": "train_one",
+        "batch_size": 1,
+    }
     assert train(_config(data, whole, **options)) == 0
-    of_epoch = _Watched.windows[: len(_Watched.windows) // 2]
-    assert of_epoch[:-1] == [8] * (len(of_epoch) - 1), "a window has two steps of two batches"
-    assert 0 < of_epoch[-1] < 8, "what the epoch leaves"
+    epoch = [2 * prompts] * (frames // 2) + [prompts] * (frames % 2)
+    assert _Watched.windows == 2 * epoch, "two steps in a window, one in what the epoch leaves"
 
-    monkeypatch.setattr(_Watched, "stop_at", len(_Watched.windows) + len(of_epoch) + 1)
+    monkeypatch.setattr(_Watched, "stop_at", 3 * len(epoch) + 1)
     assert train(_config(data, cut, **options)) == INTERRUPTED
     assert train(_config(data, cut, resume=True, **options)) == 0
+    assert _Watched.windows == 4 * epoch
     peer = load_file(whole / "last.peer.safetensors")
     assert _equal(_weights(whole), _weights(cut))
     assert _equal(peer, load_file(cut / "last.peer.safetensors"))
     assert not torch.equal(peer["level_embedding"], _weights(whole)["level_embedding"])
     epochs = json.loads((whole / "run.json").read_text(encoding="utf-8"))["epochs"]
-    assert [epoch["keep_rate"] for epoch in epochs] == [1.0, 0.7]
+    assert [entry["keep_rate"] for entry in epochs] == [1.0, 0.7]
     assert epochs[0]["overlap"] == 1.0
 
 
-@pytest.mark.parametrize("strategy", ["baseline", "co-teaching"])
-def test_two_processes_share_a_run(data: Path, tmp_path: Path, strategy: str) -> None:
+@pytest.mark.parametrize(
+    ("strategy", "option", "value"),
+    [("npn", "--npn.warmup-epochs", "0"), ("co-teaching", "--co-teaching.window", "12")],
+)
+def test_two_processes_share_a_run(
+    data: Path, tmp_path: Path, strategy: str, option: str, value: str
+) -> None:
     """`torchrun` with gloo: one record, one checkpoint with the random state of each process.
 
-    They save all the time: as long as each asked its own clock, one waited for ever for the other.
+    They save all the time: when each asked its own clock, one could wait for ever for the other.
     """
     arguments = [
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
         *("-m", "training.cli", "train", "--data", str(data), "--out", str(tmp_path)),
         *("--epochs", "1", "--batch-size", "1", "--workers", "0", "--val-split", ""),
-        *("--save-minutes", "0.0005", "--strategy", strategy, "--co-teaching.window", "12"),
+        *("--save-minutes", "0.0005", "--strategy", strategy, option, value),
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    first = subprocess.run(
-        arguments, env=environment, capture_output=True, text=True, timeout=_TIMEOUT
-    )
-    assert first.returncode == 0, first.stderr[-2000:]
+    run = subprocess.run(arguments, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-2000:]
     record = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
     assert (record["processes"], record["status"]) == (2, "done")
     state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
