@@ -143,7 +143,7 @@ def segment(model: ActionVOS, encode: Tokenize, clip: Clip, frame: UInt8) -> Pre
     """
     config = model.config
     small = resize_for_model(Image.fromarray(frame), min(config.input_height, config.input_width))
-    sample = normalise(np.asarray(small)[None], config.mean, config.std)
+    sample = normalise(np.array(small)[None], config.mean, config.std)
     output = model(
         sample[None],
         None,
