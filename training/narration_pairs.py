@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from actiseg_ros.prompts import PROMPT_TEMPLATE
-from training.noise.text import names_in_split
+from training.noise.text import ClassNames, TextNoise, names_in_split, sequence_name
 
 
 class NarrationPairs:
@@ -22,18 +22,24 @@ class NarrationPairs:
         records: Clips in the form of ``ImageSets/SPLIT.json``; those whose narration names none of
             their objects are not used.
         seed: Seed of the draws.
+        noise: Noise over names; what a clip's prompts with pictures call an object, those without
+            pictures call it too, so that they tell no clean name.
     """
 
-    def __init__(self, records: Sequence[Mapping[str, Any]], seed: int) -> None:
+    def __init__(
+        self, records: Sequence[Mapping[str, Any]], seed: int, noise: TextNoise | None = None
+    ) -> None:
         self._names = names_in_split(records)
         self._seed = seed
-        self._clips: list[tuple[str, list[int], list[int]]] = []
+        self._clips: list[tuple[str, list[int], ClassNames, list[int]]] = []
         for record in records:
             objects = record["object_classes"].values()
             narrated = {int(entry["class_id"]) for entry in objects if entry["narration"]}
             present = {int(entry["class_id"]) for entry in objects} - narrated
             if narrated:
-                self._clips.append((record["narration"], sorted(narrated), sorted(present)))
+                own = self._names if noise is None else _noisy_names(record, noise)
+                clip = record["narration"], sorted(narrated), own, sorted(present)
+                self._clips.append(clip)
 
     def __bool__(self) -> bool:
         return bool(self._clips) and len(self._names) > 1
@@ -52,7 +58,8 @@ class NarrationPairs:
         classes = list(self._names)
         prompts, labels = [], []
         for _ in range(count):
-            narration, narrated, present = self._clips[int(rng.integers(len(self._clips)))]
+            clip = self._clips[int(rng.integers(len(self._clips)))]
+            narration, narrated, names_of, present = clip
             label = rng.random() < 0.5
             if label:
                 chosen = narrated[int(rng.integers(len(narrated)))]
@@ -60,9 +67,20 @@ class NarrationPairs:
                 chosen = present[int(rng.integers(len(present)))]
             else:
                 others = [class_id for class_id in classes if class_id not in narrated]
-                chosen = others[int(rng.integers(len(others)))]
-            names = self._names[chosen]
+                chosen, names_of = others[int(rng.integers(len(others)))], self._names
+            names = names_of[chosen]
             name = names[int(rng.integers(len(names)))]
             prompts.append(PROMPT_TEMPLATE.format(object=name, narration=narration).lower())
             labels.append(float(label))
         return prompts, labels
+
+
+def _noisy_names(record: Mapping[str, Any], noise: TextNoise) -> ClassNames:
+    """What the noise calls the objects of each class in a clip."""
+    clip = sequence_name(record)
+    names: dict[int, tuple[str, ...]] = {}
+    for key, entry in record["object_classes"].items():
+        class_id = int(entry["class_id"])
+        drawn = noise.draw(clip, int(key), str(entry["name"]), class_id)
+        names[class_id] = (*names.get(class_id, ()), drawn)
+    return names

@@ -91,7 +91,10 @@ def build_parts(config: TrainConfig, recipe: Recipe) -> Parts:
     if not len(dataset):
         raise ActisegError(f"{config.data}: split {config.split} has no samples")
     names = names_in_split(records)
-    pairs = None if sizes.text.frozen else NarrationPairs(records, config.seed) or None
+    pairs = None
+    if not sizes.text.frozen:
+        text_noise = noise.text if noise else None
+        pairs = NarrationPairs(records, config.seed, text_noise) or None
     vocabulary = [{"class_id": key, "names": list(found)} for key, found in names.items()]
     return Parts(
         dataset,

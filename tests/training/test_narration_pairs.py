@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from actiseg_ros.prompts import PROMPT_TEMPLATE
 from training.narration_pairs import NarrationPairs
+from training.noise.text import TextNoise
 
 NAMES = {1: ("spoon", "teaspoon"), 2: ("plate",), 4: ("knife",), 16: ("onion", "red onion")}
 
@@ -40,3 +42,24 @@ def test_draws_repeat_for_a_key_and_differ_between_keys() -> None:
 def test_splits_without_narrated_objects_give_no_pairs() -> None:
     assert not NarrationPairs(RECORDS[2:], seed=0)
     assert NarrationPairs(RECORDS, seed=0)
+
+
+def test_noisy_names_are_all_that_prompts_without_pictures_tell() -> None:
+    records = [
+        {
+            "seq_id": 1,
+            "video": "P01_01",
+            "verb": "cut",
+            "noun": "pepper",
+            "narration": "cut pepper",
+            "object_classes": {
+                "1": {"name": "pepper", "class_id": 1, "narration": 1},
+                "2": {"name": "pan", "class_id": 2, "narration": 0},
+            },
+        }
+    ]
+    names = {1: ("pepper",), 2: ("pan",)}
+    noise = TextNoise(names, 1.0, 0)  # with two classes, each name becomes the other one
+    prompts, labels = NarrationPairs(records, 0, noise).draw(50, 0)
+    narrated = {prompt for prompt, label in zip(prompts, labels, strict=True) if label}
+    assert narrated == {PROMPT_TEMPLATE.format(object="pan", narration="cut pepper")}
