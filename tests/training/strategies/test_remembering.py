@@ -1,0 +1,81 @@
+"""Training with histories on a small kitchen: an interrupted run ends as if it had not been."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from training.config import TrainConfig
+from training.data.kitchen import KitchenConfig, make_kitchen
+from training.data.prepare import prepare
+from training.engine import INTERRUPTED, train
+from training.model import PRESETS
+from training.strategies import STRATEGIES
+from training.strategies.history_files import read_index
+from training.strategy_options import NPNOptions
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One training clip in the ActionVOS layout; every batch is one of its frames."""
+    root = tmp_path_factory.mktemp("kitchen")
+    config = KitchenConfig(clips=6, seed=3, val_share=0.34, frame_size=(427, 240))
+    make_kitchen(root / "raw", config, workers=1)
+    prepare(root / "raw" / "VISOR", root / "raw" / "annotations", root / "data", workers=1)
+    split = root / "data" / "ImageSets" / "train.json"
+    split.write_text(json.dumps(json.loads(split.read_text())[-1:]), encoding="utf-8")
+    return root / "data"
+
+
+def _train(data: Path, out: Path, name: str, **options: Any) -> int:
+    options["npn"] = NPNOptions(warmup_epochs=0)
+    fixed: dict[str, Any] = {"epochs": 2, "batch_size": 1, "val_split": "", "workers": 0, "seed": 5}
+    return train(TrainConfig(data=data, out=out, strategy=name, **(fixed | options)))
+
+
+@pytest.mark.parametrize("name", ["elr", "npn"])
+def test_interrupted_run_ends_in_the_same_weights_and_histories(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    tiny = replace(PRESETS["tiny"], input_height=60, input_width=107, dropout=0.1)
+    monkeypatch.setitem(PRESETS, "tiny", tiny)
+
+    class Stopping(STRATEGIES[name]):  # type: ignore[misc]
+        """Is interrupted in the second epoch, after its first batch, once."""
+
+        in_second, stopped = False, False
+
+        def begin_epoch(self, epoch: int, epochs: int) -> None:
+            super().begin_epoch(epoch, epochs)
+            self.in_second = epoch == 1
+
+        def extra_losses(self, *arguments: Any) -> Mapping[str, Tensor]:
+            if self.in_second and not self.stopped:
+                type(self).stopped = True
+                signal.raise_signal(signal.SIGTERM)
+            losses: Mapping[str, Tensor] = super().extra_losses(*arguments)
+            return losses
+
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert _train(data, whole, name) == 0
+    monkeypatch.setitem(STRATEGIES, name, Stopping)
+    assert _train(data, cut, name) == INTERRUPTED
+    assert _train(data, cut, name, resume=True) == 0
+    first, second = (load_file(run / "last.safetensors") for run in (whole, cut))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    for part in ("base.values", "log-0.values"):
+        one, other = ((run / "histories" / part).read_bytes() for run in (whole, cut))
+        assert one == other, part
+        assert one
+    index = read_index(cut / "histories" / "base.jsonl", {})
+    assert index.header["epoch"] == 0
+    assert {entry.visits for entry in index.entries.values()} == {1}
