@@ -97,7 +97,7 @@ RECIPES: dict[str, Recipe] = {
         positive_coefficient=10.0,
         ema=0.998,
         precision="bfloat16",
-        positive_threshold=0.5,
+        positive_threshold=0.375,
     ),
     "r50": _PAPER,
     "r101": _PAPER,
