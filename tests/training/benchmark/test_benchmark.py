@@ -1,0 +1,115 @@
+"""The benchmark for real: trainings in processes of their own, on a small kitchen."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from training.benchmark.cell import state_of
+from training.benchmark.options import BenchmarkOptions
+from training.benchmark.results import read_result, read_results
+from training.benchmark.runner import benchmark
+from training.data.kitchen import KitchenConfig, make_kitchen
+from training.data.prepare import prepare
+from training.errors import ActisegError
+from training.strategies import STRATEGIES
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four training clips and two for validation, in the ActionVOS layout."""
+    root = tmp_path_factory.mktemp("kitchen")
+    config = KitchenConfig(clips=6, seed=3, val_share=0.34, frame_size=(427, 240))
+    make_kitchen(root / "raw", config, workers=1)
+    prepare(root / "raw" / "VISOR", root / "raw" / "annotations", root / "data", workers=1)
+    return root / "data"
+
+
+def _interrupt_once(path: Path) -> threading.Thread:
+    """Ctrl-C as soon as a file exists."""
+
+    def wait() -> None:
+        while not path.exists():
+            time.sleep(0.1)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.timeout(900)
+def test_crashed_and_interrupted_cells_end_like_any_other(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = BenchmarkOptions(
+        suite="table1",
+        levels=("clean", "name20"),
+        data=data,
+        out=tmp_path,
+        epochs=1,
+        jobs=1,
+        workers=0,
+        device="cpu",
+        train=("--batch-size", "4"),
+    )
+    crashing, cut = tmp_path / "clean/baseline/seed0", tmp_path / "name20/baseline/seed0"
+    damaged = crashing / "run" / "checkpoint.pt"
+    damaged.parent.mkdir(parents=True)
+    damaged.write_bytes(b"not a checkpoint")
+
+    _interrupt_once(cut / "run" / "checkpoint.pt")
+    assert benchmark(options) == 1
+    assert "done 0, skipped 0, failed 1, 1 interrupted" in capsys.readouterr().out
+    assert (state_of(crashing), state_of(cut)) == ("failed", "interrupted")
+
+    damaged.unlink()
+    assert benchmark(replace(options, cluster="local", jobs=2, minutes=30)) == 0
+    shown = capsys.readouterr().out
+    assert "done 2, skipped 0, failed 0" in shown
+    assert "resuming at epoch 1" in (cut / "log.txt").read_text()
+    assert not (cut / "run" / "checkpoint.pt").exists(), "of use to a resume only"
+
+    result = read_result(cut / "result.json")
+    assert (result.cell.noise, result.budget.epochs, result.budget.batch_size) == ("name20", 1, 4)
+    assert result.budget.steps == result.curve[-1].step >= 3
+    assert result.run.seconds > 0
+    assert 0 <= result.metrics.acc <= 100
+
+    before = (cut / "result.json").stat().st_mtime_ns
+    assert benchmark(options) == 0
+    assert "done 0, skipped 2, failed 0" in capsys.readouterr().out
+    assert (cut / "result.json").stat().st_mtime_ns == before
+    with pytest.raises(ActisegError, match="holds cells made with another epochs"):
+        benchmark(replace(options, epochs=3))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"data": None}, "table1 needs --data"),
+        ({"epochs": 1, "steps": 5}, "--epochs and --steps both name the budget"),
+        ({"seeds": ()}, "--seeds is"),
+        ({"train": ("--seed=3",)}, "--seed=3 after `--` is set by the benchmark"),
+        ({"sbatch": ("account",)}, "--sbatch account: expected NAME=VALUE"),
+    ],
+)
+def test_bad_options_are_named(changes: dict[str, object], said: str, tmp_path: Path) -> None:
+    options = BenchmarkOptions(suite="table1", data=tmp_path, out=tmp_path / "out")
+    with pytest.raises(ActisegError, match=said):
+        benchmark(replace(options, **changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_smoke(tmp_path: Path) -> None:
+    assert benchmark(BenchmarkOptions(suite="smoke", out=tmp_path, device="cpu")) == 0
+    results = list(read_results(tmp_path))
+    assert {result.cell.strategy for result in results} == set(STRATEGIES)
+    assert len(results) == 3 + len(STRATEGIES)
