@@ -19,7 +19,7 @@ from training.data.transforms import FixedSize, PublishedTraining, Transform
 from training.errors import ActisegError
 from training.model import ActionVOS, ModelConfig, build_model, load_tokenizer, preset
 from training.model import tokenize as tokenize_prompts
-from training.model.text import train_tokenizer
+from training.model.text import parse_tokenizer, train_tokenizer
 from training.narration_pairs import NarrationPairs
 from training.noise.layer import make_noise
 from training.noise.text import names_in_split, read_split
@@ -130,7 +130,10 @@ def _split_file(config: TrainConfig) -> Path:
 
 
 def _tokenizer(config: TrainConfig) -> Tokenizer:
-    """RoBERTa's tokenizer where its encoder is used; else the run's own, trained on the split."""
+    """RoBERTa's tokenizer where its encoder is used; else that of the weights to start from.
+
+    A run that starts from nothing trains its own on the split.
+    """
     own = config.out / "tokenizer.json"
     if preset(config.preset).text.frozen:
         if config.roberta is None:
@@ -141,15 +144,25 @@ def _tokenizer(config: TrainConfig) -> Tokenizer:
         return load_tokenizer(config.roberta)
     if own.exists():
         return load_tokenizer(own)
-    prompts = [
-        entry.expression for clip in load_clips(_split_file(config)) for entry in clip.objects
-    ]
-    tokenizer = train_tokenizer(prompts, preset(config.preset).text.vocab_size)
+    tokenizer = _tokenizer_of(config.pretrained)
+    if tokenizer is None:
+        clips = load_clips(_split_file(config))
+        prompts = [entry.expression for clip in clips for entry in clip.objects]
+        tokenizer = train_tokenizer(prompts, preset(config.preset).text.vocab_size)
     # Each process of a distributed run makes the same file; the last rename wins.
     temporary = own.with_name(f"{own.name}.{os.getpid()}.partial")
     tokenizer.save(str(temporary))
     temporary.replace(own)
     return tokenizer
+
+
+def _tokenizer_of(weights: Path | None) -> Tokenizer | None:
+    """The tokenizer that our own weights carry: their text encoder knows no other ids."""
+    if weights is None or weights.suffix != ".safetensors":
+        return None
+    _, metadata = load_weights(weights)
+    text = metadata.get("tokenizer")
+    return None if text is None else parse_tokenizer(text, str(weights))
 
 
 def _load(model: ActionVOS, path: Path, fresh: tuple[str, ...] = ()) -> None:
@@ -174,10 +187,9 @@ def _load(model: ActionVOS, path: Path, fresh: tuple[str, ...] = ()) -> None:
 
 
 def _transform(sizes: ModelConfig, recipe: Recipe, strategy: Strategy) -> Transform:
-    kinds = {
-        "spatial": strategy.spatial_augmentation,
-        "photometric": strategy.photometric_augmentation,
-    }
+    spatial, photometric = strategy.spatial_augmentation, strategy.photometric_augmentation
     if recipe.objects == "one":
-        return PublishedTraining(**kinds)
-    return FixedSize(sizes.input_height, sizes.input_width, **kinds)
+        return PublishedTraining(spatial=spatial, photometric=photometric)
+    return FixedSize(
+        sizes.input_height, sizes.input_width, spatial=spatial, photometric=photometric
+    )
