@@ -51,7 +51,7 @@ def noun_chart(shares: Mapping[str, Mapping[str, float]]) -> bytes:
         shares: Level -> noun -> share of all objects, a fraction; the same nouns at each level.
     """
     nouns = list(next(iter(shares.values())))
-    figure = Figure(figsize=(_WIDTH, 1.3 + 0.34 * len(nouns)), layout="constrained")
+    figure = Figure(figsize=(_WIDTH, 1.2 + 0.3 * len(nouns)), layout="constrained")
     axes = figure.subplots()
     thick = 0.84 / len(shares)
     colours = matplotlib.colormaps["viridis"]
@@ -62,8 +62,9 @@ def noun_chart(shares: Mapping[str, Mapping[str, float]]) -> bytes:
     axes.set_yticks(range(len(nouns)), nouns)
     if OTHERS in nouns:
         axes.get_yticklabels()[nouns.index(OTHERS)].set_fontstyle("italic")
+    axes.margins(y=0.01)
     axes.invert_yaxis()
-    axes.set_xlabel("share of the training split's objects (%)")
+    axes.set_xlabel("share of all objects (%)")
     axes.grid(axis="x", alpha=0.3)
     axes.legend(title="text noise")
     return _svg(figure)

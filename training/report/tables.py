@@ -141,7 +141,7 @@ def _difference(
     )
     if len(groups) < 2 and not several:
         return []
-    listed = "; ".join(f"{value} ({', '.join(labels)})" for value, labels in groups.items())
+    listed = "; ".join(f"{value} for {', '.join(labels)}" for value, labels in groups.items())
     return [f"Not the same {what} throughout: {listed}."]
 
 

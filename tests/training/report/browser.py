@@ -16,6 +16,9 @@ _QUIET = (
     "disable-background-networking", "disable-component-update", "disable-dev-shm-usage",
 )  # fmt: skip
 
+_PATIENCE = 280
+"""Seconds."""
+
 
 @contextmanager
 def opened(page: Path, width: int, height: int = 900, dark: bool = False) -> Iterator[Chrome]:
@@ -36,6 +39,8 @@ def opened(page: Path, width: int, height: int = 900, dark: bool = False) -> Ite
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     chrome = Chrome(options=options, service=Service(driver))
     try:
+        # On a busy machine a page takes longer than the usual two minutes.
+        chrome.command_executor.client_config.timeout = _PATIENCE
         chrome.get(page.resolve().as_uri())
         yield chrome
     finally:

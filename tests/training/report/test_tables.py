@@ -75,8 +75,8 @@ def test_missing_cells_and_differences_are_told():
     notes = " ".join(tables["1"].notes)
     assert "Missing: 60." in notes
     assert "One seed, so no interval: 20, 40." in notes
-    assert "3 epochs (300 steps of 8 samples) (20)" in notes
-    assert "code version throughout: v1 (0, 20); v2 (40)" in notes
+    assert "3 epochs (300 steps of 8 samples) for 20" in notes
+    assert "code version throughout: v1 for 0, 20; v2 for 40." in notes
     assert tables["1"].rows[3].ours == {}
     assert tables["3a"].notes == ("None of this table's cells has been run.",)
     complete = made(paper_cells())["1"]
@@ -85,7 +85,7 @@ def test_missing_cells_and_differences_are_told():
 
 def test_different_code_within_one_row_is_told():
     cells = [cell(0.0, 0, "baseline", 0), cell(0.0, 0, "baseline", 1, code="v2")]
-    assert "Not the same code version throughout: v1, v2 (0)." in made(cells)["2"].notes
+    assert "Not the same code version throughout: v1, v2 for 0." in made(cells)["2"].notes
 
 
 def test_markdown_has_both_numbers_and_the_sign():
