@@ -15,7 +15,7 @@ from actiseg_ros.rule import Features, Limits, judge
 from training.errors import ActisegError
 
 _LEVELS = tuple(np.linspace(0.02, 1.0, 50).round(2).tolist())
-"""Quantiles of the uncertainties that are tried as limits, from strict to loose."""
+"""Quantiles that are tried as limits, from strict to loose."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,8 @@ def choose_limits(
 ) -> Outcome:
     """Loosens the limits as far as the risk allows (fixed-sequence testing).
 
-    The sequence of limits depends on the features only and never on the failures. It starts
+    The sequence follows the joint quantiles of doubt (1 - activity) and both uncertainties; it
+    depends on the features only and never on the failures. It starts
     where enough clips are accepted for the bound to pass with one failure, or with none if that
     would take more than half of the clips, and ends at the first bound above the risk. Testing
     in a fixed order and stopping at the first miss needs no correction for the number of tests.
@@ -121,18 +122,20 @@ def choose_limits(
 
     Args:
         trials: Held-out frames with a target.
-        active_score: Smallest activity, the model's own threshold.
+        active_score: Smallest activity at all, the model's own threshold.
         distance: Limit of the distance.
         criteria: Risk and confidence.
 
     Returns:
         Limits and evidence.
     """
+    drawn = [trial.features for trial in trials if trial.features.drawn]
     path = [
-        Limits(active_score, p, n, distance)
-        for p, n in zip(
-            _quantiles([t.features.p_uncertainty for t in trials if t.features.drawn]),
-            _quantiles([t.features.n_uncertainty for t in trials if t.features.drawn]),
+        Limits(max(active_score, 1 - doubt), p, n, distance)
+        for doubt, p, n in zip(
+            _quantiles([1 - features.active_score for features in drawn]),
+            _quantiles([features.p_uncertainty for features in drawn]),
+            _quantiles([features.n_uncertainty for features in drawn]),
             strict=True,
         )
     ]

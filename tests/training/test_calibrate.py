@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -56,6 +57,17 @@ def test_limits_stop_before_the_failures_begin() -> None:
     outcome = choose_limits(trials, 0.75, 2.0, Criteria())
     assert outcome.certified and outcome.bound <= 0.05
     assert 0.4 <= outcome.limits.p_uncertainty <= 0.65
+
+
+def test_doubt_about_the_activity_tightens_the_limits_too() -> None:
+    """Failures that the uncertainties do not tell but the active score does."""
+    sure = [trial(i, 0.0, failure=False) for i in range(150)]
+    unsure = [trial(i, 0.0, failure=i % 2 == 0) for i in range(150, 300)]
+    trials = [replace(t, features=replace(t.features, active_score=0.98)) for t in sure]
+    trials += [replace(t, features=replace(t.features, active_score=0.8)) for t in unsure]
+    outcome = choose_limits(trials, 0.75, 2.0, Criteria())
+    assert outcome.certified and 0.8 < outcome.limits.active_score <= 0.98
+    assert outcome.accepted == 150
 
 
 def test_too_few_clips_or_too_many_failures_are_not_certified() -> None:
