@@ -112,9 +112,9 @@ def choose_limits(
     """Loosens the limits as far as the risk allows (fixed-sequence testing).
 
     The sequence follows the joint quantiles of doubt (1 - activity) and both uncertainties; it
-    depends on the features only and never on the failures. It starts
-    where enough clips are accepted for the bound to pass with one failure, or with none if that
-    would take more than half of the clips, and ends at the first bound above the risk. Testing
+    depends on the features only and never on the failures. It starts where enough clips are
+    accepted for the bound to pass although half of the risk is used up, or without a failure if
+    that would take more than half of the clips, and ends at the first bound above the risk. Testing
     in a fixed order and stopping at the first miss needs no correction for the number of tests.
 
     If not even the first step passes, nothing is certified, and the limits with the smallest
@@ -156,11 +156,17 @@ def _quantiles(values: Sequence[float]) -> list[float]:
 
 
 def _first_step(outcomes: Sequence[Outcome], criteria: Criteria) -> int:
-    """First step of the sequence; looks at the numbers of accepted clips only."""
-    for allowed in (1, 0):
+    """First step of the sequence; looks at the numbers of accepted clips only.
+
+    A start with few clips fails by a single unlucky one, and nothing can be tried after it. So it
+    starts where the bound passes even if half of the risk is used up, or, with fewer clips than
+    that takes, where it passes without a failure.
+    """
+    for share in (criteria.risk / 2, 0.0):
         for step, outcome in enumerate(outcomes):
+            allowed = math.ceil(share * outcome.accepted)
             bound = binomial_upper_bound(allowed, outcome.accepted, criteria.confidence)
-            if bound <= criteria.risk and (allowed == 0 or 2 * outcome.accepted <= outcome.clips):
+            if bound <= criteria.risk and (share == 0 or 2 * outcome.accepted <= outcome.clips):
                 return step
     return len(outcomes)
 

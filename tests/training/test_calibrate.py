@@ -70,6 +70,12 @@ def test_doubt_about_the_activity_tightens_the_limits_too() -> None:
     assert outcome.accepted == 150
 
 
+def test_two_early_failures_do_not_end_the_search() -> None:
+    trials = [trial(i, i / 800, failure=i in (3, 30)) for i in range(800)]
+    outcome = choose_limits(trials, 0.75, 2.0, Criteria())
+    assert outcome.certified and outcome.failures == 2 and outcome.accepted > 700
+
+
 def test_too_few_clips_or_too_many_failures_are_not_certified() -> None:
     few = [trial(i, i / 30, failure=False) for i in range(30)]
     assert not choose_limits(few, 0.75, 2.0, Criteria()).certified
