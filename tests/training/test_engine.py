@@ -185,7 +185,7 @@ def test_learns(data: Path, tmp_path: Path) -> None:
     """Losses on a handful of frames fall well below their start."""
     assert train(_config(data, tmp_path, epochs=12, learning_rate=2e-3, precision="float32")) == 0
     epochs = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["epochs"]
-    assert epochs[-1]["loss"] < 0.7 * epochs[0]["loss"]
+    assert epochs[-1]["loss"] < 0.8 * epochs[0]["loss"]
 
 
 def test_folder_with_a_run_is_not_overwritten(data: Path, tmp_path: Path) -> None:
