@@ -113,7 +113,8 @@ def test_every_trained_parameter_gets_a_gradient(config: ModelConfig) -> None:
     model = make(config).train()
     output = model(frames(2), None, *prompts(2), SIZE.expand(2, 2), pairs=prompts(3))
     assert output.narrated is not None and output.narrated.shape == (3, 1)
-    total = output.narrated.square().mean()
+    assert output.activity is not None
+    total = output.narrated.square().mean() + output.activity.square().mean()
     for layer in (output, *output.aux):
         for tensor in (layer.logits, layer.boxes, layer.masks, layer.positives):
             total = total + tensor.square().mean()
