@@ -358,8 +358,8 @@ class Export:
     """Columns of the network input, pixels."""
     sampler: Literal["grid_sample", "gather"] = "grid_sample"
     """How deformable attention reads its points; gather for TensorRT."""
-    positive_threshold: float = 0.75
-    """Objects that are active with less probability are not drawn."""
+    positive_threshold: float | None = None
+    """Objects that are active with less probability are not drawn; by default that of the run."""
 
     def run(self) -> int:
         """Exports and prints the largest differences from PyTorch."""

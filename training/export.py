@@ -224,7 +224,7 @@ def export(
     tokenizer: Path | None = None,
     size: tuple[int, int] | None = None,
     sampler: str = "grid_sample",
-    positive_threshold: float = POSITIVE_THRESHOLD,
+    positive_threshold: float | None = None,
 ) -> dict[str, float]:
     """Exports a checkpoint file; see `export_model`.
 
@@ -238,7 +238,8 @@ def export(
         tokenizer: Tokenizer files, where the checkpoint holds none.
         size: Height and width of the graphs' input; None for the model's default.
         sampler: `grid_sample`, or `gather` for runtimes whose GridSample is not to be trusted.
-        positive_threshold: See `export_model`.
+        positive_threshold: See `export_model`; None for the training run's own, or 0.75 for a
+            published checkpoint.
 
     Raises:
         ActisegError: If the checkpoint is unusable or the graphs do not agree with PyTorch.
@@ -249,6 +250,9 @@ def export(
     if vocabulary is not None:
         names = vocabulary_of(vocabulary)
     provenance = json.loads(metadata.get("provenance", "{}"))
+    if positive_threshold is None:
+        run = provenance.get("run", {})
+        positive_threshold = run.get("positive_threshold", POSITIVE_THRESHOLD)
     provenance["checkpoint_sha256"] = file_sha256(Path(checkpoint))
     return export_model(
         model,

@@ -38,7 +38,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     metadata = {
         "tokenizer": tokenizer.to_str(),
         "vocabulary": json.dumps(VOCABULARY),
-        "provenance": json.dumps({"seed": 7}),
+        "provenance": json.dumps({"seed": 7, "run": {"positive_threshold": 0.4}}),
     }
     save_weights(folder / "best.safetensors", make(EXPORTED), metadata)
     export(folder / "best.safetensors", folder / "bundle")
@@ -51,6 +51,7 @@ def test_bundle_describes_the_model_that_was_trained(bundle: Path) -> None:
     assert loaded.vocabulary[0].names == ("spoon", "teaspoon")
     assert loaded.prompt.max_tokens == MICRO.max_tokens and loaded.prompt.lowercase
     assert loaded.gate is None and loaded.provenance["seed"] == 7
+    assert loaded.thresholds.positive == 0.4
     assert set(loaded.files) == {*FILES.values(), "tokenizer.json"}
     assert [p.name for p in bundle.parent.iterdir() if p.name.startswith(".")] == []
 
