@@ -28,7 +28,7 @@ lint: setup ## ruff and mypy
 bench: setup ## speed and memory, each benchmark side by side with its reference; prints a table
 	@$(ENV) for file in tests/bench/*.py; do echo "== $$file"; python "$$file"; done
 
-benchmark: setup ## a small grid of the noisy-label benchmark, about 3 minutes; results in build/benchmark
+benchmark: setup ## a small grid of the noisy-label benchmark, about 2 minutes; results in build/benchmark
 	@$(ENV) actiseg benchmark smoke --out build/benchmark
 
 clean: ## remove what the builds left; keeps .venv

@@ -59,12 +59,14 @@ class ModelConfig:
         pixel_feedforward: The same in the pixel decoder.
         word_levels: How many levels of the mask pyramid attend to the words, coarsest first. The
             published model has all 4. With 0 the pyramid is computed once a frame, and a
-            prompt only adds a projection of its fused stride-8 features to the result.
+            prompt only adds a projection of its fused stride-8 features to the result, and every
+            mask starts from the likeness of each pixel to the sentence.
             This removes the largest share of the work that each prompt costs.
         mask_kernel: Kernel of the convolution that makes the mask features (published: 3).
         queries: Object queries per frame.
         mask_evidence: Let the positive head also see the picture's features under the predicted
-            mask (see `EvidenceHead`). The published model judges by the queries alone.
+            mask, a map of activity and whether the narration speaks of the object (see
+            `EvidenceHead`). The published model judges by the queries alone.
         dropout: Dropout probability during training.
         fusion: `multiplicative` (published: visual features times attended words) or `residual`
             (features times one plus attended words), which passes features and gradients from the
