@@ -17,7 +17,7 @@ from tests.ros.harness import Probe, raw, running, scene
 NAMESPACE = "/slow"
 
 
-def burden(graph_file: Path, size: int = 1500, products: int = 3) -> None:
+def burden(graph_file: Path, size: int = 1500, products: int = 12) -> None:
     """Adds matrix products to an image encoder that change nothing but its duration."""
     model = onnx.load(graph_file)
     nodes = [
@@ -54,8 +54,14 @@ def probe(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Probe]:
     burden(folder / "image_encoder.onnx")
     rehash(folder)
     log = tmp_path_factory.mktemp("log") / "segment.log"
+    # 80 GFLOP a frame and 20 heartbeats a second: a run of the model spans several heartbeats on
+    # any core of today, so that the counts below tell a blocked timer from a quick machine.
     with running(
-        "segment_node", NAMESPACE, log, bundle=folder, threads=1, image_timeout=30.0
+        *("segment_node", NAMESPACE, log),
+        bundle=folder,
+        threads=1,
+        image_timeout=30.0,
+        heartbeat_rate=20.0,
     ) as process:
         probe = Probe(NAMESPACE, outputs=("mask", "grasp", "go"))
         probe.matched()
