@@ -31,8 +31,8 @@ from training.benchmark.results import (
     CellKey,
     CellResult,
     CurvePoint,
-    Metrics,
     RunFacts,
+    Scores,
     write_result,
 )
 from training.data.layout import LABELS, read_json, write_bytes
@@ -233,7 +233,7 @@ class _Attempt:
         if process.returncode:
             raise _Failed(_exit_reason(process.returncode))
 
-    def _evaluate(self) -> Metrics:
+    def _evaluate(self) -> Scores:
         from training.metrics import evaluate
 
         job = self._job
@@ -242,7 +242,7 @@ class _Attempt:
         ).as_percent()
         return _metrics(values)
 
-    def _result(self, metrics: Metrics) -> CellResult:
+    def _result(self, metrics: Scores) -> CellResult:
         job = self._job
         record = read_json(job.folder / "run" / "run.json")
         config, epochs = record["config"], record["epochs"]
@@ -337,8 +337,8 @@ def _exit_reason(status: int) -> str:
     return f"ended by {name}{hint}"
 
 
-def _metrics(values: Mapping[str, Any]) -> Metrics:
-    return Metrics(**{field.name: values[field.name] for field in fields(Metrics)})
+def _metrics(values: Mapping[str, Any]) -> Scores:
+    return Scores(**{field.name: values[field.name] for field in fields(Scores)})
 
 
 def _curve_point(entry: Mapping[str, Any]) -> CurvePoint:

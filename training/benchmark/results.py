@@ -46,7 +46,7 @@ class CellKey:
 
 
 @dataclass(frozen=True)
-class Metrics:
+class Scores:
     """The six numbers on the clean evaluation split, in percent."""
 
     p_miou: float
@@ -97,7 +97,7 @@ class CurvePoint:
     """Optimiser steps so far."""
     loss: float
     """Mean of the epoch."""
-    metrics: Metrics | None = None
+    metrics: Scores | None = None
     """Of the validation in training, in percent; None where there was none."""
 
 
@@ -106,7 +106,7 @@ class CellResult:
     """A finished cell."""
 
     cell: CellKey
-    metrics: Metrics
+    metrics: Scores
     budget: Budget
     run: RunFacts
     curve: tuple[CurvePoint, ...]
@@ -130,7 +130,7 @@ def read_result(path: Path) -> CellResult:
     try:
         return CellResult(
             cell=_build(CellKey, value["cell"]),
-            metrics=_build(Metrics, value["metrics"]),
+            metrics=_build(Scores, value["metrics"]),
             budget=_build(Budget, value["budget"]),
             run=_build(RunFacts, value["run"]),
             curve=tuple(_point(entry) for entry in value["curve"]),
@@ -170,5 +170,5 @@ def _point(entry: Mapping[str, Any]) -> CurvePoint:
         entry["epoch"],
         entry["step"],
         entry["loss"],
-        None if metrics is None else _build(Metrics, metrics),
+        None if metrics is None else _build(Scores, metrics),
     )

@@ -17,8 +17,8 @@ from training.benchmark.results import (
     CellKey,
     CellResult,
     CurvePoint,
-    Metrics,
     RunFacts,
+    Scores,
     read_results,
     write_result,
 )
@@ -101,7 +101,7 @@ def test_two_runners_never_train_one_cell(tmp_path: Path) -> None:
 
 
 def test_result_survives_the_file(tmp_path: Path) -> None:
-    metrics = Metrics(48.1, 7.9, 50.0, 8.0, 60.0, 78.5)
+    metrics = Scores(48.1, 7.9, 50.0, 8.0, 60.0, 78.5)
     result = CellResult(
         cell=_KEY,
         metrics=metrics,

@@ -12,8 +12,8 @@ from training.benchmark.results import (
     CellKey,
     CellResult,
     CurvePoint,
-    Metrics,
     RunFacts,
+    Scores,
     write_result,
 )
 from training.report.paper import paper_values
@@ -26,7 +26,7 @@ def paper_cells(seeds: Iterable[int] = (0, 1, 2), spread: float = 0.2) -> Iterat
     rng = random.Random(7)
     for condition, printed in paper_values().items():
         for seed in seeds:
-            metrics = Metrics(**{name: x + rng.gauss(0, spread) for name, x in printed.items()})
+            metrics = Scores(**{name: x + rng.gauss(0, spread) for name, x in printed.items()})
             level = condition.text_noise, condition.mask_noise
             yield cell(*level, condition.strategy, seed, metrics=metrics)
 
@@ -37,12 +37,12 @@ def cell(
     strategy: str,
     seed: int,
     *,
-    metrics: Metrics | None = None,
+    metrics: Scores | None = None,
     epochs: int = 6,
     code: str = "v1",
 ) -> CellResult:
     """One cell; all metrics are 50 if not given."""
-    metrics = metrics or Metrics(50, 50, 50, 50, 50, 50)
+    metrics = metrics or Scores(50, 50, 50, 50, 50, 50)
     return CellResult(
         CellKey(text_noise, mask_noise, strategy, seed, "tiny"),
         metrics,

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.training.report.cells import cell, paper_cells
-from training.benchmark.results import METRICS, Metrics
+from training.benchmark.results import METRICS, Scores
 from training.report.paper import paper_noun_shares, paper_tables, paper_values
 from training.report.results import Condition, by_condition
 from training.report.tables import make_tables, markdown
@@ -53,7 +53,7 @@ def made(cells):
 
 
 def test_best_follows_the_arrow_and_keeps_ties():
-    low, high = Metrics(40, 10, 40, 10, 60, 70.04), Metrics(50, 20, 50, 20, 70, 70.0)
+    low, high = Scores(40, 10, 40, 10, 60, 70.04), Scores(50, 20, 50, 20, 70, 70.0)
     table = made([cell(0.6, 21, "sce", 0, metrics=low), cell(0.6, 21, "gce", 0, metrics=high)])["5"]
     labels = [row.label for row in table.rows]
     sce, gce = labels.index("SCE"), labels.index("GCE")
