@@ -47,7 +47,10 @@ _LOCK_SECONDS = 1.0
 """Longer than another process needs to look at a lock."""
 _INTERRUPTED = 130
 """Exit status of a training that saved and ended because of a signal."""
-_KEPT = ("run.json", "tokenizer.json", "last.safetensors", "best.safetensors", "logs")
+_KEPT = (
+    *("run.json", "tokenizer.json", "logs"),
+    *("last.safetensors", "last.peer.safetensors", "best.safetensors"),
+)
 """What is kept of a finished training; the rest is of use to a resume only."""
 
 _APART: dict[str, Any] = (
