@@ -274,6 +274,8 @@ class Predict:
     """Folder to write; gets SEQUENCE/FRAME.png."""
     checkpoint: Path | None = None
     """Weights: our own, or a published ActionVOS checkpoint."""
+    peer: Path | None = None
+    """Second network of a co-teaching run (last.peer.safetensors); both are averaged."""
     bundle: Path | None = None
     """Model bundle; segments with the code that the robot runs."""
     tokenizer: Path | None = None
@@ -296,6 +298,7 @@ class Predict:
             self.split,
             self.out,
             checkpoint=self.checkpoint,
+            peer=self.peer,
             bundle=self.bundle,
             tokenizer=self.tokenizer,
             positive_threshold=self.positive_threshold,

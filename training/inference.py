@@ -7,6 +7,7 @@ taken once per clip. Then the objects compete for every pixel (``actiseg_ros.lab
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +25,8 @@ BACKGROUND = 0.1
 MASK_THRESHOLD = 0.5
 PIXELS_PER_PASS = 8 * 360 * 640
 """Input pixels times prompts decoded at once; bounds the memory of long clips with many objects."""
+_LOGIT_EPSILON = 1e-6
+"""Averaged probabilities are kept this far from 0 and 1."""
 
 UInt8 = NDArray[np.uint8]
 Tokenize = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
@@ -134,6 +137,31 @@ def clips_of(frames: int, length: int = CLIP_LENGTH) -> Iterator[slice]:
     return (slice(start, min(start + length, frames)) for start in range(0, frames, length))
 
 
+class Answer(NamedTuple):
+    """What a network, or several together, say of a clip."""
+
+    masks: Tensor
+    """Mask logits of the chosen queries, float [P, T, h, w]."""
+    positives: Tensor
+    """Logits of the positive head, float [P, 1]."""
+
+
+def average(answers: Sequence[Answer]) -> Answer:
+    """The answer of several networks: the means of their probabilities, as logits.
+
+    Args:
+        answers: one or more, of equal shapes; each network has chosen its own queries. A single
+            one is returned as it is.
+    """
+    if len(answers) == 1:
+        return answers[0]
+    masks, positives = (
+        torch.stack([logits.float().sigmoid() for logits in part]).mean(0).logit(_LOGIT_EPSILON)
+        for part in zip(*answers, strict=True)
+    )
+    return Answer(masks, positives)
+
+
 @torch.inference_mode()
 def predict_clip(
     model: ActionVOS,
@@ -141,6 +169,7 @@ def predict_clip(
     frames: Sequence[UInt8],
     expressions: Sequence[str],
     *,
+    peers: Sequence[ActionVOS] = (),
     threshold: float | None = POSITIVE_THRESHOLD,
     pixels_per_pass: int = PIXELS_PER_PASS,
 ) -> UInt8:
@@ -151,6 +180,8 @@ def predict_clip(
         tokenize: tokeniser of the network.
         frames: T RGB frames of one size, uint8 [H, W, 3] each.
         expressions: P prompts; used as they are, without lower-casing.
+        peers: networks of the same configuration and tokeniser whose probabilities are averaged
+            with the network's.
         threshold: positive threshold, None to keep every object.
         pixels_per_pass: input pixels of all frames times prompts that are decoded at once.
 
@@ -161,19 +192,32 @@ def predict_clip(
     if not expressions:
         return np.zeros((len(frames), height, width), np.uint8)
     config = model.config
-    device = next(model.parameters()).device
     shorter_side = min(config.input_height, config.input_width)
     resized = [resize_for_model(Image.fromarray(frame), shorter_side) for frame in frames]
     samples = normalise(np.stack([np.asarray(image) for image in resized]), config.mean, config.std)
+    step = max(1, pixels_per_pass // samples[:, 0].numel())
+    masks, positives = average(
+        [_answer(network, tokenize, samples, expressions, step) for network in (model, *peers)]
+    )
+    return label_maps(masks, is_active(positives, threshold), (height, width))
+
+
+def _answer(
+    model: ActionVOS,
+    tokenize: Tokenize,
+    samples: Tensor,
+    expressions: Sequence[str],
+    step: int,
+) -> Answer:
+    """What a network says of normalised frames [T, 3, H, W], `step` expressions at a time."""
+    device = next(model.parameters()).device
     image = model.encode_image(samples[None].to(device))
     size = torch.tensor([samples.shape[-2:]], device=device)
     masks, positives = [], []
-    step = max(1, pixels_per_pass // samples[:, 0].numel())
     for start in range(0, len(expressions), step):
         input_ids, attention_mask = tokenize(expressions[start : start + step])
         text = model.encode_text(input_ids.to(device), attention_mask.to(device))
         output = model.decode(image, text, size, auxiliary=False)
         masks.append(chosen_masks(output))
         positives.append(output.positives)
-    active = is_active(torch.cat(positives), threshold)
-    return label_maps(torch.cat(masks), active, (height, width))
+    return Answer(torch.cat(masks), torch.cat(positives))

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from actiseg_ros.bundle import load_bundle
@@ -47,15 +48,25 @@ class CheckpointPredictor:
         model: network in evaluation mode.
         tokenize: its tokeniser.
         threshold: positive threshold; None keeps every object.
+        peers: networks that answer together with it, see ``predict_clip``.
     """
 
-    def __init__(self, model: ActionVOS, tokenize: Tokenize, threshold: float | None) -> None:
+    def __init__(
+        self,
+        model: ActionVOS,
+        tokenize: Tokenize,
+        threshold: float | None,
+        peers: Sequence[ActionVOS] = (),
+    ) -> None:
         self._model, self._tokenize, self._threshold = model, tokenize, threshold
+        self._peers = peers
 
     def __call__(self, frames: Sequence[UInt8], expressions: Sequence[str]) -> UInt8:
         """Label maps uint8 [T, H, W]."""
         return predict_clip(
-            self._model, self._tokenize, frames, expressions, threshold=self._threshold
+            *(self._model, self._tokenize, frames, expressions),
+            peers=self._peers,
+            threshold=self._threshold,
         )
 
 
@@ -100,6 +111,7 @@ def predict(
     out: Path,
     *,
     checkpoint: Path | None = None,
+    peer: Path | None = None,
     bundle: Path | None = None,
     tokenizer: Path | None = None,
     positive_threshold: float | None = None,
@@ -114,6 +126,8 @@ def predict(
         split: split file; a list (``ImageSets/SPLIT.json``) or an expression file.
         out: target; gets SEQ/FRAME.png.
         checkpoint: weights, published or our own. Exactly one of it and ``bundle`` is given.
+        peer: weights of a second network, ``last.peer.safetensors`` of co-teaching; the mean of
+            both networks' probabilities is segmented.
         bundle: model bundle.
         tokenizer: tokeniser files for checkpoints that hold none.
         positive_threshold: objects with a lower probability are removed; by default 0.75, or what
@@ -132,6 +146,8 @@ def predict(
     """
     if (checkpoint is None) == (bundle is None):
         raise ActisegError("give exactly one of --checkpoint and --bundle")
+    if peer is not None and checkpoint is None:
+        raise ActisegError("--peer is a second network beside --checkpoint; a bundle has one")
     if clip_length < 1:
         raise ActisegError(f"--clip-length is {clip_length}; it must be at least 1")
     if positive_threshold is not None and not 0 <= positive_threshold <= 1:
@@ -151,8 +167,11 @@ def predict(
             model.to(_device(device)),
             lambda expressions: tokenize(trained, expressions, limit),
             threshold if positive_head else None,
+            [] if peer is None else [_peer(peer, model, trained, tokenizer).to(_device(device))],
         )
         settings["checkpoint"] = _sha256(checkpoint)
+        if peer is not None:
+            settings["peer"] = _sha256(peer)
     else:
         loaded = load_bundle(bundle)
         settings["bundle"] = loaded.model_id
@@ -162,6 +181,17 @@ def predict(
             loaded = dataclasses.replace(loaded, thresholds=thresholds)
         predictor = BundlePredictor(Segmenter(loaded))
     return write_predictions(predictor, data, split, out, settings, clip_length=clip_length)
+
+
+def _peer(path: Path, model: ActionVOS, trained: Tokenizer, tokenizer: Path | None) -> ActionVOS:
+    """A second network that reads what the first one reads."""
+    peer, other, _ = load_model(path, tokenizer=tokenizer)
+    if peer.config != model.config or other.to_str() != trained.to_str():
+        raise ActisegError(
+            f"{path} is a {peer.config.name} network with another configuration or tokenizer than "
+            "--checkpoint; --peer takes last.peer.safetensors of the same run"
+        )
+    return peer
 
 
 def write_predictions(

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from training.inference import (
+    Answer,
+    average,
     choose_query,
     clips_of,
     is_active,
@@ -131,3 +133,24 @@ def test_no_expression_gives_background(network):
     labels = predict_clip(model, tokenizer, frames(1), [])
     assert labels.shape == (1, 90, 160)
     assert not labels.any()
+
+
+def test_peers_answer_with_the_mean_of_probabilities():
+    def answer(masks: float, positive: float) -> Answer:
+        return Answer(torch.full((1, 1, 2, 2), masks), torch.full((1, 1), positive))
+
+    sure, unsure = answer(4.0, 6.0), answer(-1.0, -2.0)
+    masks, positives = average([sure, unsure])
+    # (0.982014 + 0.268941) / 2 and (0.997527 + 0.119203) / 2
+    assert masks.sigmoid().numpy() == pytest.approx(np.full((1, 1, 2, 2), 0.625478), abs=1e-5)
+    assert float(positives.sigmoid()) == pytest.approx(0.558365, abs=1e-5)
+    assert average([sure]) is sure
+    # A probability that rounds to 1 must not become infinite.
+    assert average([answer(90.0, 90.0), answer(90.0, 90.0)]).masks.isfinite().all()
+
+
+def test_a_network_is_its_own_best_peer(network):
+    model, tokenizer = network
+    alone = predict_clip(model, tokenizer, frames(2), EXPRESSIONS, threshold=None)
+    together = predict_clip(model, tokenizer, frames(2), EXPRESSIONS, peers=[model], threshold=None)
+    assert (alone != together).mean() < 1e-3

@@ -249,3 +249,18 @@ def test_checkpoint_predictor_uses_the_threshold(tmp_path, checkpoint):
 
     assert not labels(1.0).any()
     assert labels(None).shape == (1, 64, 96)
+
+
+def test_a_peer_of_another_run_is_refused(tmp_path, checkpoint, capsys):
+    draw_frames(tmp_path / "data" / "JPEGImages_Sparse" / "val" / SEQUENCE)
+    split = expression_file(tmp_path / "val_meta.json")
+    stranger = tmp_path / "stranger.safetensors"
+    tokenizer = train_tokenizer(["pour water"], 280)
+    save_weights(stranger, build_model("tiny"), {"tokenizer": tokenizer.to_str()})
+    options = ["predict", *("--data", tmp_path / "data"), *("--split", split)]
+    options += ["--checkpoint", checkpoint, "--out", tmp_path / "out", "--peer"]
+    assert main(list(map(str, [*options, stranger]))) == 2
+    assert "another configuration or tokenizer" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert main(list(map(str, [*options, checkpoint]))) == 0
+    assert '"peer"' in (tmp_path / "out" / "predict.json").read_text()
