@@ -119,6 +119,8 @@ class ELROptions:
     """Share of the foreground in the focal loss, in [0, 1] (paper: 0.5)."""
     gamma: float = 2.0
     """Exponent of the focal loss, at least 1 (paper: 2)."""
+    history_dtype: Literal["float16", "float32"] = "float16"
+    """Precision of the histories on disk, two or four bytes a pixel; the paper names none."""
     epsilon: float = 1e-6
     """Added inside the logarithm, above 0 (paper: 1e-6)."""
     clamp: float = 1e-4
@@ -182,6 +184,12 @@ class PMHMOptions:
     """Weight of the agreement of both heads, at least 0 (paper: 0.1)."""
     lambda_layer: float = 0.1
     """Weight of the agreement of all decoder layers, at least 0 (paper: 0.1)."""
+    detach_main: bool = False
+    """Whether the main head's last layer is a constant in both agreements, so that only the
+    auxiliary head and the earlier layers learn from them. As printed, both sides learn."""
+    hard_dice: Literal["confident", "all"] = "confident"
+    """Pixels of the Dice part of L_hard: `confident` leaves the uncertain ones out as the focal
+    part does; `all` keeps the Dice loss of whole masks. The paper does not say."""
     dropout: float = 0.1
     """Dropout on the queries that the auxiliary head reads, in [0, 1); the paper gives no rate."""
     freeze: float = 0.5

@@ -34,11 +34,11 @@ class ELR(Remembering):
     """
 
     name = "elr"
-    dtype = "float16"
 
     def __init__(self, options: ELROptions) -> None:
         super().__init__(options)
         self.options: ELROptions = options
+        self.dtype = options.history_dtype
 
     @property
     def mask_loss(self) -> MaskLoss:

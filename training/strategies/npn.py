@@ -57,7 +57,6 @@ class NPN(Remembering):
     """
 
     name = "npn"
-    photometric_augmentation = False  # the second view has other colours, the first its own
     dtype = "uint8"
     photometric_augmentation = False  # its first view is as it is, its second one distorted
 

@@ -301,10 +301,11 @@ class PMHM(Strategy):
 
         uncertain = self.uncertain(matched.logits, matched.weights)
         self._share = uncertain.sum() / (matched.weights > 0).sum().clamp(min=1)
+        main = matched.logits.detach() if self.options.detach_main else matched.logits
         auxiliary = of_matched(cast("Tensor", output.extra_masks))
         earlier = [of_matched(layer.masks) for layer in output.aux]
-        head = head_consistency(matched.logits, auxiliary, uncertain)
-        layer = layer_consistency(matched.logits, earlier, uncertain)
+        head = head_consistency(main, auxiliary, uncertain)
+        layer = layer_consistency(main, earlier, uncertain)
         normaliser = valid_frames(matched.valid)
         return {
             "loss_head": self.options.lambda_head * head.sum() / normaliser,
@@ -342,4 +343,6 @@ class PMHM(Strategy):
         return hard_focal_loss(logits, targets, pixel_weights, confident)
 
     def _dice_term(self, logits: Tensor, targets: Tensor, pixel_weights: Tensor | None) -> Tensor:
+        if self.options.hard_dice == "all":
+            return dice_loss(logits, targets)
         return hard_dice_loss(logits, targets, self.confident(logits, pixel_weights))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 from training.strategies.base import Strategy
 from training.strategies.history import PixelHistory
@@ -20,7 +20,7 @@ class Remembering(Strategy):
     """A strategy with a value for each pixel of the last decoder layer's matched masks."""
 
     spatial_augmentation = False
-    dtype: ClassVar[str]
+    dtype: str
     """Of the values on disk."""
 
     def __init__(self, options: Any = None) -> None:

@@ -41,7 +41,7 @@ def literal(logits, targets, weights, options):
                 s = p if options.initial == "first_prediction" else share_of_new * p
             else:
                 s = (1 - share_of_new) * s + share_of_new * p
-            s = float(np.float16(s))
+            s = float(np.dtype(options.history_dtype).type(s))
             d = p * s + (1 - p) * (1 - s)
             r = -np.log(1 - d + 1e-6)
             if options.sign == "official":
@@ -62,8 +62,10 @@ def strategy(folder: Path, **options) -> ELR:
 @pytest.mark.parametrize("sign", ["official", "as_printed"])
 @pytest.mark.parametrize("history_weight", ["new_heavy", "old_heavy"])
 @pytest.mark.parametrize("initial", ["first_prediction", "zero"])
-def test_losses_over_the_epochs_are_the_formulas(tmp_path, sign, history_weight, initial):
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_losses_over_the_epochs_are_the_formulas(tmp_path, sign, history_weight, initial, dtype):
     options = {"sign": sign, "history_weight": history_weight, "initial": initial}
+    options["history_dtype"] = dtype
     logits, targets, weights = made_up()
     expected = literal(logits, targets, weights, ELROptions(**options))
     elr = strategy(tmp_path, **options)
@@ -71,7 +73,8 @@ def test_losses_over_the_epochs_are_the_formulas(tmp_path, sign, history_weight,
     for epoch in range(EPOCHS):
         elr.begin_epoch(epoch, EPOCHS)
         loss = elr.mask_loss(torch.tensor(logits[epoch]).float(), targets, weights)
-        np.testing.assert_allclose(loss.numpy(), expected[epoch], rtol=2e-3, atol=2e-4)
+        tolerance = 2e-3 if dtype == "float16" else 2e-5
+        np.testing.assert_allclose(loss.numpy(), expected[epoch], rtol=tolerance, atol=2e-4)
 
 
 def test_history_is_new_heavy_as_printed(tmp_path: Path) -> None:

@@ -291,6 +291,27 @@ def test_gradients_of_the_main_head_stay_on_their_side() -> None:
     assert gradient[uncertain].abs().min() > 0, "no side of a divergence is detached"
 
 
+def test_a_detached_main_head_learns_from_labels_alone() -> None:
+    case, strategy = Case(), PMHM(PMHMOptions(detach_main=True))
+    main = tensor(case.main).requires_grad_()
+    auxiliary = tensor(case.auxiliary).requires_grad_()
+    output = case.output()
+    output.extra_masks = auxiliary
+    extra = strategy.extra_losses(output, None, case.matched(main), None)  # type: ignore[arg-type]
+    assert {name: value.item() for name, value in extra.items()} == case.extra(PMHM(PMHMOptions()))
+    sum(extra.values()).backward()  # type: ignore[union-attr]
+    assert main.grad is None
+    assert auxiliary.grad is not None
+
+
+def test_dice_of_whole_masks_can_be_kept() -> None:
+    case, strategy = Case(), PMHM(PMHMOptions(hard_dice="all"))
+    matched = case.matched()
+    focal, dice = case.hard(strategy)
+    np.testing.assert_array_equal(dice, dice_loss(matched.logits, matched.masks))
+    np.testing.assert_array_equal(focal, case.hard(PMHM(PMHMOptions()))[0])
+
+
 def test_gradients_are_those_of_finite_differences() -> None:
     """Of Eq. 7, to the main head, the auxiliary head and the earlier layers."""
     case, strategy = Case(3), PMHM(PMHMOptions())
