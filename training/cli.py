@@ -281,7 +281,8 @@ class Predict:
     tokenizer: Path | None = None
     """RoBERTa's tokenizer files, for checkpoints that hold none."""
     positive_threshold: float | None = None
-    """Objects less probable than this are removed; 0.75, or what the bundle says, by default."""
+    """Objects less probable than this are removed; by default what the training run or the bundle
+    says, 0.75 for published checkpoints."""
     positive_head: bool = True
     """Let the positive head remove objects."""
     clip_length: int = 36

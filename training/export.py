@@ -24,6 +24,7 @@ from actiseg_ros.errors import BundleError
 from actiseg_ros.prompts import PROMPT_TEMPLATE
 from training.checkpoints import load_model
 from training.errors import ActisegError
+from training.inference import POSITIVE_THRESHOLD, trained_threshold
 from training.model import ActionVOS
 from training.noise.text import names_in_split, read_split
 from training.onnx_graphs import (
@@ -38,9 +39,6 @@ from training.onnx_graphs import (
     write_graphs,
 )
 
-POSITIVE_THRESHOLD = 0.75
-"""Of the published inference. The focal loss keeps probabilities low, so a network from scratch may
-need another; choose it on clips that are not the test."""
 THRESHOLDS = {"mask": 0.5, "background": 0.1}
 UNCERTAINTY = {"tau_m": 0.20, "tau_e": 0.85}
 TOLERANCES = {"masks": 1e-3}
@@ -251,8 +249,7 @@ def export(
         names = vocabulary_of(vocabulary)
     provenance = json.loads(metadata.get("provenance", "{}"))
     if positive_threshold is None:
-        run = provenance.get("run", {})
-        positive_threshold = run.get("positive_threshold", POSITIVE_THRESHOLD)
+        positive_threshold = trained_threshold(metadata)
     provenance["checkpoint_sha256"] = file_sha256(Path(checkpoint))
     return export_model(
         model,

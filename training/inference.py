@@ -6,7 +6,8 @@ taken once per clip. Then the objects compete for every pixel (``actiseg_ros.lab
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,8 @@ from training.model import ActionVOS, Output
 
 CLIP_LENGTH = 36
 POSITIVE_THRESHOLD = 0.75
+"""Of the published inference. The focal loss keeps probabilities low, so a network from scratch may
+need another; choose it on clips that are not the test."""
 BACKGROUND = 0.1
 MASK_THRESHOLD = 0.5
 PIXELS_PER_PASS = 8 * 360 * 640
@@ -31,6 +34,16 @@ _LOGIT_EPSILON = 1e-6
 UInt8 = NDArray[np.uint8]
 Tokenize = Callable[[Sequence[str]], tuple[Tensor, Tensor]]
 """P expressions to ``input_ids`` and ``attention_mask``, int64 [P, L]."""
+
+
+def trained_threshold(metadata: Mapping[str, str]) -> float:
+    """Positive threshold that a checkpoint was validated with; 0.75 for published ones.
+
+    Args:
+        metadata: text metadata of the file, see ``load_model``.
+    """
+    run = json.loads(metadata.get("provenance", "{}")).get("run", {})
+    return float(run.get("positive_threshold", POSITIVE_THRESHOLD))
 
 
 def resize_for_model(image: Image.Image, shorter_side: int = 360) -> Image.Image:

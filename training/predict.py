@@ -25,7 +25,7 @@ from training.data.layout import IMAGES, write_bytes
 from training.data.palette import write_label_png
 from training.errors import ActisegError
 from training.folders import sequence_root
-from training.inference import POSITIVE_THRESHOLD, Tokenize, clips_of, predict_clip
+from training.inference import Tokenize, clips_of, predict_clip, trained_threshold
 from training.model import ActionVOS, tokenize
 
 UInt8 = NDArray[np.uint8]
@@ -130,8 +130,8 @@ def predict(
             both networks' probabilities is segmented.
         bundle: model bundle.
         tokenizer: tokeniser files for checkpoints that hold none.
-        positive_threshold: objects with a lower probability are removed; by default 0.75, or what
-            the bundle says.
+        positive_threshold: objects with a lower probability are removed; by default what the
+            training run or the bundle says, 0.75 for published checkpoints.
         positive_head: False keeps every object.
         clip_length: most frames that are segmented together.
         device: ``auto``, ``cpu`` or ``cuda``; checkpoints only.
@@ -160,9 +160,10 @@ def predict(
     }
     predictor: Predictor
     if checkpoint is not None:
-        model, trained, _ = load_model(checkpoint, tokenizer=tokenizer)
+        model, trained, metadata = load_model(checkpoint, tokenizer=tokenizer)
         limit = model.config.max_tokens
-        threshold = POSITIVE_THRESHOLD if positive_threshold is None else positive_threshold
+        own = trained_threshold(metadata)
+        threshold = own if positive_threshold is None else positive_threshold
         predictor = CheckpointPredictor(
             model.to(_device(device)),
             lambda expressions: tokenize(trained, expressions, limit),

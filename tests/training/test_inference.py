@@ -17,6 +17,7 @@ from training.inference import (
     normalise,
     predict_clip,
     resize_for_model,
+    trained_threshold,
 )
 from training.model import PRESETS, build_model, tokenize, train_tokenizer
 
@@ -154,3 +155,8 @@ def test_a_network_is_its_own_best_peer(network):
     alone = predict_clip(model, tokenizer, frames(2), EXPRESSIONS, threshold=None)
     together = predict_clip(model, tokenizer, frames(2), EXPRESSIONS, peers=[model], threshold=None)
     assert (alone != together).mean() < 1e-3
+
+
+def test_threshold_of_a_checkpoint_is_its_runs_own():
+    assert trained_threshold({}) == 0.75
+    assert trained_threshold({"provenance": '{"run": {"positive_threshold": 0.375}}'}) == 0.375

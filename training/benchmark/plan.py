@@ -13,12 +13,11 @@ import tyro
 from actiseg_ros.bundle import file_sha256
 from training.benchmark.cell import CellJob
 from training.benchmark.options import BenchmarkOptions
-from training.benchmark.results import CellKey
+from training.benchmark.results import SETTINGS_FILE, CellKey
 from training.config import TrainConfig
 from training.data.layout import read_json, write_bytes
 from training.errors import ActisegError
 
-SETTINGS_FILE = "benchmark.json"
 _SMOKE_EPOCHS = 2
 _SMOKE_CLIPS = 12
 _SMOKE_SEED = 4
@@ -147,6 +146,9 @@ def _claim(options: BenchmarkOptions, data: Path) -> None:
     }
     file = options.out / SETTINGS_FILE
     if not file.exists():
+        # Not compared: the same data may lie elsewhere tomorrow.
+        names = {"split": options.split, "val_split": options.val_split}
+        settings["source"] = {"data": str(data), **names}
         write_bytes(file, (json.dumps(settings, indent=1) + "\n").encode())
         return
     earlier = read_json(file)

@@ -12,6 +12,7 @@ from training.data.layout import read_json, write_bytes
 from training.errors import ActisegError
 
 RESULT_FILE = "result.json"
+SETTINGS_FILE = "benchmark.json"
 METRICS = ("p_miou", "n_miou", "p_ciou", "n_ciou", "giou", "acc")
 """The paper's columns; lower is better for the two that begin with ``n``."""
 FORMAT = 1
@@ -130,12 +131,12 @@ def read_result(path: Path) -> CellResult:
     try:
         return CellResult(
             cell=_build(CellKey, value["cell"]),
-            metrics=_build(Scores, value["metrics"]),
+            metrics=_scores(value["metrics"]),
             budget=_build(Budget, value["budget"]),
             run=_build(RunFacts, value["run"]),
             curve=tuple(_point(entry) for entry in value["curve"]),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ActisegError(
             f"{path}: lacks or misnames a field ({error}); run its cell again"
         ) from error
@@ -155,6 +156,27 @@ def read_results(folder: Path) -> Iterator[CellResult]:
     return (read_result(path) for path in paths)
 
 
+@dataclass(frozen=True)
+class Source:
+    """The data of a benchmark."""
+
+    data: Path
+    """Folder in the ActionVOS layout."""
+    split: str
+    """What was trained on."""
+    val_split: str
+    """What was evaluated on."""
+
+
+def read_source(folder: Path) -> Source | None:
+    """The data that the cells below a folder were made with; None if that is not known."""
+    file = folder / SETTINGS_FILE
+    source = read_json(file).get("source") if file.exists() else None
+    if source is None:
+        return None
+    return Source(Path(source["data"]), source["split"], source["val_split"])
+
+
 _T = TypeVar("_T")
 
 
@@ -164,11 +186,19 @@ def _build(kind: type[_T], values: Mapping[str, Any]) -> _T:
     return kind(**{name: value for name, value in values.items() if name in known})
 
 
+def _scores(values: Mapping[str, Any]) -> Scores:
+    scores = _build(Scores, values)
+    for name, value in vars(scores).items():
+        if not isinstance(value, (int, float)):
+            raise TypeError(f"{name} is {value}, not a number")
+    return scores
+
+
 def _point(entry: Mapping[str, Any]) -> CurvePoint:
     metrics = entry.get("metrics")
     return CurvePoint(
         entry["epoch"],
         entry["step"],
         entry["loss"],
-        None if metrics is None else _build(Scores, metrics),
+        None if metrics is None else _scores(metrics),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from training.benchmark.results import read_results
+from training.benchmark.results import Source, read_results, read_source
 from training.data.layout import write_bytes
 from training.errors import ActisegError
 from training.report.costs import costs_by_device
@@ -39,11 +39,12 @@ def write_report(options: ReportOptions) -> Path:
     cells = list(read_results(options.runs))
     results = by_condition(cells)
     tables, findings, costs = make_tables(results), make_findings(results), costs_by_device(results)
+    source = _source(options)
     sections = [
         tradeoff_section(results),
-        nouns_section(options.data, options.split),
-        severity_section(options.data, options.split),
-        panels_section(options.runs, options.cells, options.data, options.val_split, options.clips),
+        nouns_section(source),
+        severity_section(source),
+        panels_section(options.runs, options.cells, source, options.clips),
         curves_section(results),
         costs_section(costs),
     ]
@@ -64,3 +65,18 @@ def write_report(options: ReportOptions) -> Path:
     write_bytes(options.out / "report.json", report.encode())
     write_bytes(options.out / "index.html", render(page).encode())
     return options.out / "index.html"
+
+
+def _source(options: ReportOptions) -> Source | None:
+    """The data to describe: what the options say, else what the benchmark was run on."""
+    recorded = read_source(options.runs)
+    data = options.data
+    if data is None and recorded is not None and recorded.data.is_dir():
+        data = recorded.data
+    if data is None:
+        return None
+    return Source(
+        data,
+        split=options.split or (recorded.split if recorded else "train"),
+        val_split=options.val_split or (recorded.val_split if recorded else "val"),
+    )

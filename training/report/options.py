@@ -18,11 +18,12 @@ class ReportOptions:
     out: Path
     """Folder to write: index.html, tables.md, report.json, figures/."""
     data: Path | None = None
-    """Prepared data (ActionVOS layout); for the noise statistics and the qualitative panels."""
-    split: str = "train"
-    """Split whose noise is described."""
-    val_split: str = "val"
-    """Split whose clips are shown."""
+    """Prepared data (ActionVOS layout), for the noise statistics and the qualitative panels; by
+    default what the benchmark was run on, if it is still there."""
+    split: str | None = None
+    """Split whose noise is described; by default the one that was trained on, or train."""
+    val_split: str | None = None
+    """Split whose clips are shown; by default the one that was evaluated on, or val."""
     clips: int = 3
     """Clips in the qualitative panels."""
     cells: tuple[str, ...] = ()

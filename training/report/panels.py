@@ -20,13 +20,13 @@ from training.data.layout import IMAGES, LABELS, image_folder
 from training.data.palette import read_label_png
 from training.errors import ActisegError
 from training.inference import (
-    POSITIVE_THRESHOLD,
     Tokenize,
     chosen_masks,
     is_active,
     label_maps,
     normalise,
     resize_for_model,
+    trained_threshold,
 )
 from training.model import ActionVOS, tokenize
 from training.noise.mask import dilate_labels
@@ -121,10 +121,12 @@ def make_panels(
     kernel = max((cell.cell.mask_noise for cell in cells), default=0) or _LARGEST_KERNEL
     strips = [[_truth(scene, index, kernel)] for index, scene in enumerate(scenes)]
     for cell in cells:
-        model, tokenizer, _ = load_model(runs / cell.cell.folder / WEIGHTS)
+        model, tokenizer, metadata = load_model(runs / cell.cell.folder / WEIGHTS)
         encode = partial(tokenize, tokenizer, max_tokens=model.config.max_tokens)
         for index, scene in enumerate(scenes):
-            prediction = segment(model, encode, scene.clip, scene.frame)
+            prediction = segment(
+                model, encode, scene.clip, scene.frame, threshold=trained_threshold(metadata)
+            )
             strips[index].append(_strip(cell, scene, index, prediction))
     return [
         Panel(_title(scene.clip), tuple(own)) for scene, own in zip(scenes, strips, strict=True)
@@ -132,7 +134,9 @@ def make_panels(
 
 
 @torch.inference_mode()
-def segment(model: ActionVOS, encode: Tokenize, clip: Clip, frame: UInt8) -> Prediction:
+def segment(
+    model: ActionVOS, encode: Tokenize, clip: Clip, frame: UInt8, *, threshold: float
+) -> Prediction:
     """Segments one frame for all objects of its clip.
 
     Args:
@@ -140,6 +144,7 @@ def segment(model: ActionVOS, encode: Tokenize, clip: Clip, frame: UInt8) -> Pre
         encode: Its tokeniser.
         clip: Objects with their prompts.
         frame: RGB, uint8 [H, W, 3].
+        threshold: Of the positive head, the one that the cell was evaluated with.
     """
     config = model.config
     small = resize_for_model(Image.fromarray(frame), min(config.input_height, config.input_width))
@@ -152,7 +157,7 @@ def segment(model: ActionVOS, encode: Tokenize, clip: Clip, frame: UInt8) -> Pre
         auxiliary=False,
     )
     masks = chosen_masks(output)
-    active = is_active(output.positives, POSITIVE_THRESHOLD)
+    active = is_active(output.positives, threshold)
     positions = label_maps(masks, active, (frame.shape[0], frame.shape[1]))[0]
     ids = np.array([0, *(entry.object_id for entry in clip.objects)], np.uint8)
     probabilities = masks[active, 0].float().sigmoid().numpy()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from training.benchmark.results import Source
 from training.data.layout import LABELS, image_folder
 from training.noise.mask import MaskNoise, measure_severity
 from training.noise.statistics import noun_shares
@@ -29,7 +30,7 @@ from training.report.results import Condition, Results, values
 
 _RATES = (0.2, 0.4, 0.6)
 _KERNELS = (9, 15, 21)
-_NEEDS_DATA = "Left out: it needs the prepared data; give --data."
+_NEEDS_DATA = "Left out: it needs the prepared data, which was not found; give --data."
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,12 @@ class Section:
                 yield from strip.pictures
 
 
-def nouns_section(data: Path | None, split: str) -> Section:
+def nouns_section(source: Source | None) -> Section:
     """How text noise shifts the nouns (Fig. 2)."""
     title = "Distribution shift under text noise (Fig. 2)"
-    if data is None:
+    if source is None:
         return Section("nouns", title, (_NEEDS_DATA,))
-    clean = read_split(data / "ImageSets" / f"{split}.json")
+    clean = read_split(source.data / "ImageSets" / f"{source.split}.json")
     names = names_in_split(clean)
     noisy = {
         rate: noun_shares(clean, noisy_split(clean, TextNoise(names, rate))) for rate in _RATES
@@ -73,7 +74,8 @@ def nouns_section(data: Path | None, split: str) -> Section:
         if noun in noisy[0.6]
     ]
     text = (
-        f"Share of each noun among the {_objects(clean)} objects of the split “{split}”, for nouns "
+        f"Share of each noun among the {_objects(clean)} objects of the split "
+        f"“{source.split}”, for nouns "
         "with more than 1 % of the clean objects; Algorithm 1, seed 0.",
         f"From clean to a noise rate of 60 %: {'; '.join(compared)}.",
     )
@@ -82,13 +84,13 @@ def nouns_section(data: Path | None, split: str) -> Section:
     return Section("nouns", title, text, (Picture("nouns", caption, alt, noun_chart(levels)),))
 
 
-def severity_section(data: Path | None, split: str) -> Section:
+def severity_section(source: Source | None) -> Section:
     """How far mask noise moves the masks (Fig. 3)."""
     title = "Severity of mask noise (Fig. 3)"
-    if data is None:
+    if source is None:
         return Section("severity", title, (_NEEDS_DATA,))
-    file = data / "ImageSets" / f"{split}.json"
-    labels = data / LABELS / image_folder(data, file)
+    file = source.data / "ImageSets" / f"{source.split}.json"
+    labels = source.data / LABELS / image_folder(source.data, file)
     measured = measure_severity(labels, file, [MaskNoise(kernel) for kernel in _KERNELS])
     by_kernel = dict(zip(_KERNELS, measured, strict=True))
     listed = "; ".join(
@@ -97,7 +99,7 @@ def severity_section(data: Path | None, split: str) -> Section:
     )
     text = (
         f"Overlap of the dilated with the clean masks over {measured[0].samples} masks of active "
-        f"objects in the split “{split}”: {listed}.",
+        f"objects in the split “{source.split}”: {listed}.",
     )
     caption = "The larger the kernel, the less the noisy masks agree with the clean ones."
     chart = Picture("severity", caption, f"Bar chart. {text[0]}", severity_chart(by_kernel))
@@ -178,22 +180,21 @@ def costs_section(costs: Mapping[str, Sequence[Cost]]) -> Section:
     return Section("costs", "Memory and throughput", text, charts)
 
 
-def panels_section(
-    runs: Path, chosen: Sequence[str], data: Path | None, split: str, clips: int
-) -> Section:
+def panels_section(runs: Path, chosen: Sequence[str], source: Source | None, clips: int) -> Section:
     """Images, masks, predictions, errors and uncertain pixels of some clips."""
     title = "Predictions, errors and uncertainty"
-    if data is None:
+    if source is None:
         return Section("panels", title, (_NEEDS_DATA,))
     cells = find_cells(runs, chosen)
     if not cells:
         return Section("panels", title, (f"Left out: no cell has its weights ({WEIGHTS}) here.",))
     text = (
-        f"Middle frames of clips of the split “{split}”, evenly spread, each frame segmented by "
-        "itself. In error maps green is right, blue missed, orange too much and pink the wrong "
-        "object. Uncertain pixels (Eq. 4: τm 0.20, τe 0.85) are those of all objects drawn.",
+        f"Middle frames of clips of the split “{source.val_split}”, evenly spread, each frame "
+        "segmented by itself. In error maps green is right, blue missed, orange too much and pink "
+        "the wrong object. Uncertain pixels (Eq. 4: τm 0.20, τe 0.85) are those of all objects "
+        "drawn.",
     )
-    panels = make_panels(runs, cells, data, split, clips)
+    panels = make_panels(runs, cells, source.data, source.val_split, clips)
     return Section("panels", title, text, panels=tuple(panels))
 
 

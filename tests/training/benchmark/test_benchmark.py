@@ -13,7 +13,7 @@ import pytest
 
 from training.benchmark.cell import state_of
 from training.benchmark.options import BenchmarkOptions
-from training.benchmark.results import read_result, read_results
+from training.benchmark.results import Source, read_result, read_results, read_source
 from training.benchmark.runner import benchmark
 from training.data.kitchen import KitchenConfig, make_kitchen
 from training.data.prepare import prepare
@@ -82,6 +82,7 @@ def test_crashed_and_interrupted_cells_end_like_any_other(
     assert result.run.seconds > 0
     assert 0 <= result.metrics.acc <= 100
 
+    assert read_source(tmp_path) == Source(data, "train", "val")
     before = (cut / "result.json").stat().st_mtime_ns
     assert benchmark(options) == 0
     assert "done 0, skipped 2, failed 0" in capsys.readouterr().out

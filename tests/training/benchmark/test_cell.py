@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import time
@@ -113,6 +114,9 @@ def test_result_survives_the_file(tmp_path: Path) -> None:
     write_result(folder, result)
     assert str(folder.relative_to(tmp_path)) == "name60-mask21/gce/seed3"
     assert list(read_results(tmp_path)) == [result]
-    (folder / "result.json").write_text('{"format": 1, "cell": {}}')
-    with pytest.raises(ActisegError, match=r"result\.json: lacks or misnames a field"):
-        list(read_results(tmp_path))
+    written = json.loads((folder / "result.json").read_text())
+    no_number = written | {"metrics": written["metrics"] | {"giou": None}}
+    for broken in (written | {"cell": {}}, written | {"cell": "x"}, no_number):
+        (folder / "result.json").write_text(json.dumps(broken))
+        with pytest.raises(ActisegError, match=r"result\.json: lacks or misnames a field"):
+            list(read_results(tmp_path))

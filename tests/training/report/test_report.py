@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,7 +20,6 @@ from training.cli import main
 from training.data.palette import write_label_png
 from training.errors import ActisegError
 from training.model import build_model, train_tokenizer
-from training.report import panels
 from training.report.drawing import ERROR_COLOURS, draw_errors
 from training.report.panels import WEIGHTS, find_cells
 
@@ -73,7 +73,10 @@ def runs(tmp_path_factory) -> Path:
     tokenizer = train_tokenizer(["knife used in the action of cut"], 300)
     for name in (SHOWN, "clean/baseline/seed1"):
         weights = folder / name / WEIGHTS
-        save_weights(weights, build_model("tiny"), {"tokenizer": tokenizer.to_str()})
+        # An untrained network takes no object for active; with this it draws something.
+        provenance = json.dumps({"run": {"positive_threshold": 0.0}})
+        metadata = {"tokenizer": tokenizer.to_str(), "provenance": provenance}
+        save_weights(weights, build_model("tiny"), metadata)
     return folder
 
 
@@ -82,11 +85,8 @@ def report(runs, tmp_path_factory) -> Path:
     """Folder of a report with everything in it."""
     root = tmp_path_factory.mktemp("report")
     data = write_data(root / "data")
-    # An untrained network takes no object for active; with this it draws something.
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(panels, "POSITIVE_THRESHOLD", 0.0)
-        arguments = [runs, "--out", root / "out", "--data", data, "--about", "<b>Invented</b>"]
-        assert main(["report", *map(str, arguments)]) == 0
+    arguments = [runs, "--out", root / "out", "--data", data, "--about", "<b>Invented</b>"]
+    assert main(["report", *map(str, arguments)]) == 0
     return root / "out"
 
 
@@ -141,7 +141,20 @@ def test_without_data_the_page_says_what_is_missing(tmp_path):
     assert main(["report", str(runs), "--out", str(tmp_path / "out")]) == 0
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
     assert "Missing: 20, 40, 60." in page
-    assert page.count("Left out: it needs the prepared data; give --data.") == 3
+    assert page.count("Left out: it needs the prepared data, which was not found") == 3
+
+
+def test_data_of_the_benchmark_is_found_again(runs, tmp_path):
+    data = write_data(tmp_path / "data")
+    for name in ("train", "val"):
+        shutil.move(data / "ImageSets" / f"{name}.json", data / "ImageSets" / f"{name}_a.json")
+    source = {"data": str(data), "split": "train_a", "val_split": "val_a"}
+    copy = shutil.copytree(runs / "clean", tmp_path / "runs" / "clean").parent
+    (copy / "benchmark.json").write_text(json.dumps({"source": source}))
+    assert main(["report", str(copy), "--out", str(tmp_path / "out")]) == 0
+    figures = {file.stem for file in (tmp_path / "out" / "figures").iterdir()}
+    assert {"nouns", "severity"} <= figures
+    assert any(name.startswith("clip1-clean-baseline") for name in figures)
 
 
 def test_cells_are_found_by_their_weights(runs):
