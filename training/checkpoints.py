@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import pickle
 import re
 from collections.abc import Iterable, Mapping
@@ -17,10 +16,11 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from training.disk import write_whole
 from training.errors import ActisegError
 from training.model import ActionVOS, ModelConfig, build_model
 from training.model.text import load_tokenizer, parse_tokenizer
@@ -298,16 +298,15 @@ def save_weights(path: Path, model: ActionVOS, metadata: Mapping[str, str] | Non
         model: The model.
         metadata: Further text entries; `tokenizer` (the text of tokenizer.json) makes the file
             sufficient for export and prediction. `config` is written by this function.
+
+    Raises:
+        ActisegError: If the disk is full; a former file is then still there.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        save_file(tensors, temporary, {**(metadata or {}), "config": model.config.to_json()})
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # Serialised in memory first: safetensors reports a full disk as an error without errno.
+    write_whole(path, save(tensors, {**(metadata or {}), "config": model.config.to_json()}))
 
 
 def load_weights(path: Path) -> tuple[State, dict[str, str]]:

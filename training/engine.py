@@ -16,6 +16,7 @@ from tqdm import tqdm
 from training.checkpoints import save_weights
 from training.config import TrainConfig
 from training.data.clips import Batch
+from training.disk import full_disk_explained
 from training.distributed import World, joined_world
 from training.errors import ActisegError
 from training.inference import CLIP_LENGTH
@@ -60,7 +61,11 @@ def train(config: TrainConfig) -> int:
     config.check()
     if config.threads:
         torch.set_num_threads(config.threads)
-    with joined_world(config.device) as world, stop_requests() as stop:
+    with (
+        joined_world(config.device) as world,
+        stop_requests() as stop,
+        full_disk_explained(config.out, "the run's files"),
+    ):
         config.out.mkdir(parents=True, exist_ok=True)
         return Trainer(config, world).fit(stop)
 

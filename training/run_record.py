@@ -17,6 +17,8 @@ from typing import Any
 
 import torch
 
+from training.disk import write_whole
+
 _PACKAGES = ("torch", "numpy", "opencv-python-headless", "transformers", "tokenizers")
 
 
@@ -108,10 +110,12 @@ class RunRecord:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON under a temporary name, then renames it."""
-    temporary = path.with_name(path.name + ".partial")
-    temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    """Writes JSON; `path` is always complete.
+
+    Raises:
+        ActisegError: If the disk is full; a former file is then still there.
+    """
+    write_whole(path, (json.dumps(value, indent=2) + "\n").encode())
 
 
 def _now() -> str:

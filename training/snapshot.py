@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import io
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from training.disk import write_whole
 from training.errors import ActisegError
 
 FORMAT = 1
@@ -22,7 +21,7 @@ _FREE_TO_CHANGE = {
 
 
 def save_snapshot(path: Path, state: dict[str, Any]) -> None:
-    """Writes a run's state beside `path` and renames it, so that `path` is always complete.
+    """Writes a run's state; `path` is always complete.
 
     Raises:
         ActisegError: If the disk is full; the former snapshot is then still intact.
@@ -30,22 +29,7 @@ def save_snapshot(path: Path, state: dict[str, Any]) -> None:
     # Serialised in memory first: torch reports a full disk as an internal error of its writer.
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **state}, buffer)
-    temporary = path.with_name(path.name + ".partial")
-    try:
-        with temporary.open("wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        kept = "the former checkpoint is intact" if path.exists() else "no checkpoint exists yet"
-        raise ActisegError(
-            f"{path}: disk full while writing {buffer.getbuffer().nbytes / 1e6:.0f} MB ({kept}); "
-            "free space and run again with --resume"
-        ) from error
+    write_whole(path, buffer.getbuffer())
 
 
 def load_snapshot(path: Path, device: torch.device) -> dict[str, Any]:

@@ -61,6 +61,18 @@ def test_weights_round_trip(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir()] == ["best.safetensors"]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_full_disk_keeps_the_former_weights(tmp_path: Path) -> None:
+    path = tmp_path / "best.safetensors"
+    for kept in ("there was no former file", "the former file is intact"):
+        (tmp_path / "best.safetensors.partial").symlink_to("/dev/full")
+        with pytest.raises(ActisegError, match=rf"{path}: disk full .*\({kept}\); free space"):
+            save_weights(path, make())
+        assert [p.name for p in tmp_path.iterdir()] == ["best.safetensors"] * path.exists()
+        save_weights(path, make(), {"tokenizer": TOKENIZER.to_str()})
+    load_model(path)
+
+
 def test_unusable_safetensors_are_named(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     with pytest.raises(ActisegError, match="no such"):
