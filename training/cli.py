@@ -116,7 +116,8 @@ class NoiseText:
     NAME_manifest.json."""
     classes: Path | None = None
     """EPIC noun list (csv), or a split (json) whose names are exchanged; without it, the names that
-    the split itself uses for each class."""
+    the split itself uses for each class. For a part of a split, give the whole one here: the part
+    knows fewer names."""
     seed: int = 0
     """Seed of the draws."""
     within_class_only: bool = False
@@ -126,25 +127,32 @@ class NoiseText:
         """Writes the split, the table and the chart."""
         from training.noise import statistics, text
 
+        shares_file, chart, manifest_file = (
+            self.out.with_name(f"{self.out.stem}_{name}")
+            for name in ("distribution.json", "distribution.png", "manifest.json")
+        )
+        text.refuse_overwriting(
+            [self.out, shares_file, chart, manifest_file], [self.split, self.classes]
+        )
         clean = text.read_split(self.split)
         names = text.read_names(self.classes) if self.classes else text.names_in_split(clean)
         noise = text.TextNoise(names, self.rate, self.seed, self.within_class_only)
         noisy = text.noisy_split(clean, noise)
         shares = statistics.noun_shares(clean, noisy)
         text.write_json(self.out, noisy)
-        beside = self.out.with_name(f"{self.out.stem}_distribution")
-        text.write_json(beside.with_suffix(".json"), shares)
-        statistics.draw_shares(shares, beside.with_suffix(".png"))
+        text.write_json(shares_file, shares)
+        statistics.draw_shares(shares, chart)
         manifest = {
             "algorithm": 1,
             "rate": self.rate,
             "seed": self.seed,
             "within_class_only": self.within_class_only,
             "classes": len(names),
+            "classes_sha256": text.classes_digest(names),
             "clean_names_sha256": text.names_digest(clean),
             "names_sha256": text.names_digest(noisy),
         }
-        text.write_json(self.out.with_name(f"{self.out.stem}_manifest.json"), manifest)
+        text.write_json(manifest_file, manifest)
         print(statistics.shares_table(shares))
         return 0
 
@@ -201,13 +209,16 @@ class NoiseSeverity:
         """Writes the table and the chart."""
         from training.noise import statistics
         from training.noise.mask import MaskNoise, measure_severity
-        from training.noise.text import write_json
+        from training.noise.text import refuse_overwriting, write_json
 
+        chart = self.out.with_name(f"{self.out.stem}.png")
+        refuse_overwriting([chart], [self.out])
+        refuse_overwriting([self.out, chart], [self.split])
         noises = [MaskNoise(kernel) for kernel in self.kernels]
         measured = measure_severity(self.annotations, self.split, noises, self.workers)
         found = dict(zip(self.kernels, measured, strict=True))
         write_json(self.out, {kernel: severity.as_json() for kernel, severity in found.items()})
-        statistics.draw_severity(found, self.out.with_suffix(".png"))
+        statistics.draw_severity(found, chart)
         print(statistics.severity_table(found))
         return 0
 

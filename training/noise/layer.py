@@ -11,7 +11,15 @@ import numpy.typing as npt
 
 from training.noise.mask import MaskNoise
 from training.noise.options import Negatives, NoiseOptions, Order
-from training.noise.text import TextNoise, names_digest, names_in_split, noisy_split, read_names
+from training.noise.text import (
+    TextNoise,
+    classes_digest,
+    holds_noise,
+    names_digest,
+    names_in_split,
+    noisy_split,
+    read_names,
+)
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -59,18 +67,27 @@ class LabelNoise:
         """What the noise is, for ``run.json``: two runs with equal records learn equal labels.
 
         Args:
-            records: Clips in the form of ``ImageSets/SPLIT.json``, clean.
+            records: Clips in the form of ``ImageSets/SPLIT.json``; if their names are noisy
+                already (``stored_names``), these are learned.
+
+        Raises:
+            ActisegError: If their names are noisy already, and this noise would draw others.
         """
+        stored = holds_noise(records)
+        drawn = self.text.rate > 0 or self.text.within_class_only
+        names = records if stored and not drawn else noisy_split(records, self.text)
         return {
             "text_noise": self.text.rate,
             "mask_noise": self.kernel,
             "seed": self.text.seed,
+            "stored_names": stored,
             "classes": len(self.text.names),
+            "classes_sha256": classes_digest(self.text.names),
             "within_class_only": self.text.within_class_only,
             "negatives": self.negatives,
             "order": self.order,
             "recompute_weights": self.recompute_weights,
-            "names_sha256": names_digest(noisy_split(records, self.text)),
+            "names_sha256": names_digest(names),
         }
 
 
@@ -89,14 +106,15 @@ def make_noise(
         text_noise: Rate of Algorithm 1.
         mask_noise: Kernel of Algorithm 2 in pixels; 0 is clean.
         options: Everything else about the noise.
-        records: The training split, clean.
+        records: The training split.
         seed: Seed of the run.
         negative_masks: Whether the run learns masks of objects that are not active.
 
     Raises:
         ActisegError: If a level or the list of names is unusable.
     """
-    if not text_noise and not mask_noise and not options.within_class_only:
+    clean = not holds_noise(records)
+    if clean and not text_noise and not mask_noise and not options.within_class_only:
         return None
     names = read_names(options.classes) if options.classes else names_in_split(records)
     text = TextNoise(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from training.data.labels import WEIGHT_OTHER
+from training.data.layout import read_json
 from training.data.palette import read_label_png, write_label_png
 from training.errors import ActisegError
 from training.noise.options import Negatives, Order
@@ -161,8 +161,7 @@ def write_noisy_masks(
 ) -> WrittenMasks:
     """Writes the noisy label images of a whole split beside the clean ones.
 
-    Files that exist are left alone, so an interrupted run can be repeated. ``manifest.json`` in
-    `out` tells what was done.
+    An interrupted run can be repeated. ``manifest.json`` in `out` tells what was done.
 
     Args:
         annotations: Folder with ``SEQUENCE/FRAME.png``.
@@ -172,7 +171,8 @@ def write_noisy_masks(
         workers: Processes; None is one per core.
 
     Raises:
-        ActisegError: If a label image is missing, or `out` holds the clean set or other noise.
+        ActisegError: If a label image is missing, or `out` holds the clean set, other noise or
+            label images that this did not write.
     """
     if out.resolve() == annotations.resolve():
         raise ActisegError(f"{out}: the clean labels lie there; give another folder")
@@ -243,13 +243,20 @@ def _claim(out: Path, manifest: Mapping[str, Any]) -> None:
     """Writes the manifest; refuses a folder with another one."""
     file = out / "manifest.json"
     if file.exists():
-        earlier = json.loads(file.read_text(encoding="utf-8"))
+        earlier = read_json(file)
+        if not isinstance(earlier, dict):
+            raise ActisegError(f"{file}: not a manifest; give another folder or remove it")
         for key, value in manifest.items():
             if earlier.get(key) != value:
                 raise ActisegError(
                     f"{out} holds masks with {key} {earlier.get(key)!r}, not {value!r}; "
                     "give another folder or remove it"
                 )
+    elif next(out.glob("*/*.png"), None):
+        raise ActisegError(
+            f"{out} holds label images, but no {file.name} that says what they are; give another "
+            "folder"
+        )
     else:
         write_json(file, manifest)
 
@@ -284,9 +291,7 @@ def _write_sequence(job: tuple[_Source, Path, MaskNoise]) -> tuple[int, Severity
         noisy = noise.labels(clean, positive)
         severity.add(clean, noisy, positive)
         digest.update(f"{name}/{file.stem}\0".encode() + noisy.tobytes())
-        target = out / name / file.name
-        if not target.exists():
-            write_label_png(target, noisy)
+        write_label_png(out / name / file.name, noisy)
     return len(files), severity, digest.digest()
 
 

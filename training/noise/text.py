@@ -6,7 +6,7 @@ import ast
 import csv
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from training.errors import ActisegError
 
 ClassNames = Mapping[int, tuple[str, ...]]
 """Class id -> the nouns ("categories") of that class; the mapping M of Alg. 1."""
+_RECORD = ("seq_id", "video", "verb", "noun", "object_classes")
+"""What a split says about each clip at least."""
 _ENTRY = frozenset({"name", "class_id", "positive"})
 """What a split says about each object at least."""
 
@@ -31,17 +33,20 @@ def names_in_split(records: Sequence[Mapping[str, Any]]) -> dict[int, tuple[str,
     """The nouns that a split itself uses for each class id, in alphabetical order.
 
     Args:
-        records: Clips in the form of ``ImageSets/SPLIT.json``.
+        records: Clips in the form of ``ImageSets/SPLIT.json``; of noisy ones the clean nouns count.
     """
     names: dict[int, set[str]] = {}
     for record in records:
         for entry in record["object_classes"].values():
-            names.setdefault(int(entry["class_id"]), set()).add(str(entry["name"]))
+            noun = str(entry.get("clean_name", entry["name"]))
+            names.setdefault(int(entry["class_id"]), set()).add(noun)
     return {class_id: tuple(sorted(found)) for class_id, found in sorted(names.items())}
 
 
 def read_class_names(path: Path) -> dict[int, tuple[str, ...]]:
     """The nouns of each class in EPIC-KITCHENS' own list (``EPIC_100_noun_classes_v2.csv``).
+
+    Rows of one id are joined.
 
     Raises:
         ActisegError: If the file is missing, or a row lacks its columns or has a malformed list.
@@ -53,12 +58,14 @@ def read_class_names(path: Path) -> dict[int, tuple[str, ...]]:
         raise ActisegError(
             f"{path}: cannot be read ({error.strerror}); give EPIC's noun list"
         ) from error
-    names: dict[int, tuple[str, ...]] = {}
+    names: dict[int, dict[str, None]] = {}
     for line, row in enumerate(rows, start=2):
         try:
             nouns = ast.literal_eval(row["instances"])
-            spoken = dict.fromkeys(spoken_name(str(noun)) for noun in nouns)
-            names[int(row["id"])] = tuple(spoken) or (spoken_name(row["key"]),)
+            if not isinstance(nouns, (list, tuple)):
+                raise TypeError(f"instances is {nouns!r}")
+            spoken = dict.fromkeys(spoken_name(str(noun)) for noun in nouns or [row["key"]])
+            names.setdefault(int(row["id"]), {}).update(spoken)
         except (KeyError, TypeError, ValueError, SyntaxError) as error:
             raise ActisegError(
                 f"{path}, line {line}: expected the columns id, key and instances, the last one "
@@ -66,7 +73,7 @@ def read_class_names(path: Path) -> dict[int, tuple[str, ...]]:
             ) from error
     if len(names) < 2:
         raise ActisegError(f"{path}: {len(names)} classes; Algorithm 1 needs at least two")
-    return names
+    return {class_id: tuple(nouns) for class_id, nouns in names.items()}
 
 
 def read_names(path: Path) -> dict[int, tuple[str, ...]]:
@@ -104,6 +111,11 @@ class TextNoise:
     def __post_init__(self) -> None:
         if not 0 <= self.rate <= 1:
             raise ActisegError(f"noise rate {self.rate} is no probability; it must be in [0, 1]")
+        if self.rate and not self.within_class_only and len(self.names) < 2:
+            raise ActisegError(
+                f"noise rate {self.rate} needs names of at least two classes, there are "
+                f"{len(self.names)}; give a list with --classes"
+            )
 
     def draw(self, clip: str, object_id: int, name: str, class_id: int) -> str:
         """The noun that replaces `name`.
@@ -156,6 +168,19 @@ def noisy_split(records: Sequence[Mapping[str, Any]], noise: TextNoise) -> list[
     return noisy
 
 
+def holds_noise(records: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a split is one that `noisy_split` made."""
+    return any(
+        "clean_name" in entry for record in records for entry in record["object_classes"].values()
+    )
+
+
+def classes_digest(names: ClassNames) -> str:
+    """SHA-256 of the mapping M; equal for equal nouns of equal classes in equal order."""
+    listed = json.dumps([[class_id, *nouns] for class_id, nouns in sorted(names.items())])
+    return hashlib.sha256(listed.encode()).hexdigest()
+
+
 def names_digest(records: Sequence[Mapping[str, Any]]) -> str:
     """SHA-256 of all names of a split with their clips and objects; equal for equal names.
 
@@ -171,30 +196,42 @@ def names_digest(records: Sequence[Mapping[str, Any]]) -> str:
 
 def sequence_name(record: Mapping[str, Any]) -> str:
     """Folder name of a clip in the ActionVOS layout."""
-    return f"{record['seq_id']:08d}_{record['video']}_{record['verb']}_{record['noun']}"
+    return f"{int(record['seq_id']):08d}_{record['video']}_{record['verb']}_{record['noun']}"
 
 
 def read_split(path: Path) -> list[dict[str, Any]]:
     """Reads ``ImageSets/SPLIT.json``.
 
     Raises:
-        ActisegError: If the file is missing, no JSON, or not of that form.
+        ActisegError: If the file is missing, no JSON, or not of that form; names the record.
     """
     try:
         records = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ActisegError(f"{path}: not a readable split ({error})") from error
-    if not isinstance(records, list) or not all(
-        isinstance(record, dict)
-        and isinstance(record.get("object_classes"), dict)
-        and all(entry.keys() >= _ENTRY for entry in record["object_classes"].values())
-        for record in records
-    ):
-        raise ActisegError(
-            f"{path}: expected a list of clips whose `object_classes` have "
-            f"{', '.join(sorted(_ENTRY))}, as ImageSets has"
-        )
+    if not isinstance(records, list):
+        raise ActisegError(f"{path}: expected a list of clips, as ImageSets has")
+    for number, record in enumerate(records, start=1):
+        problem = _problem(record)
+        if problem:
+            raise ActisegError(
+                f"{path}, clip {number}: {problem}; expected seq_id, video, verb, noun and "
+                f"object_classes with {', '.join(sorted(_ENTRY))} of each object id from 1 to 255, "
+                "as ImageSets has"
+            )
     return records
+
+
+def refuse_overwriting(targets: Iterable[Path], sources: Iterable[Path | None]) -> None:
+    """Keeps what is read from being written over.
+
+    Raises:
+        ActisegError: If a target is one of the sources.
+    """
+    read = {source.resolve() for source in sources if source is not None}
+    for target in targets:
+        if target.resolve() in read:
+            raise ActisegError(f"{target} would be overwritten; choose another --out")
 
 
 def write_json(path: Path, value: object) -> None:
@@ -203,6 +240,32 @@ def write_json(path: Path, value: object) -> None:
     temporary = path.with_name(path.name + ".part")
     temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
     temporary.replace(path)
+
+
+def _problem(record: Any) -> str:
+    """What keeps a record from being a clip of a split; empty if nothing does."""
+    if not isinstance(record, dict):
+        return f"is {type(record).__name__}, not an object"
+    missing = [name for name in _RECORD if name not in record]
+    if missing:
+        return f"{missing[0]} is missing"
+    if not _is_integer(record["seq_id"]):
+        return f"seq_id is {record['seq_id']!r}"
+    if not isinstance(record["object_classes"], dict):
+        return "object_classes is no object"
+    for key, entry in record["object_classes"].items():
+        if not _is_integer(key) or not 0 < int(key) < 256:
+            return f"object id {key!r} is no label"
+        if not isinstance(entry, dict) or not entry.keys() >= _ENTRY:
+            return f"object {key} is {entry!r}"
+        if not _is_integer(entry["class_id"]):
+            return f"class_id of object {key} is {entry['class_id']!r}"
+    return ""
+
+
+def _is_integer(value: Any) -> bool:
+    """Whether a number is whole, or a text that holds one."""
+    return isinstance(value, int) or (isinstance(value, str) and value.strip().isdecimal())
 
 
 def _generator(seed: int, clip: str, object_id: int) -> np.random.Generator:

@@ -376,3 +376,112 @@ def test_masks_do_not_depend_on_the_number_of_processes(tmp_path):
 
 def test_spoken_name():
     assert spoken_name("Container:Food") == "food container"
+
+
+def test_nothing_that_is_read_is_written_over(tmp_path, capsys):
+    from training.cli import main
+
+    clean = tmp_path / "train.json"
+    clean.write_text(json.dumps(split(2)))
+    before = clean.read_bytes()
+
+    def run(out: str) -> int:
+        arguments = ["--split", str(clean), "--rate", "0.6", "--out", str(tmp_path / out)]
+        return main(["noise", "text", *arguments])
+
+    assert run("train.json") == 2
+    assert "would be overwritten" in capsys.readouterr().err
+    # A name with several dots keeps them all.
+    assert run("train.noisy.json") == 0
+    assert clean.read_bytes() == before
+    beside = {path.name for path in tmp_path.glob("train.noisy_*")}
+    assert beside == {f"train.noisy_{e}" for e in ("distribution.json", "distribution.png",
+                                                   "manifest.json")}  # fmt: skip
+
+
+def test_masks_of_unknown_origin_are_not_taken_for_noisy_ones(tmp_path, capsys):
+    from training.cli import main
+    from training.data.palette import read_label_png, write_label_png
+
+    records = split(1)
+    (tmp_path / "train.json").write_text(json.dumps(records))
+    labels = np.zeros((40, 60), np.uint8)
+    labels[10:20, 10:20] = 2
+    for folder in ("clean", "copy"):
+        (tmp_path / folder / sequence_name(records[0])).mkdir(parents=True)
+        write_label_png(tmp_path / folder / sequence_name(records[0]) / "frame_1.png", labels)
+
+    def run(out: str) -> int:
+        sources = [
+            "--annotations",
+            str(tmp_path / "clean"),
+            "--split",
+            str(tmp_path / "train.json"),
+        ]
+        return main(["noise", "masks", *sources, "--kernel", "9", "--out", str(tmp_path / out)])
+
+    assert run("copy") == 2
+    assert "no manifest.json" in capsys.readouterr().err
+    assert run("k9") == 0
+    # What an earlier run left behind counts for nothing: the manifest tells what is there now.
+    target = tmp_path / "k9" / sequence_name(records[0]) / "frame_1.png"
+    write_label_png(target, labels)
+    assert run("k9") == 0
+    assert np.array_equal(read_label_png(target), dilate_labels(labels, [2], 9))
+    (tmp_path / "k9" / "manifest.json").write_text("[]")
+    assert run("k9") == 2
+
+
+def test_stored_noise_is_known_to_training():
+    records = split(4)
+    names = names_in_split(records)
+    noisy = noisy_split(records, TextNoise(names, 1.0))
+    assert names_in_split(noisy) == names, "the classes are those of the clean nouns"
+    stored = make_noise(0.0, 0, NoiseOptions(), noisy, seed=0, negative_masks=False)
+    assert stored is not None
+    record = stored.record(noisy)
+    assert record["stored_names"]
+    assert record["names_sha256"] == names_digest(noisy)
+    more = make_noise(0.6, 0, NoiseOptions(), noisy, seed=0, negative_masks=False)
+    assert more is not None
+    with pytest.raises(ActisegError, match="noisy already"):
+        more.record(noisy)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda r: r.pop("seq_id"), "seq_id is missing"),
+        (lambda r: r.update(seq_id="x"), "seq_id is 'x'"),
+        (lambda r: r["object_classes"].update({"x": {}}), "object id 'x' is no label"),
+        (lambda r: r["object_classes"].update({"300": {}}), "object id '300' is no label"),
+        (lambda r: r["object_classes"].update({"9": "knife"}), "object 9 is 'knife'"),
+        (
+            lambda r: r["object_classes"]["1"].update(class_id=None),
+            "class_id of object 1 is None",
+        ),
+    ],
+)
+def test_odd_clips_of_a_split_are_named(tmp_path, change, said):
+    records = split(2)
+    change(records[1])
+    (tmp_path / "train.json").write_text(json.dumps(records))
+    with pytest.raises(ActisegError, match=f"train.json, clip 2: {said}"):
+        read_split(tmp_path / "train.json")
+
+
+def test_another_class_needs_two():
+    with pytest.raises(ActisegError, match="at least two classes"):
+        TextNoise({1: ("knife",)}, 0.5)
+    assert TextNoise({1: ("knife",)}, 0.0).draw("clip", 1, "knife", 1) == "knife"
+
+
+def test_rows_of_one_class_are_joined_and_must_hold_lists(tmp_path):
+    path = tmp_path / "nouns.csv"
+    path.write_text(
+        "id,key,instances\n4,knife,\"['knife', 'cleaver']\"\n5,pan,['pan']\n4,blade,['blade']\n"
+    )
+    assert read_class_names(path)[4] == ("knife", "cleaver", "blade")
+    path.write_text("id,key,instances\n4,knife,'knife'\n5,pan,['pan']\n")
+    with pytest.raises(ActisegError, match=r"line 2.*list of nouns"):
+        read_class_names(path)
