@@ -98,6 +98,7 @@ class Trainer:
             self.learners, objective, self.strategy, world, self.recipe.clip_norm
         )
         self.epoch, self.window, self.step, self.best = 0, 0, 0, -math.inf
+        self.meter = Meter()
         torch.manual_seed(config.seed + 1 + world.rank)  # dropout differs between processes
         resumed = self.checkpoint.exists()
         self.strategy.open(config.out, resume=resumed)
@@ -105,7 +106,6 @@ class Trainer:
             self._restore()
         self.validator = self._make_validator()
         self.saved_at = time.monotonic()
-        self.meter = Meter()
 
     @property
     def steps_per_epoch(self) -> int:
@@ -140,7 +140,7 @@ class Trainer:
         return 0
 
     def _run_epoch(self, stop: StopRequest, writer: SummaryWriter | None) -> bool:
-        """Runs the rest of the present epoch; False if a stop was requested."""
+        """Runs the rest of the present epoch; False if a stop was requested before its end."""
         for learner in self.learners:
             learner.network.train()
         self.strategy.begin_epoch(self.epoch, self.recipe.epochs)
@@ -151,9 +151,16 @@ class Trainer:
             unit="step",
             disable=not self.world.main,
         )
-        self.meter = Meter()
+        self.meter.start()
         with progress:
             for window in self._windows():
+                # Both are decided together: saving is collective, and clocks and signals differ.
+                overdue = time.monotonic() - self.saved_at > 60 * self.config.save_minutes
+                stopping, saving = self.world.any(stop.requested, overdue)
+                if stopping:
+                    return False
+                if saving:
+                    self._save()
                 for losses in self._learn(window):
                     progress.update()
                     if self.step % LOG_EVERY == 0:
@@ -162,13 +169,6 @@ class Trainer:
                             for name, value in losses.items():
                                 writer.add_scalar(f"train/{name}", value, self.step)
                 self.window += 1
-                # Both are decided together: saving is collective, and clocks and signals differ.
-                overdue = time.monotonic() - self.saved_at > 60 * self.config.save_minutes
-                stopping, saving = self.world.any(stop.requested, overdue)
-                if stopping:
-                    return False
-                if saving:
-                    self._save()
         return True
 
     def _windows(self) -> Iterator[list[Batch]]:
@@ -202,7 +202,7 @@ class Trainer:
                 losses = self.stepper.step(window[part], own, step=self.step, rate=self._rate())
                 self.step += 1
                 samples = sum(len(batch.frames) for batch in window[part]) * self.world.size
-                self.meter.add(losses["total"], samples)
+                self.meter.add(losses["total"], samples, self.strategy.log())
                 yield losses
         except NonFiniteError as error:
             raise ActisegError(
@@ -227,7 +227,6 @@ class Trainer:
         due = self.epoch % self.config.val_every == 0 or self.epoch == self.recipe.epochs
         if self.world.main:
             values: dict[str, Any] = {"step": self.step, **self.meter.values()}
-            values |= self.strategy.log()
             with self.learners[0].averaged_weights() as network:
                 model = self.strategy.exported(network)
                 if self.validator is not None and due:
@@ -252,6 +251,7 @@ class Trainer:
                     peak_memory_bytes=peak_memory(self.world.device),
                     samples_per_second=values["samples_per_second"],
                 )
+        self.meter = Meter()
         self._save()
         self.world.barrier()
 
@@ -281,6 +281,7 @@ class Trainer:
                     "window": self.window,
                     "step": self.step,
                     "best": self.best,
+                    "meter": self.meter.state_dict(),
                     **self.learners[0].state_dict(),
                     "peers": [learner.state_dict() for learner in self.learners[1:]],
                     "strategy": strategy,
@@ -294,6 +295,8 @@ class Trainer:
         require_same_options(self.checkpoint, state["config"], self.config.as_json())
         self.epoch, self.window = state["epoch"], state["window"]
         self.step, self.best = state["step"], state["best"]
+        if "meter" in state:  # earlier versions kept none
+            self.meter.load_state_dict(state["meter"])
         for learner, own in zip(self.learners, [state, *state.get("peers", [])], strict=True):
             learner.load_state_dict(own)
         self.strategy.load_state_dict(state["strategy"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import platform
 import resource
 import subprocess
@@ -62,25 +61,46 @@ def peak_memory(device: torch.device) -> int:
 
 
 class Meter:
-    """Mean loss and throughput since it was made: of an epoch, or of its part after a resume."""
+    """What the steps of one epoch say, over all attempts at it: its means and its last step."""
 
     def __init__(self) -> None:
-        self._began = time.monotonic()
-        self._losses: list[float] = []
-        self._samples = 0
+        self._sums = {"steps": 0.0, "loss": 0.0, "samples": 0.0, "seconds": 0.0}
+        self._last: dict[str, float] = {}
+        self._since = time.monotonic()
 
-    def add(self, loss: float, samples: int) -> None:
-        """Adds an optimiser step over that many samples of all processes."""
-        self._losses.append(loss)
-        self._samples += samples
+    def start(self) -> None:
+        """Lets the clock run, for the first time or again; it counts up to the last step."""
+        self._since = time.monotonic()
+
+    def add(self, loss: float, samples: int, last: Mapping[str, float]) -> None:
+        """Adds an optimiser step.
+
+        Args:
+            loss: its loss.
+            samples: how many of them all processes together took it over.
+            last: numbers of which the last step's count.
+        """
+        now = time.monotonic()
+        step = {"steps": 1, "loss": loss, "samples": samples, "seconds": now - self._since}
+        self._sums = {name: self._sums[name] + value for name, value in step.items()}
+        self._last, self._since = dict(last), now
 
     def values(self) -> dict[str, float]:
-        """`loss` (0 without any step) and `samples_per_second`."""
-        seconds = time.monotonic() - self._began
+        """`loss` and `samples_per_second`, both 0 without any step; the last step's numbers."""
+        sums = self._sums
         return {
-            "loss": math.fsum(self._losses) / max(1, len(self._losses)),
-            "samples_per_second": self._samples / seconds,
+            "loss": sums["loss"] / max(1.0, sums["steps"]),
+            "samples_per_second": sums["samples"] / (sums["seconds"] or 1.0),
+            **self._last,
         }
+
+    def state_dict(self) -> dict[str, dict[str, float]]:
+        """What a resumed run goes on from."""
+        return {"sums": self._sums, "last": self._last}
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, float]]) -> None:
+        """Restores what `state_dict` gave."""
+        self._sums, self._last = dict(state["sums"]), dict(state["last"])
 
 
 class RunRecord:

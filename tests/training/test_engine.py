@@ -26,6 +26,7 @@ from training.data.prepare import prepare
 from training.engine import INTERRUPTED, train
 from training.errors import ActisegError
 from training.model import PRESETS, Output
+from training.stepping import Stepper
 from training.strategies import STRATEGIES, Matched, Strategy
 from training.strategies.co_teaching import CoTeaching
 from training.strategy_options import CoTeachingOptions, GCEOptions
@@ -75,6 +76,12 @@ def _equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
     return first.keys() == second.keys() and all(
         torch.equal(first[name], second[name]) for name in first
     )
+
+
+def _losses(run: Path) -> list[float]:
+    """Mean loss of each epoch."""
+    epochs = json.loads((run / "run.json").read_text(encoding="utf-8"))["epochs"]
+    return [entry["loss"] for entry in epochs]
 
 
 class _Acting(Strategy):
@@ -136,8 +143,35 @@ def test_interrupted_run_ends_in_the_same_weights(
     assert not acting.armed
     assert train(_config(data, cut, workers=workers, resume=True, **options)) == 0
     assert _equal(_weights(whole), _weights(cut))
+    assert _losses(whole) == _losses(cut), "means over both parts of the epoch"
     state = torch.load(cut / "checkpoint.pt", weights_only=True)
     assert state["strategy"] == torch.load(whole / "checkpoint.pt", weights_only=True)["strategy"]
+
+
+@pytest.mark.parametrize("strategy", ["baseline", "elr"])
+def test_stop_in_an_epochs_last_window_leaves_a_complete_epoch(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert train(_config(data, whole, strategy=strategy)) == 0
+    last = torch.load(whole / "checkpoint.pt", weights_only=True)["step"] // 2 - 1
+    former = Stepper.step
+
+    def interrupted(self: Stepper, *arguments: Any, **options: Any) -> dict[str, float]:
+        if options["step"] == last:
+            signal.raise_signal(signal.SIGTERM)
+        return former(self, *arguments, **options)
+
+    monkeypatch.setattr(Stepper, "step", interrupted)
+    assert train(_config(data, cut, strategy=strategy)) == INTERRUPTED
+    assert _losses(cut) == _losses(whole)[:1]
+    state = torch.load(cut / "checkpoint.pt", weights_only=True)
+    assert (state["epoch"], state["window"]) == (1, 0)
+    del state["meter"]  # as earlier versions wrote it
+    torch.save(state, cut / "checkpoint.pt")
+    assert train(_config(data, cut, strategy=strategy, resume=True)) == 0
+    assert _losses(cut) == _losses(whole)
+    assert _equal(_weights(whole), _weights(cut))
 
 
 def test_non_finite_loss_stops_before_the_weights_change(
