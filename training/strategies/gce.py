@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from training.losses import MaskLoss
@@ -20,7 +21,8 @@ def gce_terms(probability: Tensor, q: float) -> Tensor:
     Returns:
         float [...] in [0, 1/q].
     """
-    return (1 - probability**q) / q
+    # 1 - r^q itself has no digits left in float32 when q is small.
+    return -torch.expm1(q * probability.log()) / q
 
 
 class GCE(Strategy):

@@ -120,8 +120,8 @@ def test_perfect_prediction_costs_nothing_and_a_wrong_one_keeps_finite_gradients
 def test_gce_tends_to_cross_entropy_and_ends_at_the_absolute_error(logit, y):
     logits, targets = torch.full((1, 1, 1, 1), logit), torch.full((1, 1, 1, 1), y)
     p = 1 / (1 + np.exp(-logit))
-    near_zero = GCE(GCEOptions(1e-3)).mask_loss(logits, targets, None).item()
-    assert near_zero == pytest.approx(cross_entropy(p, y), rel=2e-2, abs=1e-3)
+    near_zero = GCE(GCEOptions(1e-6)).mask_loss(logits, targets, None).item()
+    assert near_zero == pytest.approx(cross_entropy(p, y), rel=1e-4, abs=1e-6)
     at_one = GCE(GCEOptions(1.0)).mask_loss(logits, targets, None).item()
     assert at_one == pytest.approx(abs(p - y), abs=1e-5)
 
