@@ -223,6 +223,9 @@ class Trainer:
 
     def _finish_epoch(self, record: RunRecord | None, writer: SummaryWriter | None) -> None:
         """Validates, keeps the weights and moves on to the next epoch."""
+        # Whatever ends the run below costs no step: a resumed one finds no window left and comes
+        # here again.
+        self._save()
         self.epoch, self.window = self.epoch + 1, 0
         due = self.epoch % self.config.val_every == 0 or self.epoch == self.recipe.epochs
         if self.world.main:

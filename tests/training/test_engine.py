@@ -201,6 +201,28 @@ def test_full_disk_keeps_the_former_checkpoint(
 
 
 @needs_full_device
+def test_full_disk_at_the_end_of_an_epoch_costs_no_step(data: Path, tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    options = {"strategy": "pmhm", "val_split": "val", "epochs": 1}
+    assert train(_config(data, whole, **options)) == 0
+    cut.mkdir()
+    (cut / "last.safetensors.partial").symlink_to(_FULL)
+    with pytest.raises(ActisegError, match=r"last\.safetensors: disk full .*--resume"):
+        train(_config(data, cut, **options))
+    steps = torch.load(whole / "checkpoint.pt", weights_only=True)["step"]
+    state = torch.load(cut / "checkpoint.pt", weights_only=True)
+    assert (state["step"], state["epoch"]) == (steps, 0), "trained, but neither validated nor kept"
+    assert train(_config(data, cut, resume=True, **options)) == 0
+    expected, epoch = (
+        json.loads((run / "run.json").read_text(encoding="utf-8"))["epochs"] for run in (whole, cut)
+    )
+    del expected[0]["samples_per_second"], epoch[0]["samples_per_second"]
+    assert epoch == expected
+    assert _equal(_weights(whole), _weights(cut))
+    assert (cut / "best.safetensors").exists()
+
+
+@needs_full_device
 def test_full_disk_for_the_logs_is_named(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
