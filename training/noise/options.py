@@ -18,7 +18,7 @@ class NoiseOptions:
     """Seed of the exchanged names; the run's own by default. Mask noise draws nothing."""
     classes: Path | None = None
     """Names to exchange: EPIC's noun list (csv) or those of a split (json); by default those that
-    the training split uses."""
+    the training split uses. For a part of a split, give the whole one: the part knows fewer."""
     within_class_only: bool = False
     """Exchange names within their class only, also at level 0 (Alg. 1 without its class flips)."""
     negatives: Negatives | None = None
