@@ -49,15 +49,14 @@ def read_class_names(path: Path) -> dict[int, tuple[str, ...]]:
     Rows of one id are joined.
 
     Raises:
-        ActisegError: If the file is missing, or a row lacks its columns or has a malformed list.
+        ActisegError: If the file is missing or no csv, or a row lacks its columns or has a
+            malformed list.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-    except OSError as error:
-        raise ActisegError(
-            f"{path}: cannot be read ({error.strerror}); give EPIC's noun list"
-        ) from error
+    except (OSError, ValueError, csv.Error) as error:
+        raise ActisegError(f"{path}: cannot be read ({error}); give EPIC's noun list") from error
     names: dict[int, dict[str, None]] = {}
     for line, row in enumerate(rows, start=2):
         try:
@@ -91,8 +90,9 @@ def read_names(path: Path) -> dict[int, tuple[str, ...]]:
 class TextNoise:
     """Algorithm 1 with one draw per object of a clip.
 
-    The draw depends on the seed, the clip and the object alone, so the result is the same in any
-    order, for any subset and any number of workers.
+    Given the names, the draw depends on the seed, the clip and the object alone, so the result is
+    the same in any order, for any subset and any number of workers. A subset needs the names of
+    the whole split for that, not its own.
 
     Attributes:
         names: The mapping M; its keys are the class set Omega.
@@ -176,8 +176,11 @@ def holds_noise(records: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def classes_digest(names: ClassNames) -> str:
-    """SHA-256 of the mapping M; equal for equal nouns of equal classes in equal order."""
-    listed = json.dumps([[class_id, *nouns] for class_id, nouns in sorted(names.items())])
+    """SHA-256 of the mapping M; equal for equal nouns of equal classes in equal order.
+
+    The order of the classes counts too, because the draws pick by position.
+    """
+    listed = json.dumps([[class_id, *nouns] for class_id, nouns in names.items()])
     return hashlib.sha256(listed.encode()).hexdigest()
 
 
@@ -251,6 +254,9 @@ def _problem(record: Any) -> str:
         return f"{missing[0]} is missing"
     if not _is_integer(record["seq_id"]):
         return f"seq_id is {record['seq_id']!r}"
+    for field in ("video", "verb", "noun"):
+        if not _is_text(record[field]):
+            return f"{field} is {record[field]!r}"
     if not isinstance(record["object_classes"], dict):
         return "object_classes is no object"
     for key, entry in record["object_classes"].items():
@@ -260,12 +266,22 @@ def _problem(record: Any) -> str:
             return f"object {key} is {entry!r}"
         if not _is_integer(entry["class_id"]):
             return f"class_id of object {key} is {entry['class_id']!r}"
+        for field in ("name", "clean_name"):
+            # Only noisy splits have clean names.
+            if field in entry and not _is_text(entry[field]):
+                return f"{field} of object {key} is {entry[field]!r}"
+        if entry["positive"] not in (0, 1):
+            return f"positive of object {key} is {entry['positive']!r}, not 0 or 1"
     return ""
 
 
 def _is_integer(value: Any) -> bool:
     """Whether a number is whole, or a text that holds one."""
-    return isinstance(value, int) or (isinstance(value, str) and value.strip().isdecimal())
+    return type(value) is int or (isinstance(value, str) and value.strip().isdecimal())
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def _generator(seed: int, clip: str, object_id: int) -> np.random.Generator:

@@ -14,6 +14,7 @@ from training.noise.options import NoiseOptions
 from training.noise.statistics import Severity, noun_shares
 from training.noise.text import (
     TextNoise,
+    classes_digest,
     names_digest,
     names_in_split,
     noisy_split,
@@ -460,6 +461,10 @@ def test_stored_noise_is_known_to_training():
             lambda r: r["object_classes"]["1"].update(class_id=None),
             "class_id of object 1 is None",
         ),
+        (lambda r: r.update(verb=None), "verb is None"),
+        (lambda r: r["object_classes"]["1"].update(name=None), "name of object 1 is None"),
+        (lambda r: r["object_classes"]["1"].update(clean_name=3), "clean_name of object 1 is 3"),
+        (lambda r: r["object_classes"]["1"].update(positive="no"), "positive of object 1 is 'no'"),
     ],
 )
 def test_odd_clips_of_a_split_are_named(tmp_path, change, said):
@@ -485,3 +490,19 @@ def test_rows_of_one_class_are_joined_and_must_hold_lists(tmp_path):
     path.write_text("id,key,instances\n4,knife,'knife'\n5,pan,['pan']\n")
     with pytest.raises(ActisegError, match=r"line 2.*list of nouns"):
         read_class_names(path)
+
+
+@pytest.mark.parametrize("content", [b"id,key\n1,\xff\n", b"id,key\n1," + b"x" * 200_000])
+def test_a_noun_list_that_is_no_csv_is_named(tmp_path, content):
+    (tmp_path / "nouns.csv").write_bytes(content)
+    with pytest.raises(ActisegError, match=r"nouns\.csv: cannot be read"):
+        read_class_names(tmp_path / "nouns.csv")
+
+
+def test_class_digest_differs_where_the_draws_do():
+    turned = dict(reversed(NAMES.items()))
+    renamed = {**NAMES, 2: ("saucer",)}
+    assert len({classes_digest(names) for names in (NAMES, turned, renamed)}) == 3
+    clips = [f"clip{i}" for i in range(20)]
+    drawn = [[TextNoise(n, 0.9).draw(c, 1, "plate", 2) for c in clips] for n in (NAMES, turned)]
+    assert drawn[0] != drawn[1]
