@@ -10,11 +10,15 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from .calibration import Calibration
 from .rule import Features, Reason, judge
+
+_REMEMBERED = 32
+"""Pictures among which a repeated one is looked for: as many as a ring of V4L2 buffers can have."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,7 @@ class GateOptions:
         hold_frames: Good, distinct frames in a row before the first go.
         image_timeout: Largest age of the judged image in seconds, by its stamp and its arrival.
         narration_timeout: Life of a narration that brings no duration of its own, in seconds.
-        frozen_frames: Identical images in a row that count as a frozen camera.
+        frozen_frames: Images in a row that count as a frozen camera if none but the first is new.
         require_certificate: Whether limits without a certified risk count as not calibrated.
     """
 
@@ -64,7 +68,7 @@ class Decision:
         distance: From 0 on, or nan.
         p_limit: Limit of the p-uncertainty, nan if not calibrated.
         n_limit: Limit of the n-uncertainty, nan if not calibrated.
-        age: Seconds since the judged image's stamp, nan without an image.
+        age: Seconds since the judged image's stamp, nan if unknown or without an image.
         latency: Seconds from the judged image's arrival to its judgement, nan without an image.
         good_frames: Good, distinct frames in a row so far.
     """
@@ -95,7 +99,11 @@ class _Arrival:
 
     stamp_ns: int
     time: float
-    digest: int
+
+    def age(self, ros_now_ns: int) -> float:
+        """Seconds since the stamp; nan if there is no stamp, or the clock tells no time yet."""
+        known = self.stamp_ns > 0 and ros_now_ns > 0
+        return (ros_now_ns - self.stamp_ns) * 1e-9 if known else math.nan
 
 
 @dataclass(frozen=True)
@@ -137,7 +145,9 @@ class Gate:
         """Forgets images, narration and judgements; the answer is then no-go."""
         with self._lock:
             self._arrival: _Arrival | None = None
-            self._judged_digest: int | None = None
+            # Only new pictures enter, so a picture that lasts does not push the others out.
+            self._arrived_digests: deque[int] = deque(maxlen=_REMEMBERED)
+            self._judged_digests: deque[int] = deque(maxlen=_REMEMBERED)
             self._changed_at = -math.inf
             self._repeats = 0
             self._bad_image = False
@@ -179,17 +189,19 @@ class Gate:
         """An image message came in, whether it will be judged or dropped.
 
         Args:
-            stamp_ns: Header stamp in nanoseconds.
+            stamp_ns: Header stamp in nanoseconds; 0 is unknown and never counts as fresh.
             digest: Number made from the image's content (`images.content_digest`).
         """
         with self._lock:
             now = self._clock()
-            last = self._arrival
-            if last is not None and digest == last.digest:
+            # A camera's noise makes each picture a new one, also when nothing moves. One that was
+            # here before comes from a stuck driver, alone or in a ring of several.
+            if digest in self._arrived_digests:
                 self._repeats += 1
             else:
+                self._arrived_digests.append(digest)
                 self._repeats, self._changed_at = 0, now
-            self._arrival = _Arrival(stamp_ns, now, digest)
+            self._arrival = _Arrival(stamp_ns, now)
 
     def image_rejected(self) -> None:
         """An image message could not be decoded; `image_accepted` or `judged` clears this."""
@@ -213,7 +225,7 @@ class Gate:
 
         Args:
             features: Evidence about the target.
-            stamp_ns: Header stamp of that image in nanoseconds.
+            stamp_ns: Header stamp of that image in nanoseconds, 0 if unknown.
             digest: Digest that was given to `image_arrived` for it.
             arrived: Value of the gate's clock when it arrived.
         """
@@ -223,9 +235,11 @@ class Gate:
             limits = self.calibration.limits if self.calibration else None
             reasons = judge(features, limits) if limits else (Reason.NOT_CALIBRATED,)
             self._failed = self._bad_image = False
-            arrival = _Arrival(stamp_ns, arrived, digest)
             # Remembered beyond a new prompt: the same image again is no further evidence.
-            repeated, self._judged_digest = digest == self._judged_digest, digest
+            repeated = digest in self._judged_digests
+            if not repeated:
+                self._judged_digests.append(digest)
+            arrival = _Arrival(stamp_ns, arrived)
             self._judgement = _Judgement(arrival, features, reasons, now - arrived)
             if reasons or (last is not None and stamp_ns < last.arrival.stamp_ns):
                 self._good_frames = 0
@@ -279,9 +293,8 @@ class Gate:
         # Without a narration nothing is judged, and the last image tells about the camera.
         judged = self._judgement if narrated else None
         shown = judged.arrival if judged else self._arrival
-        stamp_age = (ros_now_ns - shown.stamp_ns) * 1e-9
-        # A stamp from the future is as wrong as one from the past.
-        if not (now - shown.time <= timeout and abs(stamp_age) <= timeout):
+        # A stamp from the future is as wrong as one from the past, and nan is never fresh.
+        if not (now - shown.time <= timeout and abs(shown.age(ros_now_ns)) <= timeout):
             return [Reason.STALE_IMAGE]
         repeating = self._repeats > 0 and now - self._changed_at > timeout
         if self._repeats + 1 >= self.options.frozen_frames or repeating:
@@ -309,7 +322,7 @@ class Gate:
             distance=features.distance,
             p_limit=p_limit,
             n_limit=n_limit,
-            age=(ros_now_ns - judgement.arrival.stamp_ns) * 1e-9,
+            age=judgement.arrival.age(ros_now_ns),
             latency=judgement.latency,
             good_frames=self._good_frames,
         )
