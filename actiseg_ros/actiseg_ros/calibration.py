@@ -56,8 +56,11 @@ def load_calibration(bundle: Bundle) -> Calibration | None:
                 f"not {FEATURE_VERSION}; {remedy}"
             )
         limits = Limits(**{name: float(record["limits"][name]) for name in _LIMIT_NAMES})
-        if not all(math.isfinite(getattr(limits, name)) for name in _LIMIT_NAMES):
-            raise ValueError("a limit is not finite")
+        for name in _LIMIT_NAMES:
+            largest = math.inf if name == "distance" else 1.0
+            value = getattr(limits, name)
+            if not (0 <= value <= largest and math.isfinite(value)):
+                raise ValueError(f"limit {name} is {value}, expected 0 to {largest}")
         file = str(record["domain"]["file"])
         if file not in bundle.files:
             raise ValueError(f"{file} has no hash in `files`")

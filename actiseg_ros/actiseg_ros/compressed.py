@@ -1,7 +1,8 @@
 """JPEG and PNG bytes to arrays and back; damage is an error and never a grey area.
 
 Decoders commonly fill the missing part of a picture and go on. Therefore the structure of the
-file is checked here, before a decoder sees it.
+file is checked here before a decoder sees it, and the JPEG decoder's warnings count as errors.
+Damage that leaves a picture of other, valid codes cannot be seen.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from array import array
 
 import cv2
 import numpy as np
+import simplejpeg
 
 from .errors import ImageError
 from .images import MAX_PIXELS, MAX_SIDE, Buffer, Rgb, to_bytes
@@ -37,9 +39,9 @@ def decode_compressed(data: Buffer) -> Rgb:
     """
     raw = bytes(data)
     if raw.startswith(_JPEG):
-        height, width = _check_jpeg(raw)
+        (height, width), decode = _check_jpeg(raw), _decode_jpeg
     elif raw.startswith(_PNG):
-        height, width = _check_png(raw)
+        (height, width), decode = _check_png(raw), _decode_png
     else:
         raise ImageError(
             f"compressed image of {len(raw)} bytes starts with {raw[:8].hex() or 'nothing'}, "
@@ -51,12 +53,12 @@ def decode_compressed(data: Buffer) -> Rgb:
             "publish another size"
         )
     try:
-        bgr = cv2.imdecode(np.frombuffer(raw, np.uint8), _DECODE)
-    except cv2.error as error:
+        rgb = decode(raw)
+    except (ValueError, cv2.error) as error:
         raise _damaged(str(error), len(raw)) from error
-    if bgr is None or bgr.shape != (height, width, 3):
+    if rgb.shape != (height, width, 3):
         raise _damaged("the decoder gave up", len(raw))
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+    return rgb
 
 
 def encode_jpeg(rgb: Rgb, quality: int = 80) -> array:  # type: ignore[type-arg]
@@ -81,6 +83,18 @@ def _damaged(what: str, size: int) -> ImageError:
         f"compressed image of {size} bytes is damaged or cut short ({what}); "
         "check the transport's fragment limits and the encoder"
     )
+
+
+def _decode_jpeg(raw: bytes) -> Rgb:
+    """Decodes without filling in: of libjpeg's warnings each one means lost data."""
+    return np.asarray(simplejpeg.decode_jpeg(raw, colorspace="RGB", strict=True))
+
+
+def _decode_png(raw: bytes) -> Rgb:
+    bgr = cv2.imdecode(np.frombuffer(raw, np.uint8), _DECODE)
+    if bgr is None:
+        raise ValueError("the decoder gave up")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
 
 
 def _check_jpeg(raw: bytes) -> tuple[int, int]:

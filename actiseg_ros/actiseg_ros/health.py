@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import statistics
 import threading
 import time
@@ -10,6 +11,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+
+_NUMBER = re.compile(r"[-+]?\d[\w.]*")
+_CAUSES = 8
+"""Different texts of one part and kind that are logged within the time of one repetition."""
 
 
 class Level(IntEnum):
@@ -47,24 +52,32 @@ class Problems:
         self._keep, self._repeat, self._clock = keep, repeat, clock
         self._lock = threading.Lock()
         self._seen: dict[tuple[str, str], tuple[Problem, float]] = {}
-        self._logged: dict[tuple[str, str], float] = {}
+        self._logged: dict[tuple[str, str], dict[str, float]] = {}
 
     def report(self, problem: Problem, kind: str = "") -> bool:
         """Remembers a problem.
 
         Args:
             problem: What is wrong.
-            kind: Problems of one part and kind replace each other and share the log's patience.
+            kind: Problems of one part and kind replace each other.
 
         Returns:
-            Whether it should be logged now.
+            Whether it should be logged now: not if the same text, numbers aside, was logged
+            lately, or too many others of this part and kind.
         """
         key, now = (problem.part, kind), self._clock()
+        gist = _NUMBER.sub("", problem.text)
         with self._lock:
             self._seen[key] = (problem, now)
-            if now - self._logged.get(key, -float("inf")) < self._repeat:
+            lately = {
+                text: when
+                for text, when in self._logged.get(key, {}).items()
+                if now - when < self._repeat
+            }
+            self._logged[key] = lately
+            if gist in lately or len(lately) >= _CAUSES:
                 return False
-            self._logged[key] = now
+            lately[gist] = now
             return True
 
     def clear(self, part: str, kind: str = "") -> None:

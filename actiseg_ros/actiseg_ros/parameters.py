@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .prompts import MAX_OBJECTS
+
 Value = bool | int | float | str
 
 
@@ -75,7 +77,12 @@ SPECS = (
         "heartbeat_rate", 10.0, "decisions per second without new images, hertz", 1.0, 100.0
     ),
     ParameterSpec(
-        "max_objects", 32, "longest list of candidate objects that is accepted", 1, 255, live=True
+        "max_objects",
+        32,
+        "longest list of candidate objects that is accepted",
+        1,
+        MAX_OBJECTS,
+        live=True,
     ),
     ParameterSpec("hold_frames", 3, "good, distinct frames in a row before go", 1, 1000, live=True),
     ParameterSpec(

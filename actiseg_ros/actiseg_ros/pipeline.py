@@ -20,6 +20,7 @@ from .errors import BundleError, PromptError
 from .evidence import features_of
 from .gate import Gate, GateOptions
 from .prompts import (
+    MAX_NAME,
     Vocabulary,
     choose_target,
     clean_names,
@@ -115,7 +116,7 @@ class Pipeline:
                 self._action = ((), "")
                 self._adopt(clean.text)
             self.gate.narration(clean.text)
-        return clean.notes
+            return (*clean.notes, *self._missing_target())
 
     def act(
         self, narration: str, names: Sequence[str], target: str, remaining: float
@@ -126,17 +127,22 @@ class Pipeline:
             narration: What is done; empty ends the action.
             names: Candidate objects; empty leaves the choice to `set_objects` or the narration.
             target: What is to be grasped; empty leaves the choice to the narration.
-            remaining: Seconds that the action still lasts; 0 or less is unknown.
+            remaining: Seconds that the action still lasts; 0 is unknown.
 
         Returns:
             What had to be changed, for the log.
 
         Raises:
-            PromptError: Unusable names; there is then no prompt until the next message.
+            PromptError: Unusable names or a negative time; there is then no prompt until the next
+                message.
         """
         clean = clean_narration(narration)
         with self._lock:
             try:
+                if remaining < 0:
+                    raise PromptError(
+                        f"duration is {remaining:g} s; give 0 (not known) or how long it lasts"
+                    )
                 candidates = clean_names(names, self.max_objects)
             except PromptError:
                 self._action = ((), "")
@@ -146,7 +152,7 @@ class Pipeline:
             self._action = (candidates, target)
             self._adopt(clean.text)
             self.gate.narration(clean.text, remaining)
-        return (*clean.notes, *_dropped(names, candidates))
+            return (*clean.notes, *_dropped(names, candidates), *self._missing_target())
 
     def set_objects(self, names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Sets the candidates for narrations whose action names none.
@@ -183,6 +189,21 @@ class Pipeline:
             self._prompt = prompt
             self.gate.prompt_changed()
 
+    def _missing_target(self) -> tuple[str, ...]:
+        """Why there is nothing to grasp, if something is narrated; lock held."""
+        prompt, wanted = self._prompt, self._action[1]
+        if prompt is None or prompt.target:
+            return ()
+        if wanted:
+            return (
+                f"target {wanted[:MAX_NAME]!r} is a hand or none of the candidates "
+                f"{', '.join(prompt.names[:8])}; name one of the other objects",
+            )
+        return (
+            f"narration {prompt.narration!r} names none of the objects that are known; give them "
+            "in an `action` message or by `~/set_objects`, or extend the vocabulary by `nouns_csv`",
+        )
+
     def process(self, rgb: npt.NDArray[np.uint8], ticket: ImageTicket) -> Segmentation | None:
         """Segments one image and gives the gate its evidence.
 
@@ -199,6 +220,7 @@ class Pipeline:
         """
         prompt = self.prompt
         if prompt is None:
+            self.gate.image_accepted()
             return None
         try:
             self.segmenter.set_prompt(prompt.narration, prompt.names)

@@ -218,7 +218,7 @@ def choose_target(
         narration: Cleaned narration.
         names: Candidate objects (cleaned).
         vocabulary: Known names and synonyms.
-        target_name: Explicit choice; must be one of `names` or a synonym of one.
+        target_name: Explicit choice; must be one of `names` or a synonym of one, and no hand.
 
     Returns:
         One of `names`, or an empty string if no candidate can be told to be the target. An
@@ -226,14 +226,20 @@ def choose_target(
         would move the robot to the wrong thing.
     """
     if target_name:
-        return _matching(clean_narration(readable_name(target_name)).text, names, vocabulary)
+        match = _matching(clean_narration(readable_name(target_name)).text, names, vocabulary)
+        return "" if is_hand(match) else match
     # The candidates' own spelling counts too, for names that no vocabulary has.
     local = vocabulary.extended({-1 - i: [name] for i, name in enumerate(names)})
     for mentioned in local.find(narration):
         match = _matching(mentioned, names, vocabulary)
-        if match and not match.endswith("hand"):
+        if match and not is_hand(match):
             return match
     return ""
+
+
+def is_hand(name: str) -> bool:
+    """Whether a cleaned name means a hand, which is never to be grasped."""
+    return name.split(" ")[-1] in ("hand", "hands")
 
 
 def _matching(name: str, names: Sequence[str], vocabulary: Vocabulary) -> str:

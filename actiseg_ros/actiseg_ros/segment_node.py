@@ -55,6 +55,8 @@ from .worker import LatestWorker
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
 FAILURE = TransitionCallbackReturn.FAILURE
+_LONGEST_ACTION = 3600.0
+"""Seconds; an action message that claims more is believed so long."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class SegmentNode(ListeningNode):
         self._asleep = Gate(None)  # answers NOT_ACTIVE as long as there is no pipeline
         self._worker: LatestWorker[_ImageJob] | None = None
         self._image_topic = ""
+        self._no_model = self._no_limits = ""  # why, for the diagnostics
         self._headers: dict[int, Header] = {}
         self._latencies: deque[float] = deque(maxlen=200)
         self._judged = self._dropped = 0
@@ -120,12 +123,14 @@ class SegmentNode(ListeningNode):
             self._pipeline = self._load_pipeline()
             self._start_heartbeat()
         except (RobotError, OSError) as error:
-            self.tell(Problem("model", Level.ERROR, f"cannot configure: {error}"), "load")
+            self._no_model = f"cannot configure: {error}"
+            self.tell(Problem("model", Level.ERROR, self._no_model), "unconfigured")
             return FAILURE
         except Exception as error:
+            self._no_model = f"cannot configure: {type(error).__name__}: {error}"
             self.on_failure(error)
             return FAILURE
-        self.problems.clear("model", "load")
+        self._no_model = ""
         return SUCCESS
 
     def _load_pipeline(self) -> Pipeline:
@@ -137,8 +142,7 @@ class SegmentNode(ListeningNode):
             nouns_csv=Path(nouns) if nouns else None,
             max_objects=self.value("max_objects"),
         )
-        if complaint:
-            self.tell(Problem("gate", Level.ERROR, complaint), "calibration")
+        self._no_limits = complaint
         bundle = pipeline.bundle
         self.get_logger().info(
             f"bundle '{bundle.name}' ({bundle.model_id[:12]}) from {bundle.path} on "
@@ -220,9 +224,12 @@ class SegmentNode(ListeningNode):
         if self.value("stamp_source") == "arrival":
             return now_ns
         if stamp_ns == 0:
-            text = "images have no stamp; their age counts from their arrival"
+            text = (
+                "images have no stamp, so their age is unknown and none counts as fresh; stamp "
+                "them, or set `stamp_source` to arrival"
+            )
             self.tell(Problem("image", Level.WARN, text), "stamp")
-            return now_ns
+            return stamp_ns
         age = (now_ns - stamp_ns) * 1e-9
         if now_ns == 0:
             text = "`use_sim_time` is set, but /clock has not told any time yet"
@@ -240,6 +247,10 @@ class SegmentNode(ListeningNode):
     @survives
     def _on_narration(self, message: String) -> None:
         if self._pipeline is not None:
+            if not message.data.strip():
+                self.get_logger().info(
+                    "narration: empty; the action ended", throttle_duration_sec=5.0
+                )
             self._note(self._pipeline.narrate(message.data))
 
     @survives
@@ -256,18 +267,19 @@ class SegmentNode(ListeningNode):
             self.tell(Problem("narration", Level.ERROR, text), "refused")
 
     def _remaining(self, message: ActionNarration) -> float:
-        """Seconds that an action still lasts; 0 if the message does not say."""
+        """Seconds that an action still lasts; a message that does not say holds as a narration."""
         duration = to_nanoseconds(message.duration) * 1e-9
         stamp_ns = to_nanoseconds(message.header.stamp)
-        if duration <= 0 or stamp_ns == 0:
-            return max(0.0, duration)
+        if duration < 0 or stamp_ns == 0:
+            return min(duration, _LONGEST_ACTION)
+        duration = min(duration or self.value("narration_timeout"), _LONGEST_ACTION)
         elapsed = (self.get_clock().now().nanoseconds - stamp_ns) * 1e-9
         # 0 would mean "not known": an action that is over has a life too short to matter.
         return max(1e-3, min(duration, duration - elapsed))
 
     def _note(self, notes: tuple[str, ...]) -> None:
-        for note in notes:
-            self.tell(Problem("narration", Level.WARN, note), "note")
+        if notes:
+            self.tell(Problem("narration", Level.WARN, "; ".join(notes)), "note")
 
     def _on_set_objects(
         self, request: SetObjects.Request, response: SetObjects.Response
@@ -370,13 +382,16 @@ class SegmentNode(ListeningNode):
             (self.hush if narrated else self.explain)(name)
         pipeline, model = self._pipeline, {"bundle": self.value("bundle") or "embedded"}
         if pipeline is None:
-            self.problems.report(Problem("model", Level.WARN, "no model is loaded"), "unconfigured")
+            level = Level.ERROR if self._no_model else Level.WARN
+            text = self._no_model or "no model is loaded"
+            self.problems.report(Problem("model", level, text), "unconfigured")
         else:
             self.problems.clear("model", "unconfigured")
             model = model_values(pipeline, list(self._latencies))
             if pipeline.gate.calibration is None:
                 text = "the bundle is not calibrated, so go is impossible; run `actiseg calibrate`"
-                self.tell(Problem("gate", Level.WARN, text), "uncalibrated")
+                level = Level.ERROR if self._no_limits else Level.WARN
+                self.tell(Problem("gate", level, self._no_limits or text), "uncalibrated")
         return {
             "image": self._image_values(),
             "narration": prompt_values(pipeline),

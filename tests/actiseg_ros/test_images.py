@@ -251,3 +251,18 @@ def test_a_changed_byte_in_a_jpeg_never_escapes_as_another_error(place: int, fli
     data[place % len(data)] ^= flip
     with contextlib.suppress(ImageError):
         decode_compressed(data)
+
+
+@pytest.mark.parametrize("damage", ["cut", "missing", "filled"])
+def test_damage_inside_a_jpeg_is_no_picture(damage: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
+    good = bytes(encode_jpeg(cv2.GaussianBlur(noise, (0, 0), 2), 90))
+    middle = len(good) // 2
+    data = {
+        "cut": good[: 9 * len(good) // 10] + b"\xff\xd9",
+        "missing": good[:middle] + good[middle + 1000 :],
+        "filled": good[:middle] + b"A" * 200 + good[middle + 200 :],
+    }[damage]
+    decode_compressed(good)
+    with pytest.raises(ImageError, match="damaged or cut short"):
+        decode_compressed(data)

@@ -101,6 +101,23 @@ def test_problems_are_seen_for_a_while_and_logged_now_and_then() -> None:
     assert problems.of("image") == []
 
 
+def test_every_cause_gets_its_line_and_a_flood_of_them_does_not() -> None:
+    clock = Clock()
+    problems = Problems(repeat=5.0, clock=clock)
+
+    def report(text: str) -> bool:
+        return problems.report(Problem("image", Level.ERROR, text), "decode")
+
+    assert report("unknown encoding")
+    assert report("image of 10 bytes is cut short")
+    assert not report("image of 11 bytes is cut short"), "the same but for a number"
+    assert problems.of("image")[0].text.startswith("image of 11"), "the newest is shown"
+    logged = sum(report(f"encoding {'x' * count}") for count in range(100))
+    assert 1 < logged < 10
+    clock.now += 5.1
+    assert report("unknown encoding")
+
+
 def test_lost_frames_show_as_gaps() -> None:
     clock = Clock()
     monitor = ArrivalMonitor(clock=clock)

@@ -9,7 +9,7 @@ import pytest
 
 from actiseg_ros.bundle import load_bundle
 from actiseg_ros.calibration import load_calibration
-from actiseg_ros.errors import InferenceError, PromptError
+from actiseg_ros.errors import BundleError, InferenceError, PromptError
 from actiseg_ros.gate import GateOptions
 from actiseg_ros.pipeline import ImageTicket, Pipeline
 from actiseg_ros.prompts import Vocabulary
@@ -153,3 +153,44 @@ def test_a_failing_network_is_a_reason_and_the_next_success_clears_it(tmp_path: 
     assert Reason.INFERENCE_ERROR in camera.reasons
     camera.show()
     assert camera.reasons == ()
+
+
+def test_what_has_no_target_says_why(pipeline: Pipeline) -> None:
+    for text in ("cortar la cebolla", "frobnicate the gizmo", "\N{TOMATO}"):
+        (note,) = pipeline.narrate(text)
+        assert "names none of the objects that are known" in note
+        assert "nouns_csv" in note
+    assert pipeline.narrate("cut tomato") == ()
+    assert pipeline.narrate("") == ()
+    for target in ("chainsaw", "left hand"):
+        (note,) = pipeline.act("cut tomato", ["tomato", "left hand"], target, 0.0)
+        assert f"target '{target}' is a hand or none of the candidates tomato, left hand" in note
+
+
+def test_a_negative_duration_ends_the_action(pipeline: Pipeline) -> None:
+    camera = Camera(pipeline)
+    pipeline.narrate("cut tomato")
+    camera.show()
+    assert camera.reasons == ()
+    with pytest.raises(PromptError, match="duration is -5 s"):
+        pipeline.act("cut tomato", ["tomato"], "", -5.0)
+    assert Reason.NO_NARRATION in camera.reasons
+
+
+def test_a_bad_image_is_forgotten_without_a_narration_too(pipeline: Pipeline) -> None:
+    camera = Camera(pipeline)
+    camera.show()
+    pipeline.gate.image_rejected()
+    assert Reason.BAD_IMAGE in camera.reasons
+    camera.show()
+    assert Reason.BAD_IMAGE not in camera.reasons
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [{"active_score": -1.0}, {"p_uncertainty": 1e9}, {"distance": -1.0}, {"distance": np.inf}],
+)
+def test_limits_that_cannot_be_are_no_calibration(tmp_path: Path, limits: dict) -> None:
+    bundle = load_bundle(write_dummy_bundle(tmp_path, limits=LIMITS | limits))
+    with pytest.raises(BundleError, match=f"limit {next(iter(limits))} is"):
+        load_calibration(bundle)

@@ -126,6 +126,7 @@ def test_a_thousand_different_names_or_an_endless_one_are_refused() -> None:
         ("take gizmo", ("gizmo", "knife"), "", "gizmo"),
         ("wash left hand", ("left hand", "knife"), "", ""),
         ("take spoon", ("knife",), "", ""),
+        ("cut tomato", ("left hand", "tomato"), "hand:left", ""),
         ("take spoon", ("spoon",), "plate", ""),
         ("open", ("knife",), "", ""),
         ("take spoon", (), "", ""),

@@ -56,12 +56,13 @@ def test_compressed_images_reach_go_with_a_mask_of_their_size(probe: Probe) -> N
     assert np.frombuffer(mask.data, np.uint8).any()
 
 
-@pytest.mark.parametrize("spoil", ["empty", "cut", "noise", "text"])
+@pytest.mark.parametrize("spoil", ["empty", "cut", "ended", "noise", "text"])
 def test_a_corrupt_jpeg_is_told_and_survived(probe: Probe, spoil: str) -> None:
     good = encode_jpeg(scene()).tobytes()
     data = {
         "empty": b"",
         "cut": good[: len(good) // 2],
+        "ended": good[: 9 * len(good) // 10] + b"\xff\xd9",
         "noise": good[:2] + np.random.default_rng(1).bytes(500),
         "text": b"this is no picture",
     }[spoil]

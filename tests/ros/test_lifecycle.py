@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -132,6 +133,8 @@ def test_a_node_that_cannot_start_says_no_go_until_it_is_told_otherwise(
         try:
             probe.decision("NOT_ACTIVE")
             assert not probe.next("go").data
+            probe.trouble("model", "nowhere")
+            time.sleep(6.0)  # longer than a problem of the moment is shown
             probe.trouble("model", "nowhere")
             assert probe.set_parameter("bundle", str(bundle)).successful
             assert probe.transition(Transition.TRANSITION_CONFIGURE)

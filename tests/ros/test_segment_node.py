@@ -170,6 +170,21 @@ def test_an_action_that_is_already_over_is_stale_at_once(probe: Probe) -> None:
     assert not any(m.go for m in probe.since("grasp", start))
 
 
+@pytest.mark.parametrize(("shift", "seconds"), [(0.0, -5), (-7200.0, 0)], ids=["negative", "old"])
+def test_impossible_and_old_times_of_an_action_never_go(
+    probe: Probe, shift: float, seconds: int
+) -> None:
+    message = probe.stamp(ActionNarration(narration="cut tomato"), shift=shift)
+    message.duration.sec = seconds
+    start = probe.count("grasp")
+    probe.actions.publish(message)
+    reason = "NO_NARRATION" if seconds else "STALE_NARRATION"
+    probe.decision(reason, feed=lambda: show(probe))
+    for _ in range(5):
+        probe.next("mask", feed=lambda: show(probe))
+    assert not any(m.go for m in probe.since("grasp", start))
+
+
 def test_the_action_names_candidates_and_target(probe: Probe) -> None:
     message = probe.stamp(ActionNarration(narration="cut tomato"))
     message.object_names = ["plate", "tomato", "plate"]
@@ -233,8 +248,9 @@ def test_reset_ends_go_and_starts_nothing(probe: Probe) -> None:
         ("tomato " * 2000, "was cut"),
         ("tomate schneiden mit größter Sorgfalt", "not English"),
         ("\x01\x02", "no visible character"),
+        ("cortar la cebolla", "names none of the objects"),
     ],
-    ids=["long", "german", "invisible"],
+    ids=["long", "german", "invisible", "spanish"],
 )
 def test_odd_narrations_are_told_and_harmless(probe: Probe, narration: str, note: str) -> None:
     probe.narrate(narration)
@@ -300,10 +316,18 @@ def test_bad_images_are_told_end_go_and_are_survived(
     reach_go(probe)
 
 
-def test_images_without_stamp_count_from_their_arrival(probe: Probe) -> None:
+def test_images_without_stamp_are_fresh_only_by_their_arrival(probe: Probe) -> None:
+    def feed() -> None:
+        probe.images.publish(raw(scene()))
+
     probe.narrate("cut tomato")
-    probe.decision(feed=lambda: probe.images.publish(raw(scene())))
-    probe.trouble("image", "no stamp", feed=lambda: probe.images.publish(raw(scene())))
+    probe.decision("STALE_IMAGE", feed=feed)
+    assert "stamp_source" in probe.trouble("image", "no stamp", feed=feed)
+    assert probe.set_parameter("stamp_source", "arrival").successful
+    try:
+        probe.decision(feed=feed)
+    finally:
+        assert probe.set_parameter("stamp_source", "header").successful
 
 
 @pytest.mark.parametrize(("shift", "told"), [(-100.0, "behind"), (100.0, "ahead")])
