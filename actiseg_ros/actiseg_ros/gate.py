@@ -10,15 +10,11 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from .calibration import Calibration
 from .rule import Features, Reason, judge
-
-_REMEMBERED = 32
-"""Pictures among which a repeated one is looked for: as many as a ring of V4L2 buffers can have."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +25,7 @@ class GateOptions:
         hold_frames: Good, distinct frames in a row before the first go.
         image_timeout: Largest age of the judged image in seconds, by its stamp and its arrival.
         narration_timeout: Life of a narration that brings no duration of its own, in seconds.
-        frozen_frames: Images in a row that count as a frozen camera if none but the first is new.
+        frozen_frames: Identical images in a row that count as a frozen camera.
         require_certificate: Whether limits without a certified risk count as not calibrated.
     """
 
@@ -145,9 +141,8 @@ class Gate:
         """Forgets images, narration and judgements; the answer is then no-go."""
         with self._lock:
             self._arrival: _Arrival | None = None
-            # Only new pictures enter, so a picture that lasts does not push the others out.
-            self._arrived_digests: deque[int] = deque(maxlen=_REMEMBERED)
-            self._judged_digests: deque[int] = deque(maxlen=_REMEMBERED)
+            self._arrived_digest: int | None = None
+            self._judged_digest: int | None = None
             self._changed_at = -math.inf
             self._repeats = 0
             self._bad_image = False
@@ -194,13 +189,12 @@ class Gate:
         """
         with self._lock:
             now = self._clock()
-            # A camera's noise makes each picture a new one, also when nothing moves. One that was
-            # here before comes from a stuck driver, alone or in a ring of several.
-            if digest in self._arrived_digests:
+            # Only the last picture counts: a recording that is played in a loop repeats older ones.
+            if digest == self._arrived_digest:
                 self._repeats += 1
             else:
-                self._arrived_digests.append(digest)
                 self._repeats, self._changed_at = 0, now
+            self._arrived_digest = digest
             self._arrival = _Arrival(stamp_ns, now)
 
     def image_rejected(self) -> None:
@@ -236,9 +230,7 @@ class Gate:
             reasons = judge(features, limits) if limits else (Reason.NOT_CALIBRATED,)
             self._failed = self._bad_image = False
             # Remembered beyond a new prompt: the same image again is no further evidence.
-            repeated = digest in self._judged_digests
-            if not repeated:
-                self._judged_digests.append(digest)
+            repeated, self._judged_digest = digest == self._judged_digest, digest
             arrival = _Arrival(stamp_ns, arrived)
             self._judgement = _Judgement(arrival, features, reasons, now - arrived)
             if reasons or (last is not None and stamp_ns < last.arrival.stamp_ns):

@@ -178,34 +178,14 @@ def test_a_slow_frozen_camera_is_found_by_time() -> None:
     assert reasons[-1] == (Reason.FROZEN_IMAGE,)
 
 
-@pytest.mark.parametrize("pictures", [2, 4, 32])
-def test_a_ring_of_pictures_is_a_frozen_camera(pictures: int) -> None:
-    world = World(frozen_frames=4)
-    for digest in range(pictures):
-        world.frame(digest=digest)
-    seen = [world.frame(digest=index % pictures) for index in range(3 * pictures)]
-    assert [Reason.FROZEN_IMAGE in d.reasons for d in seen[:3]] == [False, False, True]
-    assert all(Reason.FROZEN_IMAGE in d.reasons for d in seen[3:])
-
-
-def test_a_slow_ring_of_pictures_is_found_by_time() -> None:
-    world = World(frozen_frames=100, image_timeout=0.35).go()
-    reasons = [world.frame(digest=index % 2 + 1).reasons for index in range(5)]
-    assert reasons[-1] == (Reason.FROZEN_IMAGE,)
-
-
-def test_a_ring_of_pictures_is_no_evidence_for_a_new_prompt_or_after_a_bad_frame() -> None:
-    world = World(hold_frames=2, frozen_frames=50, image_timeout=5.0).go()
-    world.gate.prompt_changed()
-    assert not any(world.frame(digest=index % 2 + 1).go for index in range(10))
-    world.go()
-    assert not world.frame(dataclasses.replace(GOOD, drawn=False), digest=1).go
-    assert not any(world.frame(digest=index % 2 + 1).go for index in range(10))
+def test_a_recording_in_a_loop_is_no_frozen_camera() -> None:
+    world = World(frozen_frames=4).go()
+    assert all(world.frame(digest=index % 2 + 1).go for index in range(10))
 
 
 def test_a_camera_that_was_frozen_and_works_again_reaches_go() -> None:
     world = World(frozen_frames=4).go()
-    assert not [world.frame(digest=index % 2 + 1) for index in range(9)][-1].go
+    assert not [world.frame(digest=1) for _ in range(9)][-1].go
     world.digest = 100
     assert [world.frame().go for _ in range(3)] == [False, False, True]
 
