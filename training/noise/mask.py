@@ -176,16 +176,16 @@ def write_noisy_masks(
     """
     if out.resolve() == annotations.resolve():
         raise ActisegError(f"{out}: the clean labels lie there; give another folder")
-    records = read_split(split)
+    jobs = [(_job(annotations, record), out, noise) for record in read_split(split)]
     manifest = {
         "algorithm": 2,
         **asdict(noise),
         "split_sha256": hashlib.sha256(split.read_bytes()).hexdigest(),
+        "clean_sha256": _files_digest(annotations, (file for job in jobs for file in job[0][1])),
     }
     _claim(out, manifest)
     written = WrittenMasks()
     digest = hashlib.sha256()
-    jobs = [(_job(annotations, record), out, noise) for record in records]
     for frames, severity, own in _run(_write_sequence, jobs, workers, f"masks {noise.kernel}"):
         written.frames += frames
         written.severity += severity
@@ -237,6 +237,12 @@ def _job(annotations: Path, record: Mapping[str, Any]) -> _Source:
     if not files:
         raise ActisegError(f"{annotations / name}: no label images; prepare the split first")
     return name, files, positive_ids(record)
+
+
+def _files_digest(folder: Path, files: Iterable[Path]) -> str:
+    """SHA-256 of names and sizes: tells other annotations apart without reading them twice."""
+    listed = (f"{file.relative_to(folder)}\0{file.stat().st_size}\n" for file in files)
+    return hashlib.sha256("".join(listed).encode()).hexdigest()
 
 
 def _claim(out: Path, manifest: Mapping[str, Any]) -> None:

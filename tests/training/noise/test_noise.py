@@ -429,6 +429,9 @@ def test_masks_of_unknown_origin_are_not_taken_for_noisy_ones(tmp_path, capsys):
     write_label_png(target, labels)
     assert run("k9") == 0
     assert np.array_equal(read_label_png(target), dilate_labels(labels, [2], 9))
+    write_label_png(tmp_path / "clean" / sequence_name(records[0]) / "frame_2.png", labels)
+    assert run("k9") == 2
+    assert "clean_sha256" in capsys.readouterr().err
     (tmp_path / "k9" / "manifest.json").write_text("[]")
     assert run("k9") == 2
 
