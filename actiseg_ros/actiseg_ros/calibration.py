@@ -56,11 +56,11 @@ def load_calibration(bundle: Bundle) -> Calibration | None:
                 f"not {FEATURE_VERSION}; {remedy}"
             )
         limits = Limits(**{name: float(record["limits"][name]) for name in _LIMIT_NAMES})
-        for name in _LIMIT_NAMES:
-            largest = math.inf if name == "distance" else 1.0
-            value = getattr(limits, name)
-            if not (0 <= value <= largest and math.isfinite(value)):
-                raise ValueError(f"limit {name} is {value}, expected 0 to {largest}")
+        for name in ("active_score", "p_uncertainty", "n_uncertainty"):
+            if not 0 <= getattr(limits, name) <= 1:
+                raise ValueError(f"limit {name} is {getattr(limits, name)}, expected 0 to 1")
+        if not 0 < limits.distance < math.inf:
+            raise ValueError(f"limit distance is {limits.distance}, expected above 0 and finite")
         file = str(record["domain"]["file"])
         if file not in bundle.files:
             raise ValueError(f"{file} has no hash in `files`")

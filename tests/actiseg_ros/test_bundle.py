@@ -122,6 +122,7 @@ def test_uncalibrated_bundle_has_no_calibration(tmp_path: Path) -> None:
         {"limits": {}},
         {"limits": {**LIMITS, "distance": None}},
         {"limits": {**LIMITS, "distance": float("inf")}},
+        {"limits": {**LIMITS, "distance": float("nan")}},
         {"domain": {"file": "elsewhere.npz"}},
         {"domain": {"file": "tokenizer.json"}},
     ],
@@ -131,6 +132,31 @@ def test_damaged_calibration_is_refused(folder: Path, change: dict[str, object])
     edit(folder, gate={**gate, **change})
     with pytest.raises(BundleError, match="calibrate"):
         load_calibration(load_bundle(folder))
+
+
+@pytest.mark.parametrize("value", [-1.0, -1e-9, 1 + 1e-9, 1e9, float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["active_score", "p_uncertainty", "n_uncertainty"])
+def test_limits_outside_their_range_are_refused(folder: Path, name: str, value: float) -> None:
+    gate = json.loads((folder / "bundle.json").read_text())["gate"]
+    edit(folder, gate={**gate, "certified": True, "limits": {**LIMITS, name: value}})
+    with pytest.raises(BundleError, match=rf"limit {name} is {value}, expected 0 to 1.*calibrate"):
+        load_calibration(load_bundle(folder))
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0])
+def test_a_distance_limit_must_be_above_0(folder: Path, value: float) -> None:
+    gate = json.loads((folder / "bundle.json").read_text())["gate"]
+    edit(folder, gate={**gate, "limits": {**LIMITS, "distance": value}})
+    with pytest.raises(BundleError, match=rf"limit distance is {value}, expected above 0"):
+        load_calibration(load_bundle(folder))
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_limits_may_lie_at_the_ends_of_their_range(folder: Path, value: float) -> None:
+    gate = json.loads((folder / "bundle.json").read_text())["gate"]
+    names = ("active_score", "p_uncertainty", "n_uncertainty")
+    edit(folder, gate={**gate, "limits": {**LIMITS, **dict.fromkeys(names, value)}})
+    assert load_calibration(load_bundle(folder)) is not None
 
 
 def test_model_id_ignores_what_does_not_change_answers(folder: Path) -> None:
