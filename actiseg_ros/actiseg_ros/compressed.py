@@ -1,8 +1,8 @@
 """JPEG and PNG bytes to arrays and back; damage is an error and never a grey area.
 
-Decoders commonly fill the missing part of a picture and go on. Therefore the structure of the
-file is checked here before a decoder sees it, and the JPEG decoder's warnings count as errors.
-Damage that leaves a picture of other, valid codes cannot be seen.
+Decoders commonly fill the missing part of a picture and go on. Therefore every warning of the JPEG
+decoder counts as an error, and a PNG's checksums are compared before a decoder sees it. A JPEG has
+no checksum: damage that leaves other, valid codes cannot be seen.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from .errors import ImageError
 from .images import MAX_PIXELS, MAX_SIDE, Buffer, Rgb, to_bytes
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
-# Start-of-frame codes carry the size; C4, C8 and CC of that range mean something else.
-_FRAME_CODES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _DECODE = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
 
@@ -38,27 +36,19 @@ def decode_compressed(data: Buffer) -> Rgb:
         ImageError: Empty, another format, damaged, cut short, or too large.
     """
     raw = bytes(data)
-    if raw.startswith(_JPEG):
-        (height, width), decode = _check_jpeg(raw), _decode_jpeg
-    elif raw.startswith(_PNG):
-        (height, width), decode = _check_png(raw), _decode_png
-    else:
-        raise ImageError(
-            f"compressed image of {len(raw)} bytes starts with {raw[:8].hex() or 'nothing'}, "
-            "which is neither JPEG nor PNG; set the publisher to one of them"
-        )
-    if not (0 < max(height, width) <= MAX_SIDE and 0 < height * width <= MAX_PIXELS):
-        raise ImageError(
-            f"compressed image claims {width}x{height} pixels, expected 1 to {MAX_PIXELS}; "
-            "publish another size"
-        )
     try:
-        rgb = decode(raw)
-    except (ValueError, cv2.error) as error:
+        if raw.startswith(_JPEG):
+            return _decode_jpeg(raw)
+        if raw.startswith(_PNG):
+            return _decode_png(raw)
+    except ImageError:
+        raise
+    except (ValueError, cv2.error) as error:  # the decoders' own
         raise _damaged(str(error), len(raw)) from error
-    if rgb.shape != (height, width, 3):
-        raise _damaged("the decoder gave up", len(raw))
-    return rgb
+    raise ImageError(
+        f"compressed image of {len(raw)} bytes starts with {raw[:8].hex() or 'nothing'}, "
+        "which is neither JPEG nor PNG; set the publisher to one of them"
+    )
 
 
 def encode_jpeg(rgb: Rgb, quality: int = 80) -> array:  # type: ignore[type-arg]
@@ -85,59 +75,29 @@ def _damaged(what: str, size: int) -> ImageError:
     )
 
 
+def _check_size(height: int, width: int) -> None:
+    """Refuses a size before memory is asked for."""
+    if not (0 < max(height, width) <= MAX_SIDE and 0 < height * width <= MAX_PIXELS):
+        raise ImageError(
+            f"compressed image claims {width}x{height} pixels, expected 1 to {MAX_PIXELS}; "
+            "publish another size"
+        )
+
+
 def _decode_jpeg(raw: bytes) -> Rgb:
-    """Decodes without filling in: of libjpeg's warnings each one means lost data."""
+    """Decodes without filling in: each of libjpeg's warnings is an error (`strict`)."""
+    height, width, *_ = simplejpeg.decode_jpeg_header(raw, strict=True)
+    _check_size(height, width)
     return np.asarray(simplejpeg.decode_jpeg(raw, colorspace="RGB", strict=True))
 
 
 def _decode_png(raw: bytes) -> Rgb:
+    height, width = _check_png(raw)
+    _check_size(height, width)
     bgr = cv2.imdecode(np.frombuffer(raw, np.uint8), _DECODE)
-    if bgr is None:
+    if bgr is None or bgr.shape != (height, width, 3):
         raise ValueError("the decoder gave up")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
-
-
-def _check_jpeg(raw: bytes) -> tuple[int, int]:
-    """Walks the segments up to the end marker; returns height and width."""
-    place, size, scanned = 2, None, False
-    while True:
-        if place + 2 > len(raw):
-            raise _damaged("no end marker", len(raw))
-        if raw[place] != 0xFF:
-            raise _damaged(f"no marker at byte {place}", len(raw))
-        code = raw[place + 1]
-        if code == 0xFF:  # fill byte
-            place += 1
-            continue
-        if code == 0xD9:
-            break
-        segment = raw[place + 2 : place + 9]
-        if code in _FRAME_CODES and len(segment) == 7:
-            size = int.from_bytes(segment[3:5], "big"), int.from_bytes(segment[5:7], "big")
-        place += 2 + max(2, int.from_bytes(segment[:2], "big"))
-        if code == 0xDA:
-            scanned = True
-            place = _end_of_scan(raw, place)
-    if size is None or not scanned:
-        raise _damaged("no picture data", len(raw))
-    return size
-
-
-def _end_of_scan(raw: bytes, start: int) -> int:
-    """Position of the first marker after entropy-coded data that is no restart marker."""
-    scan = np.frombuffer(raw, np.uint8, offset=min(start, len(raw)))
-    places = np.flatnonzero(scan[:-1] == 0xFF)
-    codes = scan[places + 1]
-    marker = (codes != 0x00) & (codes != 0xFF)
-    restart = marker & (codes >= 0xD0) & (codes <= 0xD7)
-    ends = np.flatnonzero(marker & ~restart)
-    if not len(ends):
-        raise _damaged("no end marker", len(raw))
-    # Restart markers count from 0 to 7 and around; a gap is a lost piece of the scan.
-    counts = codes[: ends[0]][restart[: ends[0]]] - 0xD0
-    if (counts != np.arange(len(counts)) % 8).any():
-        raise _damaged("restart markers out of order", len(raw))
-    return start + int(places[ends[0]])
 
 
 def _check_png(raw: bytes) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Every encoding gives the right colours, and every lie in the fields is found."""
 
 import contextlib
+import io
 import struct
 import zlib
 from array import array
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import ExifTags, Image
 
 from actiseg_ros.compressed import decode_compressed, encode_jpeg
 from actiseg_ros.errors import ImageError
@@ -213,7 +215,7 @@ def test_a_changed_byte_in_a_png_is_found() -> None:
 def test_lost_restart_interval_is_found() -> None:
     data = cv2.imencode(".jpg", picture(), [cv2.IMWRITE_JPEG_RST_INTERVAL, 2])[1].tobytes()
     first, second = data.index(b"\xff\xd1"), data.index(b"\xff\xd2")
-    with pytest.raises(ImageError, match="restart"):
+    with pytest.raises(ImageError, match="RST1"):
         decode_compressed(data[:first] + data[second:])
 
 
@@ -253,16 +255,64 @@ def test_a_changed_byte_in_a_jpeg_never_escapes_as_another_error(place: int, fli
         decode_compressed(data)
 
 
-@pytest.mark.parametrize("damage", ["cut", "missing", "filled"])
-def test_damage_inside_a_jpeg_is_no_picture(damage: str) -> None:
+def noisy_jpeg(*options: int) -> bytes:
     noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
-    good = bytes(encode_jpeg(cv2.GaussianBlur(noise, (0, 0), 2), 90))
+    smooth = cv2.GaussianBlur(noise, (0, 0), 2)
+    return cv2.imencode(".jpg", smooth, [cv2.IMWRITE_JPEG_QUALITY, 90, *options])[1].tobytes()
+
+
+JPEG_KINDS = {
+    "baseline": (),
+    "progressive": (cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+    "restart": (cv2.IMWRITE_JPEG_RST_INTERVAL, 2),
+}
+
+
+@pytest.mark.parametrize("kind", JPEG_KINDS)
+@pytest.mark.parametrize("damage", ["half", "most", "missing", "zeroed", "filled"])
+def test_damage_inside_a_jpeg_is_no_picture(damage: str, kind: str) -> None:
+    good = noisy_jpeg(*JPEG_KINDS[kind])
     middle = len(good) // 2
     data = {
-        "cut": good[: 9 * len(good) // 10] + b"\xff\xd9",
+        "half": good[:middle] + b"\xff\xd9",
+        "most": good[: 9 * len(good) // 10] + b"\xff\xd9",
         "missing": good[:middle] + good[middle + 1000 :],
+        "zeroed": good[:middle] + b"\0" * 500 + good[middle + 500 :],
         "filled": good[:middle] + b"A" * 200 + good[middle + 200 :],
     }[damage]
-    decode_compressed(good)
     with pytest.raises(ImageError, match="damaged or cut short"):
+        decode_compressed(data)
+
+
+@pytest.mark.parametrize("kind", JPEG_KINDS)
+def test_a_jpeg_without_its_last_byte_is_no_picture(kind: str) -> None:
+    with pytest.raises(ImageError, match="damaged or cut short"):
+        decode_compressed(noisy_jpeg(*JPEG_KINDS[kind])[:-1])
+
+
+def turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    return exif
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [("RGB", {"subsampling": "4:2:0"}), ("RGB", {"subsampling": "4:4:4"}),
+     ("RGB", {"exif": turned()}), ("L", {}), ("CMYK", {})],
+    ids=["4:2:0", "4:4:4", "turned", "grey", "cmyk"],
+)  # fmt: skip
+def test_jpegs_have_the_pixels_that_opencv_gives(mode: str, options: dict[str, object]) -> None:
+    file = io.BytesIO()
+    Image.fromarray(picture()).convert(mode).save(file, "JPEG", **options)
+    unturned = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    bgr = cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), unturned)
+    np.testing.assert_array_equal(decode_compressed(file.getvalue()), bgr[..., ::-1])
+
+
+def test_a_jpeg_that_claims_a_huge_size_is_refused_before_decoding() -> None:
+    data = bytearray(encode_jpeg(picture()))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 9] = struct.pack(">HH", 60000, 60000)
+    with pytest.raises(ImageError, match="60000x60000"):
         decode_compressed(data)
