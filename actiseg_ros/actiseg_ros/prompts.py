@@ -20,6 +20,8 @@ MAX_NAME = 64
 """Longest object name that is taken seriously, characters."""
 MAX_OBJECTS = 64
 """Largest number of candidate objects in one prompt batch."""
+MAX_DURATION = 3600.0
+"""Longest time that one narration holds, seconds."""
 
 _SPACE = re.compile(r"\s+")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
@@ -227,19 +229,23 @@ def choose_target(
     """
     if target_name:
         match = _matching(clean_narration(readable_name(target_name)).text, names, vocabulary)
-        return "" if is_hand(match) else match
+        return "" if is_hand(match, vocabulary) else match
     # The candidates' own spelling counts too, for names that no vocabulary has.
     local = vocabulary.extended({-1 - i: [name] for i, name in enumerate(names)})
     for mentioned in local.find(narration):
         match = _matching(mentioned, names, vocabulary)
-        if match and not is_hand(match):
+        if match and not is_hand(match, vocabulary):
             return match
     return ""
 
 
-def is_hand(name: str) -> bool:
-    """Whether a cleaned name means a hand, which is never to be grasped."""
-    return name.split(" ")[-1] in ("hand", "hands")
+def is_hand(name: str, vocabulary: Vocabulary) -> bool:
+    """Whether a name in any spelling, or its class, means a hand, which is never to be grasped."""
+    words = [word for word in _words(name) if word not in ("left", "right")]
+    if words and re.search(r"hands?$", words[-1]):
+        return True
+    class_id = vocabulary.class_of(name)
+    return class_id is not None and class_id in map(vocabulary.class_of, ("hand", *HANDS))
 
 
 def _matching(name: str, names: Sequence[str], vocabulary: Vocabulary) -> str:

@@ -29,7 +29,7 @@ VOCABULARY = Vocabulary(
         5: ["cherry"],
         6: ["box", "box:cereal"],
         7: ["cereal"],
-        11: ["hand"],
+        11: ["hand", "finger"],
         300: ["left hand"],
     }
 )
@@ -127,6 +127,11 @@ def test_a_thousand_different_names_or_an_endless_one_are_refused() -> None:
         ("wash left hand", ("left hand", "knife"), "", ""),
         ("take spoon", ("knife",), "", ""),
         ("cut tomato", ("left hand", "tomato"), "hand:left", ""),
+        ("cut tomato", ("left_hand", "tomato"), "left hand", ""),
+        ("cut tomato", ("hand left", "tomato"), "hand left", ""),
+        ("cut tomato", ("finger", "tomato"), "finger", ""),
+        ("wash hands", ("hands", "knife"), "", ""),
+        ("take hand blender", ("left hand", "hand blender"), "", "hand blender"),
         ("take spoon", ("spoon",), "plate", ""),
         ("open", ("knife",), "", ""),
         ("take spoon", (), "", ""),
