@@ -54,6 +54,11 @@ class Problems:
         self._seen: dict[tuple[str, str], tuple[Problem, float]] = {}
         self._logged: dict[tuple[str, str], dict[str, float]] = {}
 
+    def show(self, problem: Problem, kind: str = "") -> None:
+        """Remembers a problem for the diagnostics alone; the log's patience stays as it is."""
+        with self._lock:
+            self._seen[problem.part, kind] = (problem, self._clock())
+
     def report(self, problem: Problem, kind: str = "") -> bool:
         """Remembers a problem.
 
@@ -67,8 +72,8 @@ class Problems:
         """
         key, now = (problem.part, kind), self._clock()
         gist = _NUMBER.sub("", problem.text)
+        self.show(problem, kind)
         with self._lock:
-            self._seen[key] = (problem, now)
             lately = {
                 text: when
                 for text, when in self._logged.get(key, {}).items()

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .prompts import MAX_OBJECTS
+from .prompts import MAX_DURATION, MAX_OBJECTS
 
 Value = bool | int | float | str
 
@@ -98,7 +98,7 @@ SPECS = (
         10.0,
         "seconds that a narration without a duration of its own holds",
         0.1,
-        3600.0,
+        MAX_DURATION,
         live=True,
     ),
     ParameterSpec(

@@ -20,6 +20,7 @@ from .errors import BundleError, PromptError
 from .evidence import features_of
 from .gate import Gate, GateOptions
 from .prompts import (
+    MAX_DURATION,
     MAX_NAME,
     Vocabulary,
     choose_target,
@@ -119,7 +120,12 @@ class Pipeline:
             return (*clean.notes, *self._missing_target())
 
     def act(
-        self, narration: str, names: Sequence[str], target: str, remaining: float
+        self,
+        narration: str,
+        names: Sequence[str],
+        target: str,
+        duration: float,
+        age: float = 0.0,
     ) -> tuple[str, ...]:
         """Takes an action message.
 
@@ -127,22 +133,20 @@ class Pipeline:
             narration: What is done; empty ends the action.
             names: Candidate objects; empty leaves the choice to `set_objects` or the narration.
             target: What is to be grasped; empty leaves the choice to the narration.
-            remaining: Seconds that the action still lasts; 0 is unknown.
+            duration: Seconds that the action lasts from its beginning; 0 is unknown.
+            age: Seconds since it began.
 
         Returns:
             What had to be changed, for the log.
 
         Raises:
-            PromptError: Unusable names or a negative time; there is then no prompt until the next
-                message.
+            PromptError: Unusable names or a negative duration; there is then no prompt until the
+                next message.
         """
         clean = clean_narration(narration)
         with self._lock:
             try:
-                if remaining < 0:
-                    raise PromptError(
-                        f"duration is {remaining:g} s; give 0 (not known) or how long it lasts"
-                    )
+                life = self._life(duration)
                 candidates = clean_names(names, self.max_objects)
             except PromptError:
                 self._action = ((), "")
@@ -151,8 +155,22 @@ class Pipeline:
                 raise
             self._action = (candidates, target)
             self._adopt(clean.text)
-            self.gate.narration(clean.text, remaining)
-            return (*clean.notes, *_dropped(names, candidates), *self._missing_target())
+            # 0 would mean "not known": an action that is over has a life too short to matter.
+            self.gate.narration(clean.text, max(1e-9, life - max(0.0, age)))
+            return (
+                *clean.notes,
+                *_dropped(names, candidates),
+                *self._missing_target(),
+                *(_odd_times(duration, life, age) if clean.text else ()),
+            )
+
+    def _life(self, duration: float) -> float:
+        """Seconds that an action holds from its beginning."""
+        if duration < 0:
+            raise PromptError(
+                f"`duration` is {duration:g} s; give 0 (not known) or how long the action lasts"
+            )
+        return min(duration or self.gate.options.narration_timeout, MAX_DURATION)
 
     def set_objects(self, names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Sets the candidates for narrations whose action names none.
@@ -188,6 +206,12 @@ class Pipeline:
         if prompt != self._prompt:
             self._prompt = prompt
             self.gate.prompt_changed()
+
+    @property
+    def missing_target(self) -> str:
+        """Why there is nothing to grasp although something is narrated; empty if there is."""
+        with self._lock:
+            return "".join(self._missing_target())
 
     def _missing_target(self) -> tuple[str, ...]:
         """Why there is nothing to grasp, if something is narrated; lock held."""
@@ -276,6 +300,18 @@ def load_pipeline(
         complaint = str(error)
     pipeline = Pipeline(bundle, segmenter, calibration, options, vocabulary, max_objects)
     return pipeline, complaint
+
+
+def _odd_times(duration: float, life: float, age: float) -> tuple[str, ...]:
+    notes = []
+    if duration > life:
+        notes.append(f"`duration` of {duration:g} s was cut to {life:g} s")
+    if age >= life:
+        notes.append(
+            f"action began {age:.3g} s ago and held for {life:g} s, so it is over; send it when it "
+            "begins, synchronise the clocks, or set `use_sim_time` if a bag publishes /clock"
+        )
+    return tuple(notes)
 
 
 def _dropped(given: Sequence[str], kept: Sequence[str]) -> tuple[str, ...]:

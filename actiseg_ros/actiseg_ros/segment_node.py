@@ -55,8 +55,6 @@ from .worker import LatestWorker
 
 SUCCESS = TransitionCallbackReturn.SUCCESS
 FAILURE = TransitionCallbackReturn.FAILURE
-_LONGEST_ACTION = 3600.0
-"""Seconds; an action message that claims more is believed so long."""
 
 
 @dataclass(frozen=True)
@@ -247,35 +245,28 @@ class SegmentNode(ListeningNode):
     @survives
     def _on_narration(self, message: String) -> None:
         if self._pipeline is not None:
-            if not message.data.strip():
-                self.get_logger().info(
-                    "narration: empty; the action ended", throttle_duration_sec=5.0
-                )
             self._note(self._pipeline.narrate(message.data))
+            self._tell_end(message.data)
 
     @survives
     def _on_action(self, message: ActionNarration) -> None:
         if self._pipeline is None:
             return
         names, target = message.object_names, message.target_name
+        duration = to_nanoseconds(message.duration) * 1e-9
+        stamp_ns = to_nanoseconds(message.header.stamp)
+        age = (self.get_clock().now().nanoseconds - stamp_ns) * 1e-9 if stamp_ns else 0.0
         try:
-            self._note(
-                self._pipeline.act(message.narration, names, target, self._remaining(message))
-            )
+            self._note(self._pipeline.act(message.narration, names, target, duration, age))
+            self._tell_end(message.narration)
         except RobotError as error:
             text = f"action message refused: {error}"
             self.tell(Problem("narration", Level.ERROR, text), "refused")
 
-    def _remaining(self, message: ActionNarration) -> float:
-        """Seconds that an action still lasts; a message that does not say holds as a narration."""
-        duration = to_nanoseconds(message.duration) * 1e-9
-        stamp_ns = to_nanoseconds(message.header.stamp)
-        if duration < 0 or stamp_ns == 0:
-            return min(duration, _LONGEST_ACTION)
-        duration = min(duration or self.value("narration_timeout"), _LONGEST_ACTION)
-        elapsed = (self.get_clock().now().nanoseconds - stamp_ns) * 1e-9
-        # 0 would mean "not known": an action that is over has a life too short to matter.
-        return max(1e-3, min(duration, duration - elapsed))
+    def _tell_end(self, narration: str) -> None:
+        if not narration.strip():
+            text = "empty narration: the action ended"
+            self.get_logger().info(text, throttle_duration_sec=5.0)
 
     def _note(self, notes: tuple[str, ...]) -> None:
         if notes:
@@ -384,7 +375,7 @@ class SegmentNode(ListeningNode):
         if pipeline is None:
             level = Level.ERROR if self._no_model else Level.WARN
             text = self._no_model or "no model is loaded"
-            self.problems.report(Problem("model", level, text), "unconfigured")
+            self.problems.show(Problem("model", level, text), "unconfigured")
         else:
             self.problems.clear("model", "unconfigured")
             model = model_values(pipeline, list(self._latencies))
@@ -392,6 +383,10 @@ class SegmentNode(ListeningNode):
                 text = "the bundle is not calibrated, so go is impossible; run `actiseg calibrate`"
                 level = Level.ERROR if self._no_limits else Level.WARN
                 self.tell(Problem("gate", level, self._no_limits or text), "uncalibrated")
+        missing = pipeline.missing_target if pipeline else ""
+        self.problems.clear("narration", "target")
+        if missing and not any(missing in told.text for told in self.problems.of("narration")):
+            self.problems.show(Problem("narration", Level.WARN, missing), "target")
         return {
             "image": self._image_values(),
             "narration": prompt_values(pipeline),

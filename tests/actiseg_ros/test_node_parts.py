@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from actiseg_ros.health import ArrivalMonitor, Level, Problem, Problems
 from actiseg_ros.parameters import BY_NAME, SPECS, change_problem
+from actiseg_ros.prompts import MAX_OBJECTS
 from actiseg_ros.silence import Publisher, explain_silence
 from actiseg_ros.worker import LatestWorker
 
@@ -118,6 +119,14 @@ def test_every_cause_gets_its_line_and_a_flood_of_them_does_not() -> None:
     assert report("unknown encoding")
 
 
+def test_a_problem_that_is_only_shown_does_not_silence_the_log() -> None:
+    problems = Problems(clock=Clock())
+    bad = Problem("model", Level.ERROR, "cannot configure")
+    problems.show(bad)
+    assert problems.of("model") == [bad]
+    assert problems.report(bad)
+
+
 def test_lost_frames_show_as_gaps() -> None:
     clock = Clock()
     monitor = ArrivalMonitor(clock=clock)
@@ -161,6 +170,7 @@ def test_silence_is_explained() -> None:
         ("hold_frames", 0),
         ("hold_frames", 2.0),
         ("hold_frames", True),
+        ("max_objects", MAX_OBJECTS + 1),
         ("image_timeout", float("nan")),
         ("image_timeout", float("inf")),
         ("image_timeout", "1"),

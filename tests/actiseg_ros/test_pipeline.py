@@ -160,7 +160,9 @@ def test_what_has_no_target_says_why(pipeline: Pipeline) -> None:
         (note,) = pipeline.narrate(text)
         assert "names none of the objects that are known" in note
         assert "nouns_csv" in note
+        assert pipeline.missing_target == note
     assert pipeline.narrate("cut tomato") == ()
+    assert pipeline.missing_target == ""
     assert pipeline.narrate("") == ()
     for target in ("chainsaw", "left hand"):
         (note,) = pipeline.act("cut tomato", ["tomato", "left hand"], target, 0.0)
@@ -172,9 +174,42 @@ def test_a_negative_duration_ends_the_action(pipeline: Pipeline) -> None:
     pipeline.narrate("cut tomato")
     camera.show()
     assert camera.reasons == ()
-    with pytest.raises(PromptError, match="duration is -5 s"):
+    with pytest.raises(PromptError, match="`duration` is -5 s"):
         pipeline.act("cut tomato", ["tomato"], "", -5.0)
     assert Reason.NO_NARRATION in camera.reasons
+
+
+@pytest.mark.parametrize(("duration", "age"), [(0.0, 7200.0), (5.0, 5.0), (2.0**31, 3600.0)])
+def test_an_action_that_is_over_is_stale_and_says_so(
+    pipeline: Pipeline, duration: float, age: float
+) -> None:
+    camera = Camera(pipeline)
+    pipeline.act("cut tomato", [], "", 60.0)
+    camera.show()
+    assert camera.reasons == ()
+    notes = pipeline.act("cut tomato", [], "", duration, age)
+    assert Reason.STALE_NARRATION in camera.reasons
+    assert f"action began {age:.3g} s ago" in notes[-1]
+    assert any("was cut to 3600 s" in note for note in notes) == (duration > 3600)
+
+
+def test_an_action_without_duration_holds_as_long_as_a_narration_from_its_beginning(
+    tmp_path: Path,
+) -> None:
+    pipeline = make(tmp_path, narration_timeout=10.0)
+    camera = Camera(pipeline)
+    now = pipeline.gate._clock()
+    pipeline.gate._clock = lambda: now
+    assert pipeline.act("cut tomato", [], "", 0.0, 4.0) == ()
+    camera.show()
+    now += 5.9
+    assert camera.reasons == ()
+    now += 0.2
+    assert Reason.STALE_NARRATION in camera.reasons
+    # A stamp from the future makes no action last longer.
+    pipeline.act("cut tomato", [], "", 3.0, -100.0)
+    now += 3.1
+    assert Reason.STALE_NARRATION in camera.reasons
 
 
 def test_a_bad_image_is_forgotten_without_a_narration_too(pipeline: Pipeline) -> None:

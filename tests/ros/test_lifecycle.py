@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from lifecycle_msgs.msg import Transition
 
+from tests.actiseg_ros.dummy_bundle import write_dummy_bundle
 from tests.ros.harness import Probe, Process, eventually, raw, running, scene
 
 NAMESPACE = "/managed"
@@ -136,6 +137,8 @@ def test_a_node_that_cannot_start_says_no_go_until_it_is_told_otherwise(
             probe.trouble("model", "nowhere")
             time.sleep(6.0)  # longer than a problem of the moment is shown
             probe.trouble("model", "nowhere")
+            assert not probe.transition(Transition.TRANSITION_CONFIGURE)
+            eventually(lambda: process.log.count("cannot configure") == 2, "the second log line")
             assert probe.set_parameter("bundle", str(bundle)).successful
             assert probe.transition(Transition.TRANSITION_CONFIGURE)
             assert probe.transition(Transition.TRANSITION_ACTIVATE)
@@ -147,6 +150,19 @@ def test_a_node_that_cannot_start_says_no_go_until_it_is_told_otherwise(
                 lambda: probe.since("grasp", 0)[-1].reasons == ["NOT_ACTIVE"], "the last no-go"
             )
             assert not probe.since("go", start)[-1].data
+        finally:
+            probe.close()
+
+
+def test_why_a_calibration_cannot_be_used_is_told_as_long_as_it_is_so(tmp_path: Path) -> None:
+    limits = {"active_score": -1.0, "p_uncertainty": 0.5, "n_uncertainty": 0.5, "distance": 1.0}
+    bundle = write_dummy_bundle(tmp_path / "bundle", limits=limits)
+    with running("segment_node", "/limitless", tmp_path / "log", bundle=bundle):
+        probe = Probe("/limitless", outputs=("grasp",))
+        try:
+            for _ in range(8):  # seconds, longer than a problem of the moment is shown
+                probe.trouble("gate", "limit active_score is -1")
+            assert "NOT_CALIBRATED" in probe.next("grasp").reasons
         finally:
             probe.close()
 

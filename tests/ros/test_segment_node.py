@@ -14,7 +14,7 @@ from actiseg_msgs.msg import ActionNarration
 from sensor_msgs.msg import Image
 
 from tests.actiseg_ros.dummy_bundle import paint
-from tests.ros.harness import Probe, Process, raw, running, scene
+from tests.ros.harness import Probe, Process, eventually, raw, running, scene
 
 NAMESPACE = "/active"
 HOLD = 3
@@ -170,14 +170,19 @@ def test_an_action_that_is_already_over_is_stale_at_once(probe: Probe) -> None:
     assert not any(m.go for m in probe.since("grasp", start))
 
 
-@pytest.mark.parametrize(("shift", "seconds"), [(0.0, -5), (-7200.0, 0)], ids=["negative", "old"])
+@pytest.mark.parametrize(
+    ("shift", "seconds", "told"),
+    [(0.0, -5, "`duration` is -5 s"), (-7200.0, 0, "action began 7.2e+03 s ago")],
+    ids=["negative", "old"],
+)
 def test_impossible_and_old_times_of_an_action_never_go(
-    probe: Probe, shift: float, seconds: int
+    probe: Probe, shift: float, seconds: int, told: str
 ) -> None:
     message = probe.stamp(ActionNarration(narration="cut tomato"), shift=shift)
     message.duration.sec = seconds
     start = probe.count("grasp")
     probe.actions.publish(message)
+    probe.trouble("narration", told, feed=lambda: show(probe))
     reason = "NO_NARRATION" if seconds else "STALE_NARRATION"
     probe.decision(reason, feed=lambda: show(probe))
     for _ in range(5):
@@ -293,17 +298,17 @@ def _nan() -> Image:
     return raw(depth, encoding="32FC1")
 
 
-@pytest.mark.parametrize(
-    ("make", "told"),
-    [
-        (_zero_size, "`height` is 0"),
-        (_cut_short, "`data` has"),
-        (_lying_step, "`step` is"),
-        (_huge_claim, "`height` is"),
-        (_unknown_encoding, "rgb7"),
-        (_nan, "NaN"),
-    ],
-)
+BAD_IMAGES: list[tuple[Callable[[], Image], str]] = [
+    (_zero_size, "`height` is 0"),
+    (_cut_short, "`data` has"),
+    (_lying_step, "`step` is"),
+    (_huge_claim, "`height` is"),
+    (_unknown_encoding, "rgb7"),
+    (_nan, "NaN"),
+]
+
+
+@pytest.mark.parametrize(("make", "told"), BAD_IMAGES)
 def test_bad_images_are_told_end_go_and_are_survived(
     probe: Probe, process: Process, make: Callable[[], Image], told: str
 ) -> None:
@@ -314,6 +319,38 @@ def test_bad_images_are_told_end_go_and_are_survived(
     assert not any(m.go for m in probe.since("grasp", start))
     assert "[ERROR]" in process.log
     reach_go(probe)
+
+
+def test_every_cause_gets_its_log_line_however_soon_it_follows_another(
+    bundle: Path, tmp_path: Path
+) -> None:
+    with running("segment_node", "/causes", tmp_path / "log", bundle=bundle) as process:
+        probe = Probe("/causes", outputs=("grasp",))
+        try:
+            probe.matched()
+            for make, told in BAD_IMAGES:
+                probe.trouble("image", told, lambda m=make: probe.images.publish(probe.stamp(m())))
+            for make, told in BAD_IMAGES:
+                if make is not _huge_claim:  # the same as a height of 0 but for the number
+                    assert told in process.log
+            for text, told in [
+                ("\N{TOMATO}\N{HOCHO}", "names none of the objects"),
+                ("frobnicate the gizmo", "'frobnicate the gizmo' names none of the objects"),
+                (" ", "empty narration: the action ended"),
+            ]:
+                probe.narrate(text)
+                eventually(lambda line=told: line in process.log, told)
+        finally:
+            probe.close()
+
+
+def test_a_narration_without_target_is_told_as_long_as_it_is_current(probe: Probe) -> None:
+    probe.narrate("sing a song")
+    told = "names none of the objects"
+    seen = [probe.trouble("narration", told) for _ in range(8)]
+    assert all(text.count(told) == 1 for text in seen)
+    probe.narrate("cut tomato")
+    probe.next("diagnostics", lambda m: all(told not in status.message for status in m.status))
 
 
 def test_images_without_stamp_are_fresh_only_by_their_arrival(probe: Probe) -> None:
