@@ -119,7 +119,7 @@ SPECS = (
         "stamp_source",
         "header",
         "`header` judges an image's age by its stamp, `arrival` by when it came in (for cameras "
-        "whose clock is not synchronised)",
+        "without stamps or a synchronised clock)",
         choices=("header", "arrival"),
         live=True,
     ),
