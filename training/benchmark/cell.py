@@ -243,7 +243,7 @@ class _Attempt:
         values = evaluate(
             job.folder / "predictions", job.data / LABELS, job.split_file, workers=1
         ).as_percent()
-        return _metrics(values)
+        return _scores(values)
 
     def _result(self, metrics: Scores) -> CellResult:
         job = self._job
@@ -340,13 +340,13 @@ def _exit_reason(status: int) -> str:
     return f"ended by {name}{hint}"
 
 
-def _metrics(values: Mapping[str, Any]) -> Scores:
+def _scores(values: Mapping[str, Any]) -> Scores:
     return Scores(**{field.name: values[field.name] for field in fields(Scores)})
 
 
 def _curve_point(entry: Mapping[str, Any]) -> CurvePoint:
     """An epoch of ``run.json``; a validation with an undefined number is left out."""
-    metrics = _metrics(entry) if "p_miou" in entry else None
+    metrics = _scores(entry) if "p_miou" in entry else None
     if metrics is not None and not all(map(math.isfinite, vars(metrics).values())):
         metrics = None
     return CurvePoint(entry["epoch"], entry["step"], entry["loss"], metrics)

@@ -169,12 +169,19 @@ class Source:
 
 
 def read_source(folder: Path) -> Source | None:
-    """The data that the cells below a folder were made with; None if that is not known."""
+    """The data that the cells below a folder were made with; None if that is not known.
+
+    Raises:
+        ActisegError: If ``benchmark.json`` is damaged.
+    """
     file = folder / SETTINGS_FILE
-    source = read_json(file).get("source") if file.exists() else None
-    if source is None:
-        return None
-    return Source(Path(source["data"]), source["split"], source["val_split"])
+    try:
+        source = read_json(file).get("source") if file.exists() else None
+        return source and Source(Path(source["data"]), source["split"], source["val_split"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ActisegError(
+            f"{file}: damaged ({error!r}); remove it, and give the report --data"
+        ) from error
 
 
 _T = TypeVar("_T")

@@ -299,7 +299,7 @@ def test_a_detached_main_head_learns_from_labels_alone() -> None:
     output.extra_masks = auxiliary
     extra = strategy.extra_losses(output, None, case.matched(main), None)  # type: ignore[arg-type]
     assert {name: value.item() for name, value in extra.items()} == case.extra(PMHM(PMHMOptions()))
-    sum(extra.values()).backward()  # type: ignore[union-attr]
+    torch.stack([*extra.values()]).sum().backward()
     assert main.grad is None
     assert auxiliary.grad is not None
 
