@@ -36,8 +36,8 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
-            "segment_node = actiseg_ros.segment_node:main",
-            "replay_node = actiseg_ros.replay_node:main",
+            "segment_node = actiseg_ros.ros.segment_node:main",
+            "replay_node = actiseg_ros.ros.replay_node:main",
         ],
     },
 )

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .errors import BundleError
+from actiseg_ros.errors import BundleError
 
 SCHEMA = 1
 """Newest ``bundle.json`` schema that this code reads."""

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .gate import Decision
-from .segmenter import Segmentation
+from actiseg_ros.gate.state import Decision
+from actiseg_ros.vision.segmenter import Segmentation
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _GO, _NO_GO, _WHITE = (20, 130, 50), (170, 30, 30), (255, 255, 255)

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .bundle import Bundle, load_bundle
-from .calibration import Calibration, load_calibration
-from .errors import BundleError, PromptError
-from .evidence import features_of
-from .gate import Gate, GateOptions
-from .prompts import (
+from actiseg_ros.bundle import Bundle, load_bundle
+from actiseg_ros.errors import BundleError, PromptError
+from actiseg_ros.gate.calibration import Calibration, load_calibration
+from actiseg_ros.gate.evidence import features_of
+from actiseg_ros.gate.state import Gate, GateOptions
+from actiseg_ros.prompts import (
     MAX_DURATION,
     MAX_NAME,
     Vocabulary,
@@ -29,7 +29,7 @@ from .prompts import (
     objects_of_narration,
     read_noun_classes,
 )
-from .segmenter import Segmentation, Segmenter
+from actiseg_ros.vision.segmenter import Segmentation, Segmenter
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import PromptError
+from actiseg_ros.errors import PromptError
 
 PROMPT_TEMPLATE = "{object} used in the action of {narration}"
 HANDS = ("left hand", "right hand")

@@ -125,10 +125,10 @@ def _hashes(folder: Path) -> dict[str, str]:
 
 def _finish(folder: Path, record: dict[str, Any], limits: dict[str, float] | None) -> None:
     if limits is not None:
-        from actiseg_ros.appearance import SIZE
         from actiseg_ros.bundle import model_id
-        from actiseg_ros.domain import Domain, save_domain
-        from actiseg_ros.rule import FEATURE_VERSION
+        from actiseg_ros.gate.appearance import SIZE
+        from actiseg_ros.gate.familiarity import Domain, save_domain
+        from actiseg_ros.gate.rule import FEATURE_VERSION
 
         # One direction with a huge spread, and any appearance: every image is close.
         domain = Domain(

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from actiseg_ros.bundle import default_bundle_path, load_bundle, model_id
-from actiseg_ros.calibration import load_calibration
 from actiseg_ros.errors import BundleError
+from actiseg_ros.gate.calibration import load_calibration
 from tests.actiseg_ros.dummy_bundle import rehash, write_dummy_bundle
 
 LIMITS = {"active_score": 0.75, "p_uncertainty": 0.4, "n_uncertainty": 0.4, "distance": 3.0}

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from actiseg_ros.bundle import Bundle, load_bundle
-from actiseg_ros.calibration import load_calibration
-from actiseg_ros.compressed import decode_compressed
-from actiseg_ros.evidence import features_of
-from actiseg_ros.rule import Reason, judge
-from actiseg_ros.segmenter import Segmenter
+from actiseg_ros.gate.calibration import load_calibration
+from actiseg_ros.gate.evidence import features_of
+from actiseg_ros.gate.rule import Reason, judge
+from actiseg_ros.vision.compressed import decode_compressed
+from actiseg_ros.vision.segmenter import Segmenter
 
 NAMES = ("spoon", "cereal", "cup", "knife", "left hand", "right hand")
 

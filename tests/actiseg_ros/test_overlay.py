@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from actiseg_ros.gate import Decision
+from actiseg_ros.gate.rule import Reason
+from actiseg_ros.gate.state import Decision
 from actiseg_ros.overlay import color_of, draw_overlay
-from actiseg_ros.rule import Reason
-from actiseg_ros.segmenter import Segmentation
+from actiseg_ros.vision.segmenter import Segmentation
 
 NO_GO = Decision(go=False, reasons=(Reason.HOLDING,), target="cup")
 GO = Decision(go=True, reasons=(), target="cup")

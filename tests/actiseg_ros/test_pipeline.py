@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from actiseg_ros.bundle import load_bundle
-from actiseg_ros.calibration import load_calibration
 from actiseg_ros.errors import BundleError, InferenceError, PromptError
-from actiseg_ros.gate import GateOptions
+from actiseg_ros.gate.calibration import load_calibration
+from actiseg_ros.gate.rule import Reason
+from actiseg_ros.gate.state import GateOptions
 from actiseg_ros.pipeline import ImageTicket, Pipeline
 from actiseg_ros.prompts import Vocabulary
-from actiseg_ros.rule import Reason
-from actiseg_ros.segmenter import Segmentation, Segmenter
+from actiseg_ros.vision.segmenter import Segmentation, Segmenter
 from tests.actiseg_ros.dummy_bundle import paint, write_dummy_bundle
 
 LIMITS = {"active_score": 0.5, "p_uncertainty": 0.5, "n_uncertainty": 0.5, "distance": 1e6}

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from actiseg_ros.bundle import load_bundle
-from actiseg_ros.evidence import features_of
-from actiseg_ros.segmenter import Segmenter
+from actiseg_ros.gate.evidence import features_of
+from actiseg_ros.vision.segmenter import Segmenter
 
 NAMES = ("knife", "pepper", "plate", "bowl", "spoon", "sponge", "left hand", "right hand")
 

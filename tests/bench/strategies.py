@@ -24,18 +24,18 @@ from typing import Any
 
 import torch
 
-from training.config import RECIPES, TrainConfig
+from training.config.run import RECIPES, TrainConfig
+from training.config.strategies import CoTeachingOptions
 from training.data.clips import Batch, ClipDataset, collate
 from training.data.kitchen import KitchenConfig, make_kitchen
 from training.data.prepare import prepare
 from training.data.transforms import FixedSize
-from training.distributed import joined_world
-from training.engine import Trainer
+from training.engine.distributed import joined_world
+from training.engine.run_record import code_version, environment, peak_memory, write_json
+from training.engine.trainer import Trainer
 from training.model import preset
 from training.model.text import train_tokenizer
-from training.run_record import code_version, environment, peak_memory, write_json
 from training.strategies import STRATEGIES
-from training.strategy_options import CoTeachingOptions
 
 EPOCHS = 6
 """Of the run whose second epoch is measured; some strategies change over the epochs."""

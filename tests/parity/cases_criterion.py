@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from tests.parity.cases_model import prepare, preset_of_case, rule_model
 from tests.parity.result import Result, check, compare
-from training.checkpoints import to_published
-from training.losses import Criterion, total, weight_dict
-from training.matcher import matching_costs
+from training.checkpoints.weights import to_published
+from training.losses.criterion import Criterion, total, weight_dict
+from training.losses.matching import matching_costs
 from training.model import ActionVOS
 
 LOSS_LIMIT = 1e-4

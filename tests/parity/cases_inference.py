@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from tests.parity.result import Result, check, compare
-from training.inference import (
+from training.evaluation.inference import (
     POSITIVE_THRESHOLD,
     choose_query,
     chosen_masks,

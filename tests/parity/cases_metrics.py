@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.parity.result import Result, check, compare
-from training.errors import ActisegError
-from training.metrics import Flagged, evaluate
+from training.evaluation.metrics import Flagged, evaluate
+from training.files.errors import ActisegError
 
 LIMIT = 1e-9
 FIELDS = {

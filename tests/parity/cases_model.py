@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tests.parity.result import Result, check, compare
 from tests.parity.weights_rule import rule_array, rule_state
-from training.checkpoints import (
+from training.checkpoints.weights import (
     fill,
     from_published,
     infer_preset,
@@ -25,7 +25,7 @@ from training.checkpoints import (
     read_state,
     to_published,
 )
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 from training.model import ActionVOS, Output, build_model
 from training.model.positional import map_encoding, resize_padding
 

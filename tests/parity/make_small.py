@@ -24,10 +24,16 @@ from tests.parity.cases_criterion import gradient_norms, stored_output, stored_t
 from tests.parity.cases_metrics import FIELDS, FILTERS
 from tests.parity.cases_model import decoder_tensors, predictions, prepare, rule_model
 from training.data.palette import write_label_png
-from training.inference import choose_query, chosen_masks, is_active, label_maps, resize_for_model
-from training.losses import Criterion, total, weight_dict
-from training.matcher import matching_costs
-from training.metrics import evaluate
+from training.evaluation.inference import (
+    choose_query,
+    chosen_masks,
+    is_active,
+    label_maps,
+    resize_for_model,
+)
+from training.evaluation.metrics import evaluate
+from training.losses.criterion import Criterion, total, weight_dict
+from training.losses.matching import matching_costs
 
 SMALL = Path(__file__).with_name("small")
 SALT = "small"

@@ -18,8 +18,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.parity.cases_model import rule_model
 from tests.parity.result import compare
-from training.export import CHECKS, TOLERANCE, TOLERANCES, compare_with_pytorch
-from training.onnx_graphs import Graphs, write_graphs
+from training.deploy.export import CHECKS, TOLERANCE, TOLERANCES, compare_with_pytorch
+from training.deploy.onnx_graphs import Graphs, write_graphs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -27,7 +27,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
-from actiseg_ros.images import to_bytes
+from actiseg_ros.vision.images import to_bytes
 from tests.actiseg_ros.dummy_bundle import paint
 
 REPOSITORY = Path(__file__).resolve().parents[2]

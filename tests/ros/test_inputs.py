@@ -11,7 +11,7 @@ from rclpy.qos import ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
-from actiseg_ros.compressed import encode_jpeg
+from actiseg_ros.vision.compressed import encode_jpeg
 from tests.ros.harness import Probe, Process, eventually, raw, running, scene
 
 NAMESPACE = "/inputs"

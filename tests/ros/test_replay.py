@@ -16,8 +16,8 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 
-from actiseg_ros.compressed import encode_jpeg
-from actiseg_ros.epic_bag import BagOptions, write_bag
+from actiseg_ros.bags.epic_bag import BagOptions, write_bag
+from actiseg_ros.vision.compressed import encode_jpeg
 from tests.ros.harness import running, scene
 
 RATE, COUNT = 10, 25

@@ -66,7 +66,7 @@ def test_executables_exist(launch_file: Path, repository: Path) -> None:
     ]
     assert executables
     for executable in executables:
-        assert f'"{executable} = actiseg_ros.{executable}:main"' in setup
+        assert f'"{executable} = actiseg_ros.ros.{executable}:main"' in setup
 
 
 def test_description_is_made(launch_file: Path) -> None:

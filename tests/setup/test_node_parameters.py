@@ -4,7 +4,7 @@ from pathlib import Path
 
 import yaml
 
-from actiseg_ros.parameters import SPECS
+from actiseg_ros.ros.parameters import SPECS
 
 
 def test_parameter_file_lists_every_default(repository: Path) -> None:

@@ -46,9 +46,9 @@ def test_both_packages_are_found_from_any_folder(repository: Path, tmp_path: Pat
 def test_the_robot_half_runs_without_torch_and_training(repository: Path, tmp_path: Path) -> None:
     pytest.importorskip("actiseg_msgs.msg", reason="run `source env.bash` first")
     package = repository / "actiseg_ros" / "actiseg_ros"
-    names = {path.stem for path in package.glob("*.py")} - {"__init__"}
-    core = sorted(name for name in names if not name.endswith("_node"))
-    imports = "".join(f"import actiseg_ros.{name}\n" for name in core)
+    modules = (path.relative_to(package.parent).with_suffix("") for path in package.rglob("*.py"))
+    core = sorted(".".join(path.parts) for path in modules if "ros" not in path.parts)
+    imports = "".join(f"import {name.removesuffix('.__init__')}\n" for name in core)
     code = imports + "import sys\nprint(*{'torch', 'training', 'rclpy'} & set(sys.modules))"
     assert run_python(code, tmp_path, dict(os.environ)) == ""
 
@@ -73,7 +73,7 @@ def test_wheel_holds_both_packages_the_bundles_and_the_messages(
 ) -> None:
     wheel = next(WheelBuilder(str(repository)).build(directory=str(tmp_path)))
     names = set(ZipFile(wheel).namelist())
-    assert {"training/cli.py", "actiseg_ros/segmenter.py"} <= names
+    assert {"training/cli.py", "actiseg_ros/vision/segmenter.py"} <= names
     assert "actiseg_ros/msg/GraspDecision.msg" in names
     bundles = repository / "actiseg_ros"
     embedded = {path.relative_to(bundles) for path in bundles.glob("bundles/*/*") if path.is_file()}
@@ -97,7 +97,7 @@ def test_node_dependencies_are_declared_for_rosdep(repository: Path) -> None:
     imports = re.compile(
         r"^\s*(?:from|import) (\w+_(?:msgs|interfaces|srvs)|rclpy)\b", re.MULTILINE
     )
-    sources = (repository / "actiseg_ros" / "actiseg_ros").glob("*.py")
+    sources = (repository / "actiseg_ros" / "actiseg_ros").rglob("*.py")
     used = {name for path in sources for name in imports.findall(path.read_text())}
     assert used
     assert used <= declared

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tyro
 
-from training.config import TrainConfig
+from training.config.run import TrainConfig
 
 
 @pytest.fixture(scope="module")

@@ -10,24 +10,34 @@ from pathlib import Path
 import pytest
 
 from training import cli
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 
 _COMMANDS = ("kitchen", "prepare", "noise", "train", "predict", "evaluate", "export", "calibrate")
 
 
 def test_every_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        cli.main(["--help"])
-    assert stop.value.code == 0
+    assert cli.main(["--help"]) == 0
     shown = capsys.readouterr().out
     assert [name for name in _COMMANDS if name not in shown] == []
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli.main([name, "--help"])
+    assert stop.value.code == 0
+    assert f"usage: actiseg {name}" in capsys.readouterr().out
+
+
+def test_an_unknown_command_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["trian"]) == 2
+    assert "no command trian" in capsys.readouterr().err
 
 
 def test_help_needs_neither_torch_nor_opencv() -> None:
     code = (
         "import sys; from training import cli\n"
-        "try: cli.main(['train', '--help'])\n"
-        "except SystemExit: pass\n"
+        "cli.main(['--help'])\n"
         "print([name for name in ('torch', 'cv2', 'onnxruntime') if name in sys.modules])"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -51,7 +61,9 @@ class _Failing:
 
 @pytest.fixture
 def failing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(cli.COMMANDS, "failing", _Failing)
+    commands = {**cli.COMMANDS, "failing": (f"{__name__}:_Failing", "fails")}
+    monkeypatch.setattr(cli, "COMMANDS", commands)
+    monkeypatch.setitem(sys.modules, __name__, sys.modules[__name__])
 
 
 @pytest.mark.usefixtures("failing")

@@ -237,7 +237,7 @@ class _Attempt:
             raise _Failed(_exit_reason(process.returncode))
 
     def _evaluate(self) -> Scores:
-        from training.metrics import evaluate
+        from training.evaluation.metrics import evaluate
 
         job = self._job
         values = evaluate(

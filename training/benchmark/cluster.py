@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from training.benchmark.cell import CellJob, State, run_cell, state_of, stop_processes
 from training.benchmark.options import BenchmarkOptions
-from training.errors import ActisegError
-from training.signals import StopRequest, stop_requests
+from training.engine.stop_signals import StopRequest, stop_requests
+from training.files.errors import ActisegError
 
 if TYPE_CHECKING:
     import submitit

@@ -19,8 +19,8 @@ import tyro
 from training.data.kitchen import KitchenConfig, make_kitchen
 from training.data.layout import write_bytes
 from training.data.prepare import prepare
-from training.metrics import evaluate
-from training.predict import predict
+from training.evaluation.metrics import evaluate
+from training.evaluation.predict import predict
 
 SIZE = (854, 480)
 _HANDS = frozenset({300, 301})

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import tyro
 
 from training.benchmark.suites import Suite
-from training.config import Preset
-from training.errors import ActisegError
+from training.config.run import Preset
+from training.files.errors import ActisegError
 
 OWN_TRAIN_OPTIONS = (
     "data", "out", "resume", "preset", "strategy", "seed", "text-noise", "mask-noise",

@@ -14,9 +14,9 @@ from actiseg_ros.bundle import file_sha256
 from training.benchmark.cell import CellJob
 from training.benchmark.options import BenchmarkOptions
 from training.benchmark.results import SETTINGS_FILE, CellKey
-from training.config import TrainConfig
+from training.config.run import TrainConfig
 from training.data.layout import read_json, write_bytes
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 
 _SMOKE_EPOCHS = 2
 _SMOKE_CLIPS = 12

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from training.data.layout import read_json, write_bytes
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 
 RESULT_FILE = "result.json"
 SETTINGS_FILE = "benchmark.json"

@@ -28,8 +28,8 @@ from training.benchmark.options import BenchmarkOptions
 from training.benchmark.plan import plan
 from training.benchmark.results import RESULT_FILE, CellKey, read_result
 from training.benchmark.suites import cells_of
-from training.errors import ActisegError
-from training.signals import StopRequest, stop_requests
+from training.engine.stop_signals import StopRequest, stop_requests
+from training.files.errors import ActisegError
 
 _INTERRUPTED = 130
 

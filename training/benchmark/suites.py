@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from training.benchmark.results import CellKey
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 
 Suite = Literal["table1", "table2", "table3", "table5", "all", "smoke"]
 

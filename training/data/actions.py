@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from training.data.tree import Problem, VisorTree
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from training.data.palette import read_label_png
 from training.data.splits import Clip, ObjectPrompt, load_clips
 from training.data.targets import object_boxes, object_masks, object_weights, relative_boxes
 from training.data.transforms import ClipImages, Transform, normalise
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 from training.model.config import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = ["Batch", "Clip", "ClipDataset", "NoiseLayer", "ObjectPrompt", "Sample", "collate",

@@ -8,7 +8,7 @@ from typing import Any
 from training.data.labels import Contacts, polygon
 from training.data.layout import read_json
 from training.data.tree import Problem
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 
 _CONTACT_CATEGORY = 2
 """The published files mark hands with 1 and objects in contact with 2."""

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 
 IMAGES, LABELS, WEIGHTS = "JPEGImages_Sparse", "Annotations_Sparse", "Weights_Sparse"
 """Each holds SPLIT/SEQUENCE/FRAME.jpg or .png."""

@@ -28,7 +28,7 @@ from training.data.rendering import RenderedSequence, RenderTask, render_task
 from training.data.resume import Journal, fingerprint
 from training.data.tree import Problem, VisorTree
 from training.data.visor import SequencePlan, VideoPlan, plan_video, read_mapping
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 
 _SEQUENCES_PER_TASK = 8
 _INLINE_FRAMES = 32

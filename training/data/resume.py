@@ -12,7 +12,7 @@ from training.data.layout import IMAGES, LABELS, WEIGHTS, write_bytes
 from training.data.rendering import RenderedSequence
 from training.data.tree import VisorTree
 from training.data.visor import SequencePlan
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 
 _FORMAT = 1
 

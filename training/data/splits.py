@@ -9,7 +9,7 @@ from typing import Any
 
 from actiseg_ros.prompts import PROMPT_TEMPLATE
 from training.data.layout import read_json, sequence_name
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 
 _JOIN = PROMPT_TEMPLATE.format(object="", narration="")
 _FLAGS = ("redundant", "missing", "other")

@@ -18,7 +18,7 @@ from training.data.actions import Action
 from training.data.labels import Entity, polygon
 from training.data.layout import read_json, sequence_name
 from training.data.tree import Problem, VisorTree
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 
 _MAX_OBJECTS = 255
 

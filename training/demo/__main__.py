@@ -12,11 +12,11 @@ from typing import Any
 
 import tyro
 
+from actiseg_ros.bags.epic_bag import BagOptions, write_bag
 from actiseg_ros.bundle import load_bundle
-from actiseg_ros.epic_bag import BagOptions, write_bag
 from training.demo.footage import FRAME_RATE, SIZE, Footage, kitchen_footage
 from training.demo.play import play_through_node
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from actiseg_ros.narrations import Action, read_actions
+from actiseg_ros.bags.epic_actions import Action, read_actions
 from training.demo.footage import FRAME_RATE, SIZE, Footage
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 
 _CLIP_SECONDS = 4.0
 """How long a labelled clip is shown."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 
 _START = 60.0
 """Seconds that the node may take to load its model and be discovered."""

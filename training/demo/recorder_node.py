@@ -15,7 +15,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-from actiseg_ros.message_definitions import typestore
+from actiseg_ros.bags.type_store import typestore
 
 TOPICS = {
     "/segment/mask": "sensor_msgs/msg/Image",

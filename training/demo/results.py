@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader
 
+from actiseg_ros.bags.type_store import typestore
 from actiseg_ros.bundle import Bundle
-from actiseg_ros.message_definitions import typestore
 from training.demo.footage import FRAME_RATE, Footage
-from training.errors import ActisegError
-from training.metrics import Tally
+from training.evaluation.metrics import Tally
+from training.files.errors import ActisegError
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Evidence that an object is active: what the narration says and what the picture shows.
 
 A network from scratch takes long to find, by the activity of objects alone, that both the words
-and the hands matter. Here each has a head and a loss of its own (`training/cues.py`), and the
-positive head adds what they say.
+and the hands matter. Here each has a head and a loss of its own (`training/losses/activity.py`),
+and the positive head adds what they say.
 """
 
 from __future__ import annotations

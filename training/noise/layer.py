@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from training.config.noise import Negatives, NoiseOptions, Order
 from training.noise.mask import MaskNoise
-from training.noise.options import Negatives, NoiseOptions, Order
 from training.noise.text import (
     TextNoise,
     classes_digest,

@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from training.config.noise import Negatives, Order
 from training.data.labels import WEIGHT_OTHER
 from training.data.layout import read_json
 from training.data.palette import read_label_png, write_label_png
-from training.errors import ActisegError
-from training.noise.options import Negatives, Order
+from training.files.errors import ActisegError
 from training.noise.statistics import Severity
 from training.noise.text import read_split, sequence_name, write_json
 

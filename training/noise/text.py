@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 
 ClassNames = Mapping[int, tuple[str, ...]]
 """Class id -> the nouns ("categories") of that class; the mapping M of Alg. 1."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from training.benchmark.results import Source, read_results, read_source
 from training.data.layout import write_bytes
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 from training.report.costs import costs_by_device
 from training.report.findings import make_findings
 from training.report.options import ReportOptions

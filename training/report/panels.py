@@ -12,14 +12,13 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from actiseg_ros.uncertainty import uncertain_pixels
+from actiseg_ros.gate.uncertainty import uncertain_pixels
 from training.benchmark.results import RESULT_FILE, CellResult, read_result
-from training.checkpoints import load_model
+from training.checkpoints.weights import load_model
 from training.data.clips import Clip, load_clips
 from training.data.layout import IMAGES, LABELS, image_folder
 from training.data.palette import read_label_png
-from training.errors import ActisegError
-from training.inference import (
+from training.evaluation.inference import (
     Tokenize,
     chosen_masks,
     is_active,
@@ -28,6 +27,7 @@ from training.inference import (
     resize_for_model,
     trained_threshold,
 )
+from training.files.errors import ActisegError
 from training.model import ActionVOS, tokenize
 from training.noise.mask import dilate_labels
 from training.report.charts import Picture

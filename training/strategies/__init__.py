@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 from training.strategies.apl import APL
 from training.strategies.base import Matched, Strategy
 from training.strategies.baseline import Baseline
@@ -16,7 +16,7 @@ from training.strategies.pmhm import PMHM
 from training.strategies.sce import SCE
 
 if TYPE_CHECKING:
-    from training.config import TrainConfig
+    from training.config.run import TrainConfig
 
 __all__ = ["STRATEGIES", "Matched", "Strategy", "make_strategy"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from training.losses import MaskLoss
+from training.config.strategies import APLOptions
+from training.losses.criterion import MaskLoss
 from training.strategies.base import Strategy
 from training.strategies.gce import gce_terms
 from training.strategies.pixelwise import clip_mean, label_probability
-from training.strategy_options import APLOptions
 
 
 def nce_terms(logits: Tensor, targets: Tensor) -> Tensor:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import torch
 from torch import Tensor, nn
 
-from training.losses import MaskLoss, focal_mask_loss
-from training.matcher import sample_at_stride
+from training.losses.criterion import MaskLoss, focal_mask_loss
+from training.losses.matching import sample_at_stride
 
 if TYPE_CHECKING:
-    from training.config import TrainConfig
+    from training.config.run import TrainConfig
     from training.data.clips import Batch
     from training.model import ActionVOS, Output
 
@@ -64,7 +64,7 @@ class Strategy:
     """The published training, and the places where a subclass departs from it.
 
     Args:
-        options: The strategy's own dataclass (see ``training.strategy_options``), if it has one.
+        options: The strategy's own dataclass (see ``training.config.strategies``), if it has one.
     """
 
     name: ClassVar[str]

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from training.config.strategies import CoTeachingOptions
 from training.strategies.base import Strategy
-from training.strategy_options import CoTeachingOptions
 
 if TYPE_CHECKING:
-    from training.config import TrainConfig
+    from training.config.run import TrainConfig
 
 _ROUNDING = 1e-9
 """Share times number of samples may miss a whole number by this much."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from training.losses import MaskLoss, focal_terms
+from training.config.strategies import ELROptions
+from training.losses.criterion import MaskLoss, focal_terms
 from training.strategies.history import Recalled
 from training.strategies.pixelwise import clip_mean
 from training.strategies.remembering import Remembering
-from training.strategy_options import ELROptions
 
 
 def agreement(probability: Tensor, history: Tensor) -> Tensor:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training.losses import MaskLoss
+from training.config.strategies import GCEOptions
+from training.losses.criterion import MaskLoss
 from training.strategies.base import Strategy
 from training.strategies.pixelwise import clip_mean, label_probability
-from training.strategy_options import GCEOptions
 
 
 def gce_terms(probability: Tensor, q: float) -> Tensor:

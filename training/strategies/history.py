@@ -34,8 +34,8 @@ import torch
 from torch import Tensor, distributed
 
 from training.data.clips import Batch
-from training.errors import ActisegError
-from training.matcher import MASK_STRIDE
+from training.files.errors import ActisegError
+from training.losses.matching import MASK_STRIDE
 from training.strategies.history_files import (
     Array,
     Entry,

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 
 Key = tuple[str, int, str]
 """Sequence, object id and frame."""

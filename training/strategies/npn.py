@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.errors import ActisegError
-from training.losses import COEFFICIENTS, MaskLoss, focal_terms, valid_frames
+from training.config.strategies import NPNOptions
+from training.files.errors import ActisegError
+from training.losses.criterion import COEFFICIENTS, MaskLoss, focal_terms, valid_frames
 from training.strategies.base import Matched
 from training.strategies.photometric import strong_view
 from training.strategies.pixelwise import clip_mean
 from training.strategies.remembering import Remembering
-from training.strategy_options import NPNOptions
 
 if TYPE_CHECKING:
     from training.data.clips import Batch

@@ -12,11 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from training.losses import MaskLoss, dice_loss, focal_mask_loss, valid_frames
+from training.config.strategies import PMHMOptions
+from training.losses.criterion import MaskLoss, dice_loss, focal_mask_loss, valid_frames
 from training.model import ActionVOS, Output
 from training.model.mask_head import DynamicMaskHead
 from training.strategies.base import Matched, Strategy
-from training.strategy_options import PMHMOptions
 
 if TYPE_CHECKING:
     from training.data.clips import Batch
@@ -61,8 +61,8 @@ def uncertain_pixels(
 ) -> Tensor:
     """Paper Eq. 4: near the decision boundary, or with a steep spatial gradient.
 
-    With the Sobel operator it is the set that `actiseg_ros.uncertainty.uncertain_pixels` finds on
-    the robot.
+    With the Sobel operator it is the set that the robot finds
+    (`actiseg_ros.gate.uncertainty.uncertain_pixels`).
 
     Args:
         p: float32 [P, T, h, w], probabilities of the main head at mask stride.

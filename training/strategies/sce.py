@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.losses import MaskLoss
+from training.config.strategies import SCEOptions
+from training.losses.criterion import MaskLoss
 from training.strategies.base import Strategy
 from training.strategies.pixelwise import clip_mean, label_probability
-from training.strategy_options import SCEOptions
 
 
 def rce_terms(probability: Tensor, log_of_zero: float) -> Tensor:

@@ -17,7 +17,7 @@ from training.benchmark.results import Source, read_result, read_results, read_s
 from training.benchmark.runner import benchmark
 from training.data.kitchen import KitchenConfig, make_kitchen
 from training.data.prepare import prepare
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 from training.strategies import STRATEGIES
 
 

@@ -23,7 +23,7 @@ from training.benchmark.results import (
     read_results,
     write_result,
 )
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 
 _KEY = CellKey(0.6, 21, "gce", 3, "tiny")
 

@@ -11,8 +11,8 @@ from training.benchmark.cell import CellJob
 from training.benchmark.cluster import run_on_cluster
 from training.benchmark.options import BenchmarkOptions
 from training.benchmark.results import CellKey
-from training.errors import ActisegError
-from training.signals import StopRequest
+from training.engine.stop_signals import StopRequest
+from training.files.errors import ActisegError
 
 
 def _job(root: Path) -> CellJob:

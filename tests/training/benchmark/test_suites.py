@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from training.benchmark.suites import cells_of, settings_of
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 from training.strategies import STRATEGIES
 
 

@@ -19,7 +19,7 @@ from training.data.clips import ClipDataset, collate, load_clips, sample_frames
 from training.data.layout import image_folder
 from training.data.prepare import prepare
 from training.data.transforms import FixedSize, PublishedEvaluation, PublishedTraining
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 
 SMALL = FixedSize(45, 80)
 

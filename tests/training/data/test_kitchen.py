@@ -18,7 +18,7 @@ import pytest
 from training.data.kitchen import KitchenConfig, make_kitchen, parse_size
 from training.data.kitchen.vocabulary import CLASS_OF_NAME, SCENERY
 from training.data.prepare import prepare
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 
 CONFIG = KitchenConfig(clips=10, seed=11, val_share=0.5, frame_size=(854, 480))
 

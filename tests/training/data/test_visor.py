@@ -21,7 +21,7 @@ from training.data import prepare as prepare_module
 from training.data.labels import nearest_indices, polygon
 from training.data.palette import read_label_png, voc_palette, write_label_png
 from training.data.prepare import prepare
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 
 
 @pytest.fixture(scope="module")

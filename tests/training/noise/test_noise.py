@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.errors import ActisegError
+from training.config.noise import NoiseOptions
+from training.files.errors import ActisegError
 from training.noise.layer import LabelNoise, make_noise
 from training.noise.mask import MaskNoise, dilate_labels, measure_severity, write_noisy_masks
-from training.noise.options import NoiseOptions
 from training.noise.statistics import Severity, noun_shares
 from training.noise.text import (
     TextNoise,

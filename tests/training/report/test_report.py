@@ -15,10 +15,10 @@ from PIL import Image
 
 from tests.training.report.browser import opened
 from tests.training.report.cells import cell, paper_cells, write_cells
-from training.checkpoints import save_weights
+from training.checkpoints.weights import save_weights
 from training.cli import main
 from training.data.palette import write_label_png
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 from training.model import build_model, train_tokenizer
 from training.report.drawing import ERROR_COLOURS, draw_errors
 from training.report.panels import WEIGHTS, find_cells

@@ -10,11 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.config import TrainConfig
-from training.errors import ActisegError
+from training.config.run import TrainConfig
+from training.config.strategies import CoTeachingOptions
+from training.files.errors import ActisegError
 from training.strategies import make_strategy
 from training.strategies.co_teaching import CoTeaching, keep_rate, smallest
-from training.strategy_options import CoTeachingOptions
 
 
 def config(**options) -> TrainConfig:

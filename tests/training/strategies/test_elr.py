@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.training.strategies.pixel_batches import batch_of
-from training.errors import ActisegError
+from training.config.strategies import ELROptions
+from training.files.errors import ActisegError
 from training.strategies.elr import ELR, agreement
-from training.strategy_options import ELROptions
 
 CELLS = (2, 2, 2, 3)
 """Two prompts of two frames of 8 x 12 pixels."""

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import distributed, multiprocessing
 
 from tests.training.strategies.pixel_batches import batch_of
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 from training.strategies.history import PixelHistory
 
 SIZES = {"a": (8, 12), "b": (9, 17)}

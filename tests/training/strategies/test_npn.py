@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from tests.training.strategies.pixel_batches import batch_of
-from training.errors import ActisegError
+from training.config.strategies import NPNOptions
+from training.files.errors import ActisegError
 from training.model.config import IMAGENET_MEAN, IMAGENET_STD
 from training.strategies.base import Matched
 from training.strategies.npn import NPN, negative_terms
 from training.strategies.photometric import strong_view
-from training.strategy_options import NPNOptions
 
 CELLS = (2, 2, 2, 3)
 """Two prompts of two frames of 8 x 12 pixels."""

@@ -10,13 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.config import TrainConfig
-from training.errors import ActisegError
+from training.config.run import TrainConfig
+from training.config.strategies import APLOptions, GCEOptions, SCEOptions
+from training.files.errors import ActisegError
 from training.strategies import make_strategy
 from training.strategies.apl import APL
 from training.strategies.gce import GCE
 from training.strategies.sce import SCE
-from training.strategy_options import APLOptions, GCEOptions, SCEOptions
 
 SHAPE = (3, 2, 5, 7)
 

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
-from actiseg_ros import uncertainty
+from actiseg_ros.gate import uncertainty
 from tests.training.model.micro import MICRO, MICRO_PUBLISHED, make, prompts
 from tests.training.prompts_batch import labels, predictions
-from training.errors import ActisegError
-from training.losses import Criterion, dice_loss, focal_mask_loss
+from training.config.strategies import PMHMOptions
+from training.files.errors import ActisegError
+from training.losses.criterion import Criterion, dice_loss, focal_mask_loss
 from training.strategies.base import Matched
 from training.strategies.pmhm import (
     PMHM,
@@ -30,7 +31,6 @@ from training.strategies.pmhm import (
     symmetric_divergence,
     uncertain_pixels,
 )
-from training.strategy_options import PMHMOptions
 
 PROMPTS, FRAMES, QUERIES, LAYERS, SIZE = 3, 2, 4, 3, (6, 8)
 SHAPE = (PROMPTS, FRAMES, *SIZE)

@@ -14,14 +14,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from training.config import TrainConfig
+from training.config.run import TrainConfig
+from training.config.strategies import NPNOptions
 from training.data.kitchen import KitchenConfig, make_kitchen
 from training.data.prepare import prepare
-from training.engine import INTERRUPTED, train
+from training.engine.trainer import INTERRUPTED, train
 from training.model import PRESETS
 from training.strategies import STRATEGIES
 from training.strategies.history_files import read_index
-from training.strategy_options import NPNOptions
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from training.data.kitchen.writer import (
     write_text,
     write_video,
 )
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 
 VERSION = 1
 """Raised whenever the same seed draws other pictures, so that old and new parts never mix."""

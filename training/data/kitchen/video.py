@@ -37,7 +37,7 @@ from training.data.kitchen.writer import (
     write_video,
 )
 from training.data.prepare import prepare
-from training.errors import ActisegError
+from training.files.errors import ActisegError
 
 VIDEO_ID = "P01_101"
 _THINGS = 7

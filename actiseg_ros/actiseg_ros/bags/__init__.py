@@ -1,0 +1,1 @@
+"""EPIC-KITCHENS recordings and rosbag2 files."""

@@ -1,0 +1,178 @@
+"""From the run-time results to ROS messages.
+
+Every scalar is converted to the plain Python type of its field: in Jazzy a NumPy bool or a wrong
+number type is not refused but published as another value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from actiseg_msgs.msg import ActiveObject, ActiveObjectArray, GraspDecision
+from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from actiseg_ros.bundle import Bundle
+from actiseg_ros.gate.evidence import doubt_of
+from actiseg_ros.gate.state import Decision
+from actiseg_ros.ros.health import Level, Problem
+from actiseg_ros.ros.parameters import ParameterSpec
+from actiseg_ros.vision.compressed import decode_compressed, encode_jpeg
+from actiseg_ros.vision.images import Rgb, decode_raw, to_bytes
+from actiseg_ros.vision.segmenter import Segmentation
+
+_NAN = float("nan")
+
+
+def to_nanoseconds(stamp: object) -> int:
+    """Nanoseconds of a `builtin_interfaces/Time` or ``Duration``."""
+    return int(stamp.sec) * 10**9 + int(stamp.nanosec)  # type: ignore[attr-defined]
+
+
+def decode_image(message: Image | CompressedImage) -> Rgb:
+    """Decodes a received image.
+
+    Raises:
+        ImageError: Its fields contradict each other, or its data are damaged.
+    """
+    if isinstance(message, CompressedImage):
+        return decode_compressed(message.data)
+    return decode_raw(
+        message.encoding,
+        message.height,
+        message.width,
+        message.step,
+        message.is_bigendian,
+        message.data,
+    )
+
+
+def mono8(header: Header, pixels: npt.NDArray[np.uint8]) -> Image:
+    """Fills an image message.
+
+    Args:
+        header: Header of the input image.
+        pixels: uint8 [H, W].
+    """
+    message = Image()
+    message.header = header
+    message.height, message.width = (int(side) for side in pixels.shape)
+    message.encoding = "mono8"
+    message.is_bigendian = 0
+    message.step = message.width
+    message.data = to_bytes(pixels)
+    return message
+
+
+def jpeg(header: Header, rgb: npt.NDArray[np.uint8]) -> CompressedImage:
+    """Fills a compressed image message from uint8 [H, W, 3], RGB."""
+    message = CompressedImage()
+    message.header = header
+    message.format = "jpeg"
+    message.data = encode_jpeg(rgb)
+    return message
+
+
+def uncertainty_map(segmentation: Segmentation) -> npt.NDArray[np.uint8]:
+    """Uncertain pixels, uint8 [H, W] of the image's size: 255 where uncertain, else 0."""
+    height, width = segmentation.labels.shape
+    grid = segmentation.uncertain.astype(np.uint8) * 255
+    return np.asarray(cv2.resize(grid, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def objects_message(
+    header: Header, segmentation: Segmentation | None, bundle: Bundle
+) -> ActiveObjectArray:
+    """Describes every candidate; without a segmentation the list is empty."""
+    message = ActiveObjectArray()
+    message.header = header
+    if segmentation is None:
+        return message
+    message.narration = str(segmentation.narration)
+    message.objects = [
+        _object(segmentation, index, bundle) for index in range(len(segmentation.names))
+    ]
+    return message
+
+
+def _object(segmentation: Segmentation, index: int, bundle: Bundle) -> ActiveObject:
+    doubt = doubt_of(segmentation, index, bundle)
+    message = ActiveObject()
+    message.name = str(segmentation.names[index])
+    message.label = int(index + 1)
+    message.active_score = float(segmentation.active[index])
+    message.p_uncertainty = float(doubt.p_uncertainty)
+    message.n_uncertainty = float(doubt.n_uncertainty)
+    mask = (segmentation.labels == index + 1).astype(np.uint8)
+    message.area = int(np.count_nonzero(mask))
+    if not message.area:
+        message.centroid_x = message.centroid_y = _NAN
+        return message
+    x, y, width, height = cv2.boundingRect(mask)
+    message.x, message.y, message.width, message.height = int(x), int(y), int(width), int(height)
+    moments = cv2.moments(mask[y : y + height, x : x + width], binaryImage=True)
+    message.centroid_x = float(x + moments["m10"] / moments["m00"])
+    message.centroid_y = float(y + moments["m01"] / moments["m00"])
+    return message
+
+
+def decision_message(header: Header, decision: Decision) -> GraspDecision:
+    """Fills the decision; `header` is that of the image judged."""
+    message = GraspDecision()
+    message.header = header
+    message.go = bool(decision.go)
+    message.target = str(decision.target)
+    message.state = str(decision.state)
+    message.reasons = [str(reason) for reason in decision.reasons]
+    for name in ("p_uncertainty", "n_uncertainty", "p_limit", "n_limit", "age", "latency"):
+        setattr(message, name, float(getattr(decision, name)))
+    return message
+
+
+def status(
+    name: str, problems: Sequence[Problem], values: Mapping[str, object]
+) -> DiagnosticStatus:
+    """Fills one diagnostic status.
+
+    Args:
+        name: Node and part.
+        problems: What is wrong with the part, worst first.
+        values: Key values.
+    """
+    message = DiagnosticStatus()
+    level = max((problem.level for problem in problems), default=Level.OK)
+    message.level = bytes([int(level)])
+    message.name = name
+    message.hardware_id = "actiseg"
+    message.message = "; ".join(problem.text for problem in problems) or "ok"
+    message.values = [KeyValue(key=str(key), value=_text(value)) for key, value in values.items()]
+    return message
+
+
+def _text(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def descriptor(spec: ParameterSpec) -> ParameterDescriptor:
+    """Description and range of a parameter as tools show them."""
+    message = ParameterDescriptor(name=spec.name, description=spec.description)
+    if spec.choices:
+        message.additional_constraints = f"one of: {', '.join(spec.choices)}"
+    if spec.low is None or spec.high is None:
+        return message
+    if isinstance(spec.default, float):
+        # Whole numbers are accepted too: `1` for `1.0` is the most common slip on a command line.
+        message.dynamic_typing = True
+        message.floating_point_range = [
+            FloatingPointRange(from_value=float(spec.low), to_value=float(spec.high), step=0.0)
+        ]
+    else:
+        message.integer_range = [
+            IntegerRange(from_value=int(spec.low), to_value=int(spec.high), step=1)
+        ]
+    return message

@@ -1,0 +1,78 @@
+"""Why nothing comes in on a topic, in words that name the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from actiseg_ros.ros.health import Level, Problem
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """A publisher that the ROS graph shows on a topic.
+
+    Attributes:
+        node: Its node's name.
+        type_name: Type of its messages.
+        mismatch: Why its quality of service does not match the subscription, empty if it does.
+    """
+
+    node: str
+    type_name: str
+    mismatch: str = ""
+
+
+def explain_silence(
+    part: str,
+    topic: str,
+    type_name: str,
+    publishers: Sequence[Publisher],
+    graph: Mapping[str, Sequence[str]],
+    silent_for: float,
+    remedy: str,
+) -> Problem:
+    """Says why a subscription hears nothing.
+
+    Args:
+        part: Part of the node that the problem belongs to.
+        topic: Resolved name of the topic.
+        type_name: Type subscribed to, for example ``sensor_msgs/msg/Image``.
+        publishers: Publishers on that topic.
+        graph: Types of every topic that exists.
+        silent_for: Seconds without a message.
+        remedy: What to set in this node when the quality of service does not match.
+
+    Returns:
+        The problem, an error if nothing can ever be heard as things are.
+    """
+    if not publishers:
+        others = sorted(name for name, types in graph.items() if type_name in types)
+        others = [name for name in others if name != topic]
+        found = ", ".join(others[:8]) or "none"
+        return Problem(
+            part,
+            Level.WARN,
+            f"no publisher on {topic} ({type_name}) for {silent_for:.0f} s; start it or remap the "
+            f"topic. Topics of this type that exist: {found}",
+        )
+    wrong = [publisher for publisher in publishers if publisher.type_name != type_name]
+    if len(wrong) == len(publishers):
+        return Problem(
+            part,
+            Level.ERROR,
+            f"{topic} is published as {wrong[0].type_name} by {wrong[0].node}, but this node "
+            f"takes {type_name}; remap one of them",
+        )
+    deaf = [publisher for publisher in publishers if publisher.mismatch]
+    if len(deaf) + len(wrong) == len(publishers):
+        return Problem(
+            part,
+            Level.ERROR,
+            f"incompatible QoS on {topic} from {deaf[0].node}: {deaf[0].mismatch}; {remedy}",
+        )
+    return Problem(
+        part,
+        Level.WARN,
+        f"no message on {topic} for {silent_for:.0f} s, although {publishers[0].node} publishes it",
+    )

@@ -1,0 +1,120 @@
+"""JPEG and PNG bytes to arrays and back; damage is an error and never a grey area.
+
+Decoders commonly fill the missing part of a picture and go on. Therefore every warning of the JPEG
+decoder counts as an error, and a PNG's checksums are compared before a decoder sees it. A JPEG has
+no checksum: damage that leaves other, valid codes cannot be seen.
+"""
+
+from __future__ import annotations
+
+import zlib
+from array import array
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from actiseg_ros.errors import ImageError
+from actiseg_ros.vision.images import MAX_PIXELS, MAX_SIDE, Buffer, Rgb, to_bytes
+
+_JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+_DECODE = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+
+
+def decode_compressed(data: Buffer) -> Rgb:
+    """Decodes the ``data`` of a ``sensor_msgs/CompressedImage``.
+
+    The bytes themselves tell the format; the message's ``format`` text differs between senders.
+
+    Args:
+        data: A JPEG or PNG file.
+
+    Returns:
+        uint8 [H, W, 3], RGB, contiguous.
+
+    Raises:
+        ImageError: Empty, another format, damaged, cut short, or too large.
+    """
+    raw = bytes(data)
+    try:
+        if raw.startswith(_JPEG):
+            return _decode_jpeg(raw)
+        if raw.startswith(_PNG):
+            return _decode_png(raw)
+    except ImageError:
+        raise
+    except (ValueError, cv2.error) as error:  # the decoders' own
+        raise _damaged(str(error), len(raw)) from error
+    raise ImageError(
+        f"compressed image of {len(raw)} bytes starts with {raw[:8].hex() or 'nothing'}, "
+        "which is neither JPEG nor PNG; set the publisher to one of them"
+    )
+
+
+def encode_jpeg(rgb: Rgb, quality: int = 80) -> array:  # type: ignore[type-arg]
+    """Encodes an image for ``CompressedImage.data``.
+
+    Args:
+        rgb: uint8 [H, W, 3].
+        quality: JPEG quality, 1 to 100.
+
+    Returns:
+        The JPEG file as ``array('B')``.
+    """
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    done, encoded = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not done:
+        raise ImageError(f"image of shape {rgb.shape} cannot be encoded as JPEG")
+    return to_bytes(encoded)
+
+
+def _damaged(what: str, size: int) -> ImageError:
+    return ImageError(
+        f"compressed image of {size} bytes is damaged or cut short ({what}); "
+        "check the transport's fragment limits and the encoder"
+    )
+
+
+def _check_size(height: int, width: int) -> None:
+    """Refuses a size before memory is asked for."""
+    if not (0 < max(height, width) <= MAX_SIDE and 0 < height * width <= MAX_PIXELS):
+        raise ImageError(
+            f"compressed image claims {width}x{height} pixels, expected 1 to {MAX_PIXELS}; "
+            "publish another size"
+        )
+
+
+def _decode_jpeg(raw: bytes) -> Rgb:
+    """Decodes without filling in: each of libjpeg's warnings is an error (`strict`)."""
+    height, width, *_ = simplejpeg.decode_jpeg_header(raw, strict=True)
+    _check_size(height, width)
+    return np.asarray(simplejpeg.decode_jpeg(raw, colorspace="RGB", strict=True))
+
+
+def _decode_png(raw: bytes) -> Rgb:
+    height, width = _check_png(raw)
+    _check_size(height, width)
+    bgr = cv2.imdecode(np.frombuffer(raw, np.uint8), _DECODE)
+    if bgr is None or bgr.shape != (height, width, 3):
+        raise ValueError("the decoder gave up")
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
+
+
+def _check_png(raw: bytes) -> tuple[int, int]:
+    """Checks the checksum of every chunk up to the end chunk; returns height and width."""
+    place, size = len(_PNG), None
+    while place + 12 <= len(raw):
+        length = int.from_bytes(raw[place : place + 4], "big")
+        end = place + 8 + length
+        if end + 4 > len(raw):
+            break
+        kind = raw[place + 4 : place + 8]
+        if zlib.crc32(raw[place + 4 : end]) != int.from_bytes(raw[end : end + 4], "big"):
+            raise _damaged(f"wrong checksum in chunk {kind!r}", len(raw))
+        if kind == b"IHDR" and length >= 8:
+            width, height = raw[place + 8 : place + 12], raw[place + 12 : place + 16]
+            size = int.from_bytes(height, "big"), int.from_bytes(width, "big")
+        if kind == b"IEND" and size is not None:
+            return size
+        place = end + 4
+    raise _damaged("no end chunk", len(raw))

@@ -1,0 +1,97 @@
+"""ONNX Runtime sessions: which processor runs them, and whether their numbers can be used."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from actiseg_ros.errors import BundleError, InferenceError
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+class Graph:
+    """One ONNX graph.
+
+    Args:
+        path: ONNX file.
+        threads: Threads; 0 lets ONNX Runtime choose.
+        providers: Execution providers in order of preference, see `choose_providers`.
+
+    Raises:
+        BundleError: ONNX Runtime cannot load the file.
+    """
+
+    def __init__(self, path: Path, threads: int, providers: Sequence[str]) -> None:
+        self.path = path
+        self._session = _open(path, threads, providers)
+        self.inputs = tuple(value.name for value in self._session.get_inputs())
+        self.outputs = tuple(value.name for value in self._session.get_outputs())
+        self.providers = tuple(self._session.get_providers())
+
+    def __call__(self, inputs: Arrays) -> Arrays:
+        """Runs the graph.
+
+        Args:
+            inputs: Arrays by name; those that the graph does not take are left out.
+
+        Returns:
+            All outputs by name.
+
+        Raises:
+            InferenceError: The graph failed, or an output is not finite.
+        """
+        try:
+            values = self._session.run(None, {name: inputs[name] for name in self.inputs})
+        except Exception as error:  # ONNX Runtime's own exceptions share no public base
+            raise InferenceError(f"{self.path.name} failed: {error}") from error
+        outputs: Arrays = dict(zip(self.outputs, values, strict=True))
+        for name, value in outputs.items():
+            if value.dtype.kind == "f" and not np.isfinite(value).all():
+                raise InferenceError(f"{self.path.name}: output `{name}` is not finite")
+        return outputs
+
+
+def choose_providers(wanted: Sequence[str] | None) -> list[str]:
+    """Chooses among the execution providers that are available.
+
+    Args:
+        wanted: Names in order of preference; None takes CUDA where it is, and the CPU. TensorRT
+            has to be named: some of its versions miscompile the sampling of deformable attention
+            without an error.
+
+    Raises:
+        BundleError: A named provider is not available.
+    """
+    available = ort.get_available_providers()
+    if wanted is None:
+        wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
+        return [name for name in wanted if name in available]
+    missing = [name for name in wanted if name not in available]
+    if missing:
+        raise BundleError(
+            f"execution provider {missing[0]} is not available here ({', '.join(available)} are); "
+            "choose one of these or install the matching onnxruntime"
+        )
+    return list(wanted)
+
+
+def _open(path: Path, threads: int, providers: Sequence[str]) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Spinning workers would starve the heartbeat and the camera driver between frames.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(str(path), options, providers=list(providers))
+    except Exception as error:  # ONNX Runtime's own exceptions share no public base
+        raise BundleError(
+            f"{path}: ONNX Runtime {ort.__version__} cannot load this graph ({error}); "
+            "export the bundle anew with `actiseg export`"
+        ) from error

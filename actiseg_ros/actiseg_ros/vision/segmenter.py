@@ -1,0 +1,307 @@
+"""Runs the three ONNX graphs of a bundle: frames and a prompt in, masks of objects out."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from actiseg_ros.bundle import GRAPH_NAMES, Bundle
+from actiseg_ros.errors import BundleError, PromptError
+from actiseg_ros.gate.appearance import appearance
+from actiseg_ros.gate.uncertainty import uncertain_pixels
+from actiseg_ros.prompts import MAX_OBJECTS
+from actiseg_ros.vision import letterbox
+from actiseg_ros.vision.label_map import merge_logits, sigmoid
+from actiseg_ros.vision.onnx_graph import Arrays, Graph, choose_providers
+
+LOGGER = logging.getLogger(__name__)
+FloatArray = npt.NDArray[np.float32]
+
+_TEXT_OUTPUTS = ("words", "sentence")
+_MASK_OUTPUTS = ("logits", "masks", "positive")
+
+
+@dataclass(frozen=True)
+class Segmentation:
+    """What the network says about one image.
+
+    Attributes:
+        narration: Narration of the prompt.
+        names: Names of the P candidate objects.
+        labels: uint8 [H, W] of the image's size; 0 background, i the i-th name.
+        probabilities: float32 [P, h, w] in [0, 1] on the mask grid, without letterbox padding.
+        active: float32 [P], probability that the object is used in the action.
+        objectness: float32 [P], score of the query whose mask was taken.
+        uncertain: bool [h, w], Eq. 4 for any active object.
+        embedding: float32 [E], the network's pooled features.
+        appearance: float32 [S], see `appearance.appearance`.
+        timings: Seconds of each stage.
+    """
+
+    narration: str
+    names: tuple[str, ...]
+    labels: npt.NDArray[np.uint8]
+    probabilities: FloatArray
+    active: FloatArray
+    objectness: FloatArray
+    uncertain: npt.NDArray[np.bool_]
+    embedding: FloatArray
+    appearance: FloatArray
+    timings: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class _Prompt:
+    narration: str
+    names: tuple[str, ...]
+    inputs: Arrays
+
+
+class Segmenter:
+    """The run-time network. `set_prompt` and `segment` may run in different threads.
+
+    Args:
+        bundle: Verified bundle.
+        threads: Threads of one graph; 0 lets ONNX Runtime choose.
+        providers: ONNX Runtime execution providers, see `onnx_graph.choose_providers`.
+
+    Raises:
+        BundleError: A graph or the tokenizer cannot be loaded, or the graphs do not fit each
+            other.
+    """
+
+    def __init__(
+        self, bundle: Bundle, *, threads: int = 0, providers: Sequence[str] | None = None
+    ) -> None:
+        self.bundle = bundle
+        chosen = choose_providers(providers)
+        self._graphs = {name: Graph(path, threads, chosen) for name, path in bundle.graphs.items()}
+        self.providers = self._graphs["image_encoder"].providers
+        LOGGER.info("bundle %s runs on %s", bundle.name, ", ".join(self.providers))
+        self._check_graphs()
+        self._tokenizer = _open_tokenizer(bundle)
+        self._prompt: _Prompt | None = None
+
+    def _check_graphs(self) -> None:
+        image, text, decoder = (self._graphs[name] for name in GRAPH_NAMES)
+        known = {*image.outputs, *_TEXT_OUTPUTS, "attention_mask"} - {"embedding"}
+        missing = {
+            image.path: {"embedding"} - set(image.outputs),
+            text.path: set(_TEXT_OUTPUTS) - set(text.outputs),
+            decoder.path: (set(decoder.inputs) - known)
+            | (set(_MASK_OUTPUTS) - set(decoder.outputs)),
+        }
+        for path, names in missing.items():
+            if names:
+                raise BundleError(
+                    f"{path}: the graphs do not fit each other, {sorted(names)} missing; "
+                    "export the bundle anew with `actiseg export`"
+                )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the current prompt, empty before the first."""
+        prompt = self._prompt
+        return prompt.names if prompt else ()
+
+    def set_prompt(self, narration: str, names: Sequence[str]) -> bool:
+        """Encodes the prompt texts, unless they are the current ones.
+
+        Args:
+            narration: What is being done, cleaned (`prompts.clean_narration`).
+            names: Candidate objects, 1 to `MAX_OBJECTS`.
+
+        Returns:
+            Whether the prompt changed.
+
+        Raises:
+            PromptError: No name, or too many.
+            InferenceError: The text encoder failed.
+        """
+        names = tuple(names)
+        current = self._prompt
+        if current and (current.narration, current.names) == (narration, names):
+            return False
+        if not 1 <= len(names) <= MAX_OBJECTS:
+            raise PromptError(f"{len(names)} object names, expected 1 to {MAX_OBJECTS}")
+        texts = [
+            # Not str.format: a narration may contain braces.
+            self.bundle.prompt.template.replace("{object}", name).replace("{narration}", narration)
+            for name in names
+        ]
+        inputs = self._encode(texts)
+        self._prompt = _Prompt(narration, names, inputs)
+        return True
+
+    def _encode(self, texts: Sequence[str]) -> Arrays:
+        spec = self.bundle.prompt
+        rows = [
+            encoding.ids
+            for encoding in self._tokenizer.encode_batch(
+                [text.lower() if spec.lowercase else text for text in texts]
+            )
+        ]
+        length = max(1, *map(len, rows))
+        ids = np.full((len(rows), length), spec.pad_id, np.int64)
+        mask = np.zeros_like(ids)
+        for row, tokens in enumerate(rows):
+            ids[row, : len(tokens)] = tokens
+            mask[row, : len(tokens)] = 1
+        outputs = self._graphs["text_encoder"]({"input_ids": ids, "attention_mask": mask})
+        encoded: Arrays = {name: outputs[name] for name in _TEXT_OUTPUTS}
+        encoded["attention_mask"] = mask
+        return encoded
+
+    def warm_up(self) -> None:
+        """Runs every graph once, so that the first real frame is not slower than the rest."""
+        before = self._prompt
+        self.set_prompt("take cup", ("cup", "left hand", "right hand"))
+        spec = self.bundle.input
+        self.segment(np.zeros((spec.height, spec.width, 3), np.uint8))
+        self._prompt = before
+
+    def look(self, rgb: npt.NDArray[np.uint8]) -> tuple[FloatArray, FloatArray]:
+        """Embedding [E] and appearance [S] of an image, without segmenting it.
+
+        Args:
+            rgb: uint8 [H, W, 3].
+        """
+        small = letterbox.resize(rgb, self.bundle.input)
+        batch = letterbox.pad(small, self.bundle.input)[None]
+        image = self._graphs["image_encoder"]({"frames": batch})
+        return image["embedding"][0], appearance(small)
+
+    def segment(self, rgb: npt.NDArray[np.uint8]) -> Segmentation:
+        """Segments one image with the current prompt; see `segment_clip`."""
+        return self.segment_clip([rgb])[0]
+
+    def segment_clip(self, frames: Sequence[npt.NDArray[np.uint8]]) -> list[Segmentation]:
+        """Segments the frames of a clip together.
+
+        As in the official inference, the query and the activity of an object are decided once
+        for the clip, from all its frames.
+
+        Args:
+            frames: At least one image uint8 [H, W, 3], RGB, all of one size.
+
+        Returns:
+            One result per frame.
+
+        Raises:
+            PromptError: `set_prompt` was not called.
+            InferenceError: A graph failed or answered with numbers that are not finite.
+        """
+        prompt = self._prompt
+        if prompt is None:
+            raise PromptError("no prompt is set; call set_prompt first")
+        if not frames or any(frame.shape != frames[0].shape for frame in frames):
+            raise ValueError("a clip needs at least one frame, and all frames of one size")
+        watch = _StopWatch()
+        spec = self.bundle.input
+        small = [letterbox.resize(frame, spec) for frame in frames]
+        batch = np.stack([letterbox.pad(frame, spec) for frame in small])
+        watch.lap("preprocess")
+        image = self._graphs["image_encoder"]({"frames": batch})
+        watch.lap("image_encoder")
+        decoded = self._graphs["prompt_decoder"]({**image, **prompt.inputs})
+        watch.lap("prompt_decoder")
+        masks, objectness = choose_query(decoded["logits"], decoded["masks"])
+        active = sigmoid(decoded["positive"].reshape(len(prompt.names)))
+        height, width = frames[0].shape[:2]
+        results = []
+        for t in range(len(frames)):
+            labels, probabilities = self._draw(masks[:, t], active, height, width)
+            results.append((labels, probabilities, self._uncertain(probabilities, active)))
+        watch.lap("labels")
+        looks = [appearance(frame) for frame in small]
+        watch.lap("appearance")
+        return [
+            Segmentation(
+                prompt.narration,
+                prompt.names,
+                labels,
+                probabilities,
+                active,
+                objectness,
+                uncertain,
+                embedding,
+                look,
+                watch.laps,
+            )
+            for (labels, probabilities, uncertain), embedding, look in zip(
+                results, image["embedding"], looks, strict=True
+            )
+        ]
+
+    def _draw(
+        self, masks: FloatArray, active: FloatArray, height: int, width: int
+    ) -> tuple[npt.NDArray[np.uint8], FloatArray]:
+        """Label map of the image's size and probabilities on the mask grid."""
+        spec, thresholds = self.bundle.input, self.bundle.thresholds
+        box = letterbox.fit(height, width, spec)
+        grid = letterbox.crop(masks, box, spec)
+        # Interpolation never exceeds its inputs, so only masks that reach the threshold draw.
+        level = np.log(thresholds.mask / (1 - thresholds.mask)) if 0 < thresholds.mask < 1 else 0
+        drawn = np.flatnonzero(
+            (active >= thresholds.positive) & (grid.max(axis=(1, 2)) >= level - 1e-3)
+        )
+        labels = np.zeros((height, width), np.uint8)
+        if len(drawn):
+            order = merge_logits(
+                [letterbox.enlarge(masks[i], box, spec, height, width) for i in drawn],
+                thresholds.background,
+                thresholds.mask,
+            )
+            labels = np.concatenate([[0], drawn + 1]).astype(np.uint8)[order]
+        return labels, sigmoid(grid)
+
+    def _uncertain(self, probabilities: FloatArray, active: FloatArray) -> npt.NDArray[np.bool_]:
+        spec = self.bundle.uncertainty
+        union = np.zeros(probabilities.shape[1:], np.bool_)
+        for index in np.flatnonzero(active >= self.bundle.thresholds.positive):
+            union |= uncertain_pixels(probabilities[index], spec.tau_m, spec.tau_e)
+        return union
+
+
+def choose_query(logits: FloatArray, masks: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Takes the mask of the query with the highest mean score over the clip's frames.
+
+    Args:
+        logits: float32 [P, T, Q], objectness logits.
+        masks: float32 [P, T, Q, h, w], mask logits.
+
+    Returns:
+        Mask logits [P, T, h, w] and the mean score [P] of the chosen query.
+    """
+    scores = sigmoid(logits).mean(axis=1)
+    best = scores.argmax(axis=1)
+    rows = np.arange(len(best))
+    return masks[rows, :, best], scores[rows, best]
+
+
+class _StopWatch:
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now
+
+
+def _open_tokenizer(bundle: Bundle) -> Tokenizer:
+    try:
+        tokenizer = Tokenizer.from_file(str(bundle.tokenizer))
+    except Exception as error:  # the tokenizers package raises plain Exception
+        raise BundleError(f"{bundle.tokenizer}: not a tokenizer file ({error})") from error
+    tokenizer.no_padding()
+    # As in training: the end mark stays when a long prompt is cut.
+    tokenizer.enable_truncation(bundle.prompt.max_tokens)
+    return tokenizer

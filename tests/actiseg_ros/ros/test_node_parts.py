@@ -1,0 +1,197 @@
+"""The ROS-free parts of the nodes: worker, health, silence, parameters."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actiseg_ros.prompts import MAX_OBJECTS
+from actiseg_ros.ros.health import ArrivalMonitor, Level, Problem, Problems
+from actiseg_ros.ros.parameters import BY_NAME, SPECS, change_problem
+from actiseg_ros.ros.silence import Publisher, explain_silence
+from actiseg_ros.ros.worker import LatestWorker
+
+IMAGE = "sensor_msgs/msg/Image"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_busy_worker_takes_the_newest_item_and_counts_the_others() -> None:
+    taken: list[int] = []
+    entered, leave = threading.Event(), threading.Event()
+
+    def work(item: int) -> None:
+        taken.append(item)
+        entered.set()
+        leave.wait(10)
+
+    worker = LatestWorker(work, on_error=lambda error: None)
+    worker.submit(0)
+    assert entered.wait(10)
+    for item in range(1, 100):
+        worker.submit(item)
+    leave.set()
+    deadline = time.monotonic() + 10
+    while len(taken) < 2 and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert worker.stop()
+    assert taken == [0, 99] and worker.dropped == 98
+
+
+def test_a_worker_survives_what_it_is_given() -> None:
+    errors: list[Exception] = []
+    done = threading.Event()
+
+    def work(item: int) -> None:
+        if item == 0:
+            raise ZeroDivisionError("bad item")
+        done.set()
+
+    worker = LatestWorker(work, errors.append)
+    worker.submit(0)
+    while not errors:
+        time.sleep(0.001)
+    worker.submit(1)
+    assert done.wait(10) and worker.stop()
+    assert [type(error) for error in errors] == [ZeroDivisionError]
+
+
+def test_a_hanging_worker_does_not_hang_its_owner() -> None:
+    leave = threading.Event()
+    entered = threading.Event()
+
+    def work(item: int) -> None:
+        entered.set()
+        leave.wait(30)
+
+    worker = LatestWorker(work, on_error=lambda error: None)
+    worker.submit(0)
+    assert entered.wait(10)
+    assert not worker.stop(timeout=0.05)
+    leave.set()
+    assert worker.stop()
+
+
+def test_problems_are_seen_for_a_while_and_logged_now_and_then() -> None:
+    clock = Clock()
+    problems = Problems(keep=5.0, repeat=5.0, clock=clock)
+    bad = Problem("image", Level.ERROR, "cut short")
+    assert problems.report(bad)
+    assert not problems.report(bad)
+    assert problems.report(Problem("image", Level.WARN, "gaps"), "other kind")
+    assert [problem.level for problem in problems.of("image")] == [Level.ERROR, Level.WARN]
+    assert problems.of("model") == []
+    clock.now += 4.9
+    assert not problems.report(bad)
+    clock.now += 0.2
+    assert problems.report(bad)
+    assert problems.of("image") == [bad]
+    problems.clear("image")
+    assert problems.of("image") == []
+
+
+def test_every_cause_gets_its_line_and_a_flood_of_them_does_not() -> None:
+    clock = Clock()
+    problems = Problems(repeat=5.0, clock=clock)
+
+    def report(text: str) -> bool:
+        return problems.report(Problem("image", Level.ERROR, text), "decode")
+
+    assert report("unknown encoding")
+    assert report("image of 10 bytes is cut short")
+    assert not report("image of 11 bytes is cut short"), "the same but for a number"
+    assert problems.of("image")[0].text.startswith("image of 11"), "the newest is shown"
+    logged = sum(report(f"encoding {'x' * count}") for count in range(100))
+    assert 1 < logged < 10
+    clock.now += 5.1
+    assert report("unknown encoding")
+
+
+def test_a_problem_that_is_only_shown_does_not_silence_the_log() -> None:
+    problems = Problems(clock=Clock())
+    bad = Problem("model", Level.ERROR, "cannot configure")
+    problems.show(bad)
+    assert problems.of("model") == [bad]
+    assert problems.report(bad)
+
+
+def test_lost_frames_show_as_gaps() -> None:
+    clock = Clock()
+    monitor = ArrivalMonitor(clock=clock)
+    assert monitor.report().silence == float("inf")
+    for index in range(40):
+        clock.now += 0.1 * (2 if index in (20, 30) else 1)
+        monitor.arrived()
+    report = monitor.report()
+    assert (report.count, report.gaps, report.silence) == (40, 2, 0.0)
+    assert 8.5 < report.rate < 10.5
+
+
+@given(st.lists(st.floats(0.08, 0.12), min_size=10, max_size=80))
+def test_jitter_is_no_gap(intervals: list[float]) -> None:
+    clock = Clock()
+    monitor = ArrivalMonitor(clock=clock)
+    for interval in intervals:
+        clock.now += interval
+        monitor.arrived()
+    assert monitor.report().gaps == 0
+
+
+def explain(publishers: list[Publisher], graph: dict[str, list[str]] | None = None) -> Problem:
+    return explain_silence("image", "/image", IMAGE, publishers, graph or {}, 3.0, "do this")
+
+
+def test_silence_is_explained() -> None:
+    problem = explain([], {"/camera/image": [IMAGE], "/image": [IMAGE], "/other": ["a/msg/B"]})
+    assert "/camera/image" in problem.text and "/other" not in problem.text
+    assert "exist: none" in explain([]).text
+    problem = explain([Publisher("talker", "std_msgs/msg/String")])
+    assert problem.level is Level.ERROR and "std_msgs/msg/String by talker" in problem.text
+    problem = explain([Publisher("camera", IMAGE, "best effort, not reliable")])
+    assert problem.level is Level.ERROR and "do this" in problem.text
+    assert "although camera publishes" in explain([Publisher("camera", IMAGE)]).text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("hold_frames", 0),
+        ("hold_frames", 2.0),
+        ("hold_frames", True),
+        ("max_objects", MAX_OBJECTS + 1),
+        ("image_timeout", float("nan")),
+        ("image_timeout", float("inf")),
+        ("image_timeout", "1"),
+        ("image_transport", "theora"),
+        ("require_certificate", 1),
+        ("bundle", 3),
+    ],
+)
+def test_impossible_values(name: str, value: object) -> None:
+    assert name in str(change_problem(name, value, active=False))
+
+
+def test_defaults_are_possible_and_only_live_ones_may_change_while_active() -> None:
+    for spec in SPECS:
+        assert spec.problem(spec.default) is None
+        assert (change_problem(spec.name, spec.default, active=True) is None) == spec.live
+    assert BY_NAME["image_timeout"].problem(1) is None
+    assert change_problem("use_sim_time", True, active=True) is None
+
+
+def test_the_parameter_file_has_every_default(repository: Path) -> None:
+    text = (repository / "actiseg_ros" / "config" / "segment.yaml").read_text()
+    (node,) = yaml.safe_load(text).values()
+    assert node["ros__parameters"] == {spec.name: spec.default for spec in SPECS}

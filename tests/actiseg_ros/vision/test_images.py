@@ -1,0 +1,318 @@
+"""Every encoding gives the right colours, and every lie in the fields is found."""
+
+import contextlib
+import io
+import struct
+import zlib
+from array import array
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import ExifTags, Image
+
+from actiseg_ros.errors import ImageError
+from actiseg_ros.vision.compressed import decode_compressed, encode_jpeg
+from actiseg_ros.vision.images import ENCODINGS, content_digest, decode_raw, to_bytes
+
+RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+FLAT = np.full((8, 8, 3), (200, 80, 40), np.uint8)
+
+
+def raw(samples: np.ndarray, encoding: str, pad: int = 0, big: bool = False) -> tuple:
+    """Message fields of samples [rows, W] or [rows, W, C], each row padded by `pad` bytes."""
+    samples = samples.astype(samples.dtype.newbyteorder(">" if big else "<"))
+    rows = samples.reshape(len(samples), -1)
+    data = b"".join(row.tobytes() + b"\xab" * pad for row in rows)
+    return encoding, len(samples), samples.shape[1], len(data) // len(rows), int(big), data
+
+
+def grey(values: np.ndarray) -> np.ndarray:
+    return np.repeat(values[..., None], 3, axis=2)
+
+
+ALPHA = np.full((6, 8, 1), 9, np.uint8)
+BGR = RGB[..., ::-1]
+CASES = {
+    "rgb8": (RGB, RGB),
+    "bgr8": (BGR, RGB),
+    "rgba8": (np.concatenate([RGB, ALPHA], 2), RGB),
+    "bgra8": (np.concatenate([BGR, ALPHA], 2), RGB),
+    "mono8": (RGB[..., 0], grey(RGB[..., 0])),
+    "8UC1": (RGB[..., 0], grey(RGB[..., 0])),
+    "8UC3": (BGR, RGB),
+    "8UC4": (np.concatenate([BGR, ALPHA], 2), RGB),
+    "mono16": (RGB[..., 0].astype(np.uint16) * 256 + 77, grey(RGB[..., 0])),
+    "16UC1": (RGB[..., 0].astype(np.uint16) * 256 + 77, grey(RGB[..., 0])),
+    "rgb16": (RGB.astype(np.uint16) * 256 + 255, RGB),
+    "bgr16": (BGR.astype(np.uint16) * 256, RGB),
+    "32FC1": (RGB[..., 0].astype(np.float32) / 255, grey(RGB[..., 0])),
+    "32FC3": (BGR.astype(np.float32) / 255, RGB),
+}
+
+
+@pytest.mark.parametrize("big", [False, True])
+@pytest.mark.parametrize("pad", [0, 4, 5])
+@pytest.mark.parametrize("encoding", CASES)
+def test_colours_with_padding_and_byte_order(encoding: str, pad: int, big: bool) -> None:
+    samples, expected = CASES[encoding]
+    result = decode_raw(*raw(samples, encoding, pad, big))
+    np.testing.assert_array_equal(result, expected)
+    assert result.flags.c_contiguous and result.dtype == np.uint8
+
+
+@pytest.mark.parametrize("bits", ["8", "16"])
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_bayer_patterns_start_with_their_first_letters(pattern: str, bits: str) -> None:
+    tile = [[("rgb".index(pattern[2 * y + x])) for x in range(2)] for y in range(2)]
+    channel = np.tile(tile, (4, 4))
+    mosaic = np.take_along_axis(FLAT, channel[..., None], 2)[..., 0]
+    if bits == "16":
+        mosaic = mosaic.astype(np.uint16) * 256
+    result = decode_raw(*raw(mosaic, f"bayer_{pattern}{bits}"))
+    np.testing.assert_allclose(result[2:-2, 2:-2], FLAT[2:-2, 2:-2], atol=1)
+
+
+@pytest.mark.parametrize("encoding", ["yuv422", "uyvy", "yuv422_yuy2", "yuyv", "nv12", "nv21"])
+def test_yuv_formats(encoding: str) -> None:
+    # BT.601 studio range, the definition that cameras use.
+    y, u, v = 111, 94, 181
+    if encoding in ("nv12", "nv21"):
+        data = np.full((12, 8), y, np.uint8)
+        data[8:, 0::2], data[8:, 1::2] = (u, v) if encoding == "nv12" else (v, u)
+        fields = (encoding, 8, 8, 8, 0, data.tobytes())
+    else:
+        pair = [u, y, v, y] if encoding in ("yuv422", "uyvy") else [y, u, y, v]
+        fields = (encoding, 8, 8, 16, 0, bytes(pair * 32))
+    result = decode_raw(*fields)
+    expected = (1.164 * (y - 16) + 1.596 * (v - 128), 1.164 * (y - 16) - 0.813 * (v - 128)
+                - 0.391 * (u - 128), 1.164 * (y - 16) + 2.018 * (u - 128))  # fmt: skip
+    np.testing.assert_allclose(result.reshape(-1, 3), [expected] * 64, atol=2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"encoding": "jpeg2000"}, "`encoding` is 'jpeg2000'"),
+        ({"encoding": ""}, "`encoding` is ''"),
+        ({"encoding": "x" * 10**6}, "unknown"),
+        ({"height": 0}, "`height` is 0"),
+        ({"width": 0}, "`width` is 0"),
+        ({"height": 10**9}, "`height` is 1000000000"),
+        ({"width": 2**32 - 1}, "`width`"),
+        ({"height": 16000, "width": 16000}, "pixels"),
+        ({"step": 23}, "`step` is 23"),
+        ({"step": 0}, "`step` is 0"),
+        ({"step": 25}, "`data` has 144 bytes"),
+        ({"height": 7}, "`data` has 144 bytes"),
+        ({"data": RGB.tobytes()[:-1]}, "`data` has 143 bytes"),
+        ({"data": RGB.tobytes() + b"\0"}, "`data` has 145 bytes"),
+        ({"data": b""}, "`data` has 0 bytes"),
+        ({"encoding": "rgba8"}, "`step` is 24"),
+        ({"encoding": "nv12"}, "`data`"),
+        ({"encoding": "yuyv", "width": 7}, "even"),
+        ({"encoding": "bayer_rggb8", "width": 2}, "4x4"),
+    ],
+)
+def test_contradictory_fields(change: dict[str, object], message: str) -> None:
+    fields = {"encoding": "rgb8", "height": 6, "width": 8, "step": 24, "is_bigendian": 0,
+              "data": RGB.tobytes()}  # fmt: skip
+    with pytest.raises(ImageError, match=message):
+        decode_raw(**{**fields, **change})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -0.5, 2.0, 3e38])
+@pytest.mark.parametrize("encoding", ["32FC1", "32FC3"])
+def test_floats_outside_their_range(encoding: str, value: float) -> None:
+    samples = CASES[encoding][0].copy()
+    samples.flat[7] = value
+    with pytest.raises(ImageError, match=encoding):
+        decode_raw(*raw(samples, encoding))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sampled_from(ENCODINGS), st.integers(-1, 20), st.integers(-1, 20), st.integers(-1, 200),
+    st.integers(0, 2), st.binary(max_size=600),
+)  # fmt: skip
+def test_any_fields_give_a_picture_or_an_image_error(
+    encoding: str, height: int, width: int, step: int, big: int, data: bytes
+) -> None:
+    try:
+        result = decode_raw(encoding, height, width, step, big, data)
+    except ImageError:
+        return
+    assert result.shape == (height, width, 3) and result.dtype == np.uint8
+
+
+def test_buffers_of_all_kinds_are_read() -> None:
+    for data in (array("B", RGB.tobytes()), bytearray(RGB.tobytes()), memoryview(RGB.tobytes())):
+        np.testing.assert_array_equal(decode_raw("rgb8", 6, 8, 24, 0, data), RGB)
+
+
+def test_fast_fill_and_digest() -> None:
+    filled = to_bytes(RGB[::2])
+    assert filled == array("B", RGB[::2].tobytes())
+    assert content_digest(filled) == content_digest(RGB[::2].tobytes())
+    assert content_digest(filled) != content_digest(to_bytes(RGB[1::2]))
+
+
+def picture() -> np.ndarray:
+    image = np.zeros((48, 64, 3), np.uint8)
+    image[:, :, 0] = np.arange(64) * 4
+    image[:, :, 1] = (np.arange(48) * 5)[:, None]
+    return image
+
+
+def png(image: np.ndarray) -> bytes:
+    return cv2.imencode(".png", image)[1].tobytes()
+
+
+def test_jpeg_round_trip_keeps_colour_order() -> None:
+    result = decode_compressed(encode_jpeg(picture(), 95))
+    assert np.abs(result.astype(int) - picture()).mean() < 3
+
+
+@pytest.mark.parametrize("options", [[cv2.IMWRITE_JPEG_PROGRESSIVE, 1],
+                                     [cv2.IMWRITE_JPEG_RST_INTERVAL, 2]])  # fmt: skip
+def test_progressive_and_restart_jpegs(options: list[int]) -> None:
+    data = cv2.imencode(".jpg", picture()[..., ::-1], options)[1].tobytes()
+    assert np.abs(decode_compressed(data).astype(int) - picture()).mean() < 3
+
+
+def test_png_kinds() -> None:
+    np.testing.assert_array_equal(decode_compressed(png(picture()[..., ::-1])), picture())
+    one = picture()[..., 0]
+    np.testing.assert_array_equal(decode_compressed(png(one)), grey(one))
+    deep = one.astype(np.uint16) * 256
+    np.testing.assert_allclose(decode_compressed(png(deep)), grey(one), atol=1)
+
+
+@pytest.mark.parametrize("kind", [".jpg", ".png"])
+def test_truncation_anywhere_is_found(kind: str) -> None:
+    data = cv2.imencode(kind, picture())[1].tobytes()
+    for end in range(0, len(data) - 1, 7):
+        with pytest.raises(ImageError):
+            decode_compressed(data[:end])
+
+
+def test_trailing_padding_is_harmless() -> None:
+    data = bytes(encode_jpeg(picture()))
+    assert decode_compressed(data + b"\0" * 64).shape == (48, 64, 3)
+
+
+def test_a_changed_byte_in_a_png_is_found() -> None:
+    data = bytearray(png(picture()))
+    for place in range(20, len(data), 11):
+        changed = data.copy()
+        changed[place] ^= 0x10
+        with pytest.raises(ImageError):
+            decode_compressed(changed)
+
+
+def test_lost_restart_interval_is_found() -> None:
+    data = cv2.imencode(".jpg", picture(), [cv2.IMWRITE_JPEG_RST_INTERVAL, 2])[1].tobytes()
+    first, second = data.index(b"\xff\xd1"), data.index(b"\xff\xd2")
+    with pytest.raises(ImageError, match="RST1"):
+        decode_compressed(data[:first] + data[second:])
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\xff\xd8\xff", b"GIF89a", b"\0" * 100, b"\x89PNG\r\n\x1a\n"]
+)
+def test_other_content_is_refused(data: bytes) -> None:
+    with pytest.raises(ImageError, match="compressed image"):
+        decode_compressed(data)
+
+
+def test_huge_claimed_sizes_are_refused_before_decoding() -> None:
+    header = struct.pack(">IIBBBBB", 60000, 60000, 8, 2, 0, 0, 0)
+    chunks = b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0")), (b"IEND", b""))
+    )
+    with pytest.raises(ImageError, match="60000x60000"):
+        decode_compressed(b"\x89PNG\r\n\x1a\n" + chunks)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=200), st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b""]))
+def test_any_bytes_give_a_picture_or_an_image_error(body: bytes, start: bytes) -> None:
+    try:
+        decode_compressed(start + body)
+    except ImageError as error:
+        assert "compressed image" in str(error)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**9), st.integers(1, 255))
+def test_a_changed_byte_in_a_jpeg_never_escapes_as_another_error(place: int, flip: int) -> None:
+    data = bytearray(encode_jpeg(picture()))
+    data[place % len(data)] ^= flip
+    with contextlib.suppress(ImageError):
+        decode_compressed(data)
+
+
+def noisy_jpeg(*options: int) -> bytes:
+    noise = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
+    smooth = cv2.GaussianBlur(noise, (0, 0), 2)
+    return cv2.imencode(".jpg", smooth, [cv2.IMWRITE_JPEG_QUALITY, 90, *options])[1].tobytes()
+
+
+JPEG_KINDS = {
+    "baseline": (),
+    "progressive": (cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+    "restart": (cv2.IMWRITE_JPEG_RST_INTERVAL, 2),
+}
+
+
+@pytest.mark.parametrize("kind", JPEG_KINDS)
+@pytest.mark.parametrize("damage", ["half", "most", "missing", "zeroed", "filled"])
+def test_damage_inside_a_jpeg_is_no_picture(damage: str, kind: str) -> None:
+    good = noisy_jpeg(*JPEG_KINDS[kind])
+    middle = len(good) // 2
+    data = {
+        "half": good[:middle] + b"\xff\xd9",
+        "most": good[: 9 * len(good) // 10] + b"\xff\xd9",
+        "missing": good[:middle] + good[middle + 1000 :],
+        "zeroed": good[:middle] + b"\0" * 500 + good[middle + 500 :],
+        "filled": good[:middle] + b"A" * 200 + good[middle + 200 :],
+    }[damage]
+    with pytest.raises(ImageError, match="damaged or cut short"):
+        decode_compressed(data)
+
+
+@pytest.mark.parametrize("kind", JPEG_KINDS)
+def test_a_jpeg_without_its_last_byte_is_no_picture(kind: str) -> None:
+    with pytest.raises(ImageError, match="damaged or cut short"):
+        decode_compressed(noisy_jpeg(*JPEG_KINDS[kind])[:-1])
+
+
+def turned() -> Image.Exif:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    return exif
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [("RGB", {"subsampling": "4:2:0"}), ("RGB", {"subsampling": "4:4:4"}),
+     ("RGB", {"exif": turned()}), ("L", {}), ("CMYK", {})],
+    ids=["4:2:0", "4:4:4", "turned", "grey", "cmyk"],
+)  # fmt: skip
+def test_jpegs_have_the_pixels_that_opencv_gives(mode: str, options: dict[str, object]) -> None:
+    file = io.BytesIO()
+    Image.fromarray(picture()).convert(mode).save(file, "JPEG", **options)
+    unturned = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    bgr = cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), unturned)
+    np.testing.assert_array_equal(decode_compressed(file.getvalue()), bgr[..., ::-1])
+
+
+def test_a_jpeg_that_claims_a_huge_size_is_refused_before_decoding() -> None:
+    data = bytearray(encode_jpeg(picture()))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5 : frame + 9] = struct.pack(">HH", 60000, 60000)
+    with pytest.raises(ImageError, match="60000x60000"):
+        decode_compressed(data)

@@ -1,0 +1,191 @@
+"""The run-time network on graphs whose answers are known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from actiseg_ros.bundle import InputSpec, load_bundle
+from actiseg_ros.errors import BundleError, InferenceError, PromptError
+from actiseg_ros.gate.appearance import SIZE
+from actiseg_ros.gate.calibration import load_calibration
+from actiseg_ros.gate.evidence import features_of
+from actiseg_ros.gate.rule import judge
+from actiseg_ros.vision import letterbox
+from actiseg_ros.vision.segmenter import Segmenter, choose_query
+from tests.actiseg_ros.dummy_bundle import paint, rehash, write_dummy_bundle
+
+NAMES = ("tomato", "lettuce", "left hand")
+SCENE = {"tomato": (16, 32, 48, 32), "lettuce": (96, 32, 48, 32), "left": (16, 80, 32, 32)}
+LIMITS = {"active_score": 0.75, "p_uncertainty": 0.4, "n_uncertainty": 0.4, "distance": 3.0}
+SPEC = InputSpec(64, 96, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dummy_bundle(tmp_path_factory.mktemp("bundle"), limits=LIMITS)
+
+
+@pytest.fixture
+def segmenter(folder: Path) -> Segmenter:
+    return Segmenter(load_bundle(folder), threads=1)
+
+
+def test_active_objects_are_drawn_where_they_are(segmenter: Segmenter) -> None:
+    segmenter.set_prompt("cut tomato", NAMES)
+    image = paint(SCENE, 128, 192)
+    result = segmenter.segment(image)
+    expected = np.zeros((128, 192), np.uint8)
+    expected[32:64, 16:64] = 1
+    expected[80:112, 16:48] = 3
+    assert result.labels.dtype == np.uint8
+    # Cells are 8x8 pixels of this image; only their interpolated borders may differ.
+    different = np.flatnonzero(result.labels != expected)
+    assert len(different) < 0.03 * expected.size
+    np.testing.assert_array_equal(result.labels[36:60:4, 20:60:4], 1)
+    assert (result.active >= 0.75).tolist() == [True, False, True]
+    assert result.probabilities.shape == (3, 16, 24)
+    assert result.embedding.shape == (6,) and result.appearance.shape == (SIZE,)
+
+
+def test_activity_follows_the_narration(segmenter: Segmenter) -> None:
+    image = paint(SCENE, 128, 192)
+    segmenter.set_prompt("cut lettuce", NAMES)
+    labels = segmenter.segment(image).labels
+    assert set(np.unique(labels)) == {0, 2, 3}
+
+
+@pytest.mark.parametrize("size", [(128, 192), (64, 200), (201, 67), (33, 33), (5, 900), (1, 1)])
+def test_labels_have_the_images_size_for_any_aspect(
+    segmenter: Segmenter, size: tuple[int, int]
+) -> None:
+    height, width = size
+    segmenter.set_prompt("cut tomato", NAMES)
+    box = (width // 4, height // 4, width // 2 + 1, height // 2 + 1)
+    result = segmenter.segment(paint({"tomato": box}, height, width))
+    assert result.labels.shape == size
+    assert result.uncertain.shape == result.probabilities.shape[1:]
+    if min(size) > 16:
+        truth = np.zeros(size, np.bool_)
+        truth[box[1] : box[1] + box[3], box[0] : box[0] + box[2]] = True
+        drawn = result.labels == 1
+        assert np.count_nonzero(drawn & truth) / np.count_nonzero(drawn | truth) > 0.75
+
+
+def test_the_text_side_runs_only_when_the_prompt_changes(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert segmenter.set_prompt("cut tomato", NAMES)
+    assert not segmenter.set_prompt("cut tomato", list(NAMES))
+    assert segmenter.set_prompt("cut tomato", NAMES[:2])
+    assert segmenter.set_prompt("cut lettuce", NAMES[:2])
+    assert segmenter.names == NAMES[:2]
+
+
+def test_candidates_do_not_influence_each_other(segmenter: Segmenter) -> None:
+    image = paint(SCENE, 128, 192)
+    segmenter.set_prompt("cut tomato", NAMES)
+    together = segmenter.segment(image)
+    for index, name in enumerate(NAMES):
+        segmenter.set_prompt("cut tomato", [name])
+        alone = segmenter.segment(image)
+        np.testing.assert_allclose(alone.probabilities[0], together.probabilities[index], atol=1e-6)
+
+
+def test_odd_texts_reach_the_tokenizer_unharmed(segmenter: Segmenter) -> None:
+    segmenter.set_prompt("cut {object} {narration} {} %s " + "word " * 500, ["{tomato}", "\u4e2d"])
+    assert segmenter.segment(paint(SCENE, 64, 96)).labels.shape == (64, 96)
+
+
+def test_number_of_objects_is_bounded(segmenter: Segmenter) -> None:
+    with pytest.raises(PromptError, match="1000 object names"):
+        segmenter.set_prompt("cut tomato", [f"thing {i}" for i in range(1000)])
+    with pytest.raises(PromptError, match="0 object names"):
+        segmenter.set_prompt("cut tomato", [])
+    with pytest.raises(PromptError, match="no prompt"):
+        segmenter.segment(paint(SCENE, 64, 96))
+
+
+def test_warm_up_leaves_no_prompt(segmenter: Segmenter) -> None:
+    segmenter.warm_up()
+    assert segmenter.names == ()
+
+
+def test_clip_decides_activity_once_and_equals_single_frames(segmenter: Segmenter) -> None:
+    segmenter.set_prompt("cut tomato", NAMES)
+    frames = [paint(SCENE, 128, 192), paint({"tomato": (80, 64, 40, 40)}, 128, 192)]
+    for clip, frame in zip(segmenter.segment_clip(frames), frames, strict=True):
+        np.testing.assert_array_equal(clip.labels, segmenter.segment(frame).labels)
+    with pytest.raises(ValueError, match="one size"):
+        segmenter.segment_clip([frames[0], frames[1][:-1]])
+
+
+def test_numbers_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
+    segmenter = Segmenter(load_bundle(write_dummy_bundle(tmp_path, poison=True)), threads=1)
+    segmenter.set_prompt("cut tomato", NAMES)
+    segmenter.segment(paint(SCENE, 64, 96))
+    with pytest.raises(InferenceError, match=r"masks.*not finite"):
+        segmenter.segment(np.full((64, 96, 3), 255, np.uint8))
+
+
+@pytest.mark.parametrize("name", ["image_encoder.onnx", "tokenizer.json"])
+def test_files_that_are_no_model_are_refused_at_the_start(tmp_path: Path, name: str) -> None:
+    folder = write_dummy_bundle(tmp_path)
+    (folder / name).write_bytes(b"no model")
+    rehash(folder)
+    with pytest.raises(BundleError, match=name):
+        Segmenter(load_bundle(folder))
+
+
+def test_graphs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    folder = write_dummy_bundle(tmp_path)
+    (folder / "prompt_decoder.onnx").write_bytes((folder / "text_encoder.onnx").read_bytes())
+    rehash(folder)
+    with pytest.raises(BundleError, match="do not fit"):
+        Segmenter(load_bundle(folder))
+
+
+def test_unknown_provider_is_refused(folder: Path) -> None:
+    with pytest.raises(BundleError, match="NoSuchProvider"):
+        Segmenter(load_bundle(folder), providers=["NoSuchProvider"])
+
+
+def test_query_is_the_best_over_all_frames() -> None:
+    logits = np.array([[[0, 3], [0, -9]], [[5, 0], [5, 1]]], np.float32)
+    masks = np.arange(2 * 2 * 2, dtype=np.float32).reshape(2, 2, 2, 1, 1)
+    chosen, scores = choose_query(logits, masks)
+    assert chosen[:, :, 0, 0].tolist() == [[0, 2], [4, 6]]
+    assert scores[0] == pytest.approx(0.5)
+
+
+def test_features_of_a_good_scene_pass_the_rule(folder: Path, segmenter: Segmenter) -> None:
+    calibration = load_calibration(segmenter.bundle)
+    assert calibration is not None
+    segmenter.set_prompt("cut tomato", NAMES)
+    result = segmenter.segment(paint(SCENE, 128, 192))
+    good = features_of(result, "tomato", segmenter.bundle, calibration.domain)
+    assert judge(good, calibration.limits) == ()
+    for target in ("lettuce", "plate", ""):
+        bad = features_of(result, target, segmenter.bundle, calibration.domain)
+        assert judge(bad, calibration.limits)
+    assert features_of(result, "tomato", segmenter.bundle, None).distance == float("inf")
+
+
+def test_letterbox_pads_with_zero_after_normalisation() -> None:
+    image = np.full((32, 96, 3), 255, np.uint8)
+    out = letterbox.pad(letterbox.resize(image, SPEC), SPEC)
+    np.testing.assert_allclose(out[:, :32].mean(axis=(1, 2)), [3, 5 / 3, 1], rtol=1e-5)
+    assert not out[:, 32:].any()
+
+
+def test_letterbox_round_trip_restores_positions() -> None:
+    grid = np.zeros((16, 24), np.float32)
+    grid[2:6, 2:6] = 1
+    for height, width in ((128, 192), (64, 192), (200, 96), (37, 61)):
+        box = letterbox.fit(height, width, SPEC)
+        large = letterbox.enlarge(grid, box, SPEC, height, width)
+        assert large.shape == (height, width)
+        rows, columns = np.nonzero(large > 0.5)
+        scale = height / box.height * 4
+        assert abs(columns.mean() + 0.5 - 4 * scale) < 0.5 * scale
+        assert abs(rows.mean() + 0.5 - 4 * scale) < 0.5 * scale

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from actiseg_ros.prompts import PROMPT_TEMPLATE
+from training.data.narration_pairs import NarrationPairs
+from training.noise.text import TextNoise
+
+NAMES = {1: ("spoon", "teaspoon"), 2: ("plate",), 4: ("knife",), 16: ("onion", "red onion")}
+
+
+def record(narration: str, narrated: set[int]) -> dict:
+    return {
+        "narration": narration,
+        "object_classes": {
+            str(i): {"name": name, "class_id": class_id, "narration": int(class_id in narrated)}
+            for i, (class_id, name) in enumerate(
+                (class_id, name) for class_id, names in NAMES.items() for name in names
+            )
+        },
+    }
+
+
+RECORDS = [record("cut onion", {16}), record("put spoon on plate", {1, 2}), record("look", set())]
+
+
+def test_labels_say_whether_the_narration_names_the_class() -> None:
+    prompts, labels = NarrationPairs(RECORDS, seed=0).draw(400, 3)
+    narrated = {"cut onion": {16}, "put spoon on plate": {1, 2}}
+    class_of = {name: class_id for class_id, names in NAMES.items() for name in names}
+    for prompt, label in zip(prompts, labels, strict=True):
+        name, _, narration = prompt.partition(" used in the action of ")
+        assert label == (class_of[name] in narrated[narration])
+    assert 0.4 < sum(labels) / len(labels) < 0.6
+    assert any(p.startswith("red onion used in the action of cut onion") for p in prompts)
+
+
+def test_draws_repeat_for_a_key_and_differ_between_keys() -> None:
+    pairs = NarrationPairs(RECORDS, seed=1)
+    assert pairs.draw(20, 5, 0) == pairs.draw(20, 5, 0)
+    assert pairs.draw(20, 5, 0) != pairs.draw(20, 5, 1)
+
+
+def test_splits_without_narrated_objects_give_no_pairs() -> None:
+    assert not NarrationPairs(RECORDS[2:], seed=0)
+    assert NarrationPairs(RECORDS, seed=0)
+
+
+def test_noisy_names_are_all_that_prompts_without_pictures_tell() -> None:
+    records = [
+        {
+            "seq_id": 1,
+            "video": "P01_01",
+            "verb": "cut",
+            "noun": "pepper",
+            "narration": "cut pepper",
+            "object_classes": {
+                "1": {"name": "pepper", "class_id": 1, "narration": 1},
+                "2": {"name": "pan", "class_id": 2, "narration": 0},
+            },
+        }
+    ]
+    names = {1: ("pepper",), 2: ("pan",)}
+    noise = TextNoise(names, 1.0, 0)  # with two classes, each name becomes the other one
+    prompts, labels = NarrationPairs(records, 0, noise).draw(50, 0)
+    narrated = {prompt for prompt, label in zip(prompts, labels, strict=True) if label}
+    assert narrated == {PROMPT_TEMPLATE.format(object="pan", narration="cut pepper")}

@@ -1,0 +1,235 @@
+"""Calibration: the bound is exact, the limits keep the risk, and the bundle stays whole."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from actiseg_ros.bundle import load_bundle
+from actiseg_ros.gate.calibration import load_calibration
+from actiseg_ros.gate.evidence import features_of
+from actiseg_ros.gate.rule import Features, Reason, judge
+from actiseg_ros.vision.segmenter import Segmenter
+from tests.actiseg_ros.dummy_bundle import paint, write_dummy_bundle
+from training.data.palette import write_label_png
+from training.deploy.calibrate import calibrate, failures
+from training.deploy.risk_control import Criteria, Trial, binomial_upper_bound, choose_limits
+from training.files.errors import ActisegError
+
+
+def trial(clip: int, p: float, failure: bool, n: float = 0.0) -> Trial:
+    return Trial(f"clip{clip}", Features("cup", True, 0.9, p, n, 1.0), failure, False)
+
+
+@pytest.mark.parametrize(
+    ("count", "risk", "confidence"), [(45, 0.05, 0.9), (59, 0.05, 0.95), (230, 0.01, 0.9)]
+)
+def test_zero_failures_need_the_known_numbers_of_units(
+    count: int, risk: float, confidence: float
+) -> None:
+    assert binomial_upper_bound(0, count, confidence) <= risk
+    assert binomial_upper_bound(0, count - 1, confidence) > risk
+
+
+def test_bound_without_evidence_is_one() -> None:
+    assert binomial_upper_bound(0, 0, 0.9) == 1
+    assert binomial_upper_bound(5, 5, 0.9) == 1
+
+
+@given(st.integers(0, 30), st.integers(1, 200), st.floats(0.5, 0.99))
+def test_bound_solves_the_binomial_tail(k: int, extra: int, confidence: float) -> None:
+    n = k + extra
+    bound = binomial_upper_bound(k, n, confidence)
+    tail = sum(math.comb(n, i) * bound**i * (1 - bound) ** (n - i) for i in range(k + 1))
+    assert tail == pytest.approx(1 - confidence, abs=1e-6)
+    assert binomial_upper_bound(k, n + 1, confidence) <= bound + 1e-12
+    assert binomial_upper_bound(min(k + 1, n), n, confidence) >= bound
+
+
+def test_limits_stop_before_the_failures_begin() -> None:
+    trials = [trial(i, i / 200, failure=i > 120) for i in range(200)]
+    outcome = choose_limits(trials, 0.75, 2.0, Criteria())
+    assert outcome.certified and outcome.bound <= 0.05
+    assert 0.4 <= outcome.limits.p_uncertainty <= 0.65
+
+
+def test_doubt_about_the_activity_tightens_the_limits_too() -> None:
+    """Failures that the uncertainties do not tell but the active score does."""
+    sure = [trial(i, 0.0, failure=False) for i in range(150)]
+    unsure = [trial(i, 0.0, failure=i % 2 == 0) for i in range(150, 300)]
+    trials = [replace(t, features=replace(t.features, active_score=0.98)) for t in sure]
+    trials += [replace(t, features=replace(t.features, active_score=0.8)) for t in unsure]
+    outcome = choose_limits(trials, 0.75, 2.0, Criteria())
+    assert outcome.certified and 0.8 < outcome.limits.active_score <= 0.98
+    assert outcome.accepted == 150
+
+
+def test_two_early_failures_do_not_end_the_search() -> None:
+    trials = [trial(i, i / 800, failure=i in (3, 30)) for i in range(800)]
+    outcome = choose_limits(trials, 0.75, 2.0, Criteria())
+    assert outcome.certified and outcome.failures == 2 and outcome.accepted > 700
+
+
+def test_too_few_clips_or_too_many_failures_are_not_certified() -> None:
+    few = [trial(i, i / 30, failure=False) for i in range(30)]
+    assert not choose_limits(few, 0.75, 2.0, Criteria()).certified
+    bad = [trial(i, i / 300, failure=i % 3 == 0) for i in range(300)]
+    assert not choose_limits(bad, 0.75, 2.0, Criteria()).certified
+
+
+def test_many_frames_of_few_clips_do_not_help() -> None:
+    frames = [trial(i % 20, i / 2000, failure=False) for i in range(2000)]
+    assert not choose_limits(frames, 0.75, 2.0, Criteria()).certified
+
+
+def test_one_bad_frame_makes_the_clip_fail() -> None:
+    trials = [trial(i, 0.1, failure=False) for i in range(100)]
+    trials += [trial(i, 0.1, failure=True) for i in range(50)]
+    outcome = choose_limits(trials, 0.75, 2.0, Criteria())
+    assert outcome.failures == 50 and not outcome.certified
+
+
+def test_nothing_drawn_gives_limits_that_accept_nothing_more() -> None:
+    blind = [Trial(f"clip{i}", Features(distance=1.0), True, True) for i in range(60)]
+    outcome = choose_limits(blind, 0.75, 2.0, Criteria())
+    assert not outcome.certified and outcome.accepted == 0
+
+
+def test_the_risk_is_kept_with_the_stated_confidence() -> None:
+    """Failures grow with the uncertainty; the true risk at the limit is known."""
+    random = np.random.default_rng(0)
+    violations = runs = 0
+    for _ in range(60):
+        p = random.random(250)
+        failed = random.random(250) < 0.25 * p**2  # true risk below a limit t: t^2 / 12
+        trials = [trial(i, float(p[i]), bool(failed[i])) for i in range(250)]
+        outcome = choose_limits(trials, 0.75, 2.0, Criteria())
+        if outcome.certified:
+            runs += 1
+            violations += outcome.limits.p_uncertainty**2 / 12 > 0.05
+    # At most 10 % of the runs may violate; 13 of 60 would have a probability below 0.01.
+    assert runs > 20 and violations < 13
+
+
+def test_what_counts_as_failure() -> None:
+    truth = np.zeros((10, 10), np.uint8)
+    truth[:5, :5], truth[:5, 5:] = 1, 2
+    drawn = truth == 1
+    criteria = Criteria()
+    assert failures(drawn, truth, [1], criteria) == (False, False)
+    assert failures(truth > 0, truth, [1], criteria) == (False, True)
+    assert failures(truth > 0, truth, [1, 2], criteria) == (False, False)
+    assert failures(truth == 2, truth, [1], criteria) == (True, True)
+    assert failures(np.zeros_like(drawn), truth, [1], criteria) == (True, True)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty clips of the dummy's world, a fourth of them pale, with labels that contradict them."""
+    root = tmp_path_factory.mktemp("data")
+    random = np.random.default_rng(1)
+    records = []
+    for index in range(60):
+        sequence = f"{index:08d}_P01_01_cut_tomato"
+        records.append({
+            "seq_id": index, "video": "P01_01", "verb": "cut", "noun": "tomato",
+            "narration": "cut tomato", "sparse_frames": ["frame_0000000001.jpg"],
+            "object_classes": {
+                "1": {"name": "left hand", "class_id": 300, "positive": 1},
+                "2": {"name": "tomato", "class_id": 1, "positive": 1},
+            },
+        })  # fmt: skip
+        x, y = (int(value) for value in random.integers(0, (60, 40)))
+        image = paint({"left": (90, 60, 30, 30), "tomato": (x, y, 48, 40)}, 128, 192)
+        labels = np.zeros((128, 192), np.uint8)
+        labels[60:90, 90:120] = 1
+        labels[y : y + 40, x : x + 48] = 2
+        if index % 4 == 0:
+            image = cv2.addWeighted(image, 0.53, np.full_like(image, 128), 0.47, 0)
+            labels[:] = 0
+        for folder, suffix in (("JPEGImages_Sparse", "jpg"), ("Annotations_Sparse", "png")):
+            path = root / folder / "val" / sequence
+            path.mkdir(parents=True)
+            if suffix == "png":
+                write_label_png(path / "frame_0000000001.png", labels)
+            else:
+                cv2.imwrite(str(path / "frame_0000000001.jpg"), image[..., ::-1])
+    (root / "ImageSets").mkdir()
+    (root / "ImageSets" / "val.json").write_text(json.dumps(records))
+    return root
+
+
+def test_calibrated_bundle_is_whole_and_tells_where_its_limits_come_from(
+    tmp_path: Path, data: Path
+) -> None:
+    folder = write_dummy_bundle(tmp_path / "bundle")
+    split = data / "ImageSets" / "val.json"
+    outcome = calibrate(folder, data, split, Criteria(risk=0.1), threads=1)
+    bundle = load_bundle(folder)
+    calibration = load_calibration(bundle)
+    assert calibration is not None and calibration.limits == outcome.limits
+    assert outcome.certified and outcome.clips == 60 and outcome.accepted <= 48
+    record = calibration.record
+    assert record["unit"] == "clip" and record["criteria"]["risk"] == 0.1
+    assert record["data"]["split"] == "val.json"
+    again = calibrate(folder, data, split, Criteria(risk=0.1), threads=1)
+    assert again == outcome
+    assert len(list(folder.glob("calibration-*.npz"))) == 1
+    assert {path.name for path in folder.iterdir()} == {*load_bundle(folder).files, "bundle.json"}
+
+
+def test_familiar_scenes_pass_and_unfamiliar_ones_do_not(tmp_path: Path, data: Path) -> None:
+    folder = write_dummy_bundle(tmp_path / "bundle")
+    calibrate(folder, data, data / "ImageSets" / "val.json", Criteria(risk=0.1), threads=1)
+    bundle = load_bundle(folder)
+    calibration = load_calibration(bundle)
+    assert calibration is not None
+    segmenter = Segmenter(bundle, threads=1)
+    segmenter.set_prompt("cut tomato", ["left hand", "tomato"])
+    scene = paint({"left": (90, 60, 30, 30), "tomato": (30, 16, 48, 40)}, 128, 192)
+    dark = scene // 4
+    reasons = [
+        judge(features_of(segmenter.segment(image), "tomato", bundle, calibration.domain),
+              calibration.limits)
+        for image in (scene, dark)
+    ]  # fmt: skip
+    assert reasons[0] == () and Reason.OUT_OF_DISTRIBUTION in reasons[1]
+
+
+def test_further_familiar_images_make_their_like_familiar(tmp_path: Path, data: Path) -> None:
+    split = data / "ImageSets" / "val.json"
+    records = json.loads(split.read_text())
+    part, rest = tmp_path / "part.json", tmp_path / "rest.json"
+    part.write_text(json.dumps(records[:30]))
+    rest.write_text(json.dumps(records[30:]))
+    folder = write_dummy_bundle(tmp_path / "bundle")
+    outcome = calibrate(folder, data, part, Criteria(risk=0.1), familiar=rest, threads=1)
+    assert outcome.clips == 30  # labels and failures come from the held-out split alone
+    assert outcome.limits.distance >= 1
+
+
+def test_a_split_without_targets_is_refused_and_the_bundle_stays(
+    tmp_path: Path, data: Path
+) -> None:
+    folder = write_dummy_bundle(tmp_path / "bundle")
+    before = (folder / "bundle.json").read_bytes()
+    records = json.loads((data / "ImageSets" / "val.json").read_text())
+    split = tmp_path / "val.json"
+    split.write_text(json.dumps([{**record, "narration": "wait"} for record in records]))
+    with pytest.raises(ActisegError, match="narration"):
+        calibrate(folder, data, split, threads=1)
+    with pytest.raises(ActisegError, match="no image"):
+        calibrate(folder, tmp_path, data / "ImageSets" / "val.json", threads=1)
+    assert (folder / "bundle.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("risk", [0.0, 1.0, math.nan])
+def test_impossible_risks_are_refused(risk: float) -> None:
+    with pytest.raises(ActisegError, match="--risk"):
+        Criteria(risk=risk)

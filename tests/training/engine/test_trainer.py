@@ -1,0 +1,355 @@
+"""The training loop on a small real kitchen: resume, failures, processes, what a run leaves."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from training.checkpoints.weights import load_model
+from training.config.run import TrainConfig
+from training.config.strategies import CoTeachingOptions, GCEOptions
+from training.data.clips import Batch
+from training.data.kitchen import KitchenConfig, make_kitchen
+from training.data.prepare import prepare
+from training.engine import trainer as engine
+from training.engine.step import Stepper
+from training.engine.trainer import INTERRUPTED, train
+from training.files.errors import ActisegError
+from training.model import PRESETS, Output
+from training.strategies import STRATEGIES, Matched, Strategy
+from training.strategies.co_teaching import CoTeaching
+
+_FULL = Path("/dev/full")
+"""Linux's device that is always full."""
+
+_FAIL_AT = 3
+"""Batch (counted from 1) at which the test strategies act."""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three training clips and one for validation, in the ActionVOS layout."""
+    root = tmp_path_factory.mktemp("kitchen")
+    config = KitchenConfig(clips=6, seed=3, val_share=0.34, frame_size=(427, 240))
+    make_kitchen(root / "raw", config, workers=1)
+    prepare(root / "raw" / "VISOR", root / "raw" / "annotations", root / "data", workers=1)
+    return root / "data"
+
+
+@pytest.fixture(autouse=True)
+def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tiny network on a small input, with dropout so that random states matter."""
+    tiny = replace(PRESETS["tiny"], input_height=60, input_width=107, dropout=0.1)
+    monkeypatch.setitem(PRESETS, "tiny", tiny)
+
+
+def _config(data: Path, out: Path, **options: Any) -> TrainConfig:
+    defaults: dict[str, Any] = {
+        "epochs": 2,
+        "batch_size": 2,
+        "val_split": "",
+        "workers": 0,
+        "seed": 5,
+    }
+    return TrainConfig(data=data, out=out, **(defaults | options))
+
+
+def _weights(run: Path) -> dict[str, Tensor]:
+    return load_file(run / "last.safetensors")
+
+
+def _equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(
+        torch.equal(first[name], second[name]) for name in first
+    )
+
+
+def _losses(run: Path) -> list[float]:
+    """Mean loss of each epoch."""
+    epochs = json.loads((run / "run.json").read_text(encoding="utf-8"))["epochs"]
+    return [entry["loss"] for entry in epochs]
+
+
+class _Acting(Strategy):
+    """Does something at one batch of a run, once."""
+
+    armed = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches = 0
+
+    def extra_losses(
+        self, output: Output, batch: Batch, matched: Matched, second: Output | None
+    ) -> Mapping[str, Tensor]:
+        self.batches += 1
+        if self.batches == _FAIL_AT and type(self).armed:
+            type(self).armed = False
+            return self.act(output)
+        return {}
+
+    def act(self, output: Output) -> Mapping[str, Tensor]:
+        """What happens."""
+        raise NotImplementedError
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"batches": self.batches}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.batches = state["batches"]
+
+
+@pytest.fixture
+def acting(monkeypatch: pytest.MonkeyPatch) -> type[_Acting]:
+    """A strategy `acting`, whose `act` the test sets."""
+
+    class Fresh(_Acting):
+        name = "acting"
+
+    monkeypatch.setitem(STRATEGIES, "acting", Fresh)
+    return Fresh
+
+
+def _interrupt(self: _Acting, output: Output) -> Mapping[str, Tensor]:
+    signal.raise_signal(signal.SIGTERM)
+    return {}
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_interrupted_run_ends_in_the_same_weights(
+    data: Path, tmp_path: Path, acting: type[_Acting], workers: int
+) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    acting.armed = False
+    options = {"strategy": "acting", "ema": 0.9, "accumulate": 2, "epochs": 3}
+    assert train(_config(data, whole, **options)) == 0
+    acting.armed = True
+    acting.act = _interrupt  # type: ignore[method-assign]
+    assert train(_config(data, cut, workers=workers, **options)) == INTERRUPTED
+    assert not acting.armed
+    assert train(_config(data, cut, workers=workers, resume=True, **options)) == 0
+    assert _equal(_weights(whole), _weights(cut))
+    assert _losses(whole) == _losses(cut), "means over both parts of the epoch"
+    state = torch.load(cut / "checkpoint.pt", weights_only=True)
+    assert state["strategy"] == torch.load(whole / "checkpoint.pt", weights_only=True)["strategy"]
+
+
+@pytest.mark.parametrize("strategy", ["baseline", "elr"])
+def test_stop_in_an_epochs_last_window_leaves_a_complete_epoch(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, strategy: str
+) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert train(_config(data, whole, strategy=strategy)) == 0
+    last = torch.load(whole / "checkpoint.pt", weights_only=True)["step"] // 2 - 1
+    former = Stepper.step
+
+    def interrupted(self: Stepper, *arguments: Any, **options: Any) -> dict[str, float]:
+        if options["step"] == last:
+            signal.raise_signal(signal.SIGTERM)
+        return former(self, *arguments, **options)
+
+    monkeypatch.setattr(Stepper, "step", interrupted)
+    assert train(_config(data, cut, strategy=strategy)) == INTERRUPTED
+    assert _losses(cut) == _losses(whole)[:1]
+    state = torch.load(cut / "checkpoint.pt", weights_only=True)
+    assert (state["epoch"], state["window"]) == (1, 0)
+    del state["meter"]  # as earlier versions wrote it
+    torch.save(state, cut / "checkpoint.pt")
+    assert train(_config(data, cut, strategy=strategy, resume=True)) == 0
+    assert _losses(cut) == _losses(whole)
+    assert _equal(_weights(whole), _weights(cut))
+
+
+def test_non_finite_loss_stops_before_the_weights_change(
+    data: Path, tmp_path: Path, acting: type[_Acting]
+) -> None:
+    acting.act = lambda self, output: {"loss_extra": output.masks.sum() * torch.nan}  # type: ignore[assignment,method-assign]
+    with pytest.raises(ActisegError, match=r"step 2 .*: loss is nan on samples 0000") as error:
+        train(_config(data, tmp_path, strategy="acting"))
+    assert "--resume" in str(error.value)
+    assert train(_config(data, tmp_path, strategy="acting", resume=True)) == 0
+    assert all(value.isfinite().all() for value in _weights(tmp_path).values())
+
+
+def test_full_disk_keeps_the_former_checkpoint(
+    data: Path, tmp_path: Path, acting: type[_Acting]
+) -> None:
+    def fill(self: _Acting, output: Output) -> Mapping[str, Tensor]:
+        (tmp_path / "checkpoint.pt.partial").symlink_to(_FULL)
+        return {}
+
+    acting.act = fill  # type: ignore[method-assign]
+    with pytest.raises(ActisegError, match=r"disk full .*the former file is intact.*--resume"):
+        train(_config(data, tmp_path, strategy="acting"))
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["step"] == 0
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_full_disk_at_the_end_of_an_epoch_costs_no_step(data: Path, tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    options = {"strategy": "pmhm", "val_split": "val", "epochs": 1}
+    assert train(_config(data, whole, **options)) == 0
+    cut.mkdir()
+    (cut / "last.safetensors.partial").symlink_to(_FULL)
+    with pytest.raises(ActisegError, match=r"last\.safetensors: disk full .*--resume"):
+        train(_config(data, cut, **options))
+    steps = torch.load(whole / "checkpoint.pt", weights_only=True)["step"]
+    state = torch.load(cut / "checkpoint.pt", weights_only=True)
+    assert (state["step"], state["epoch"]) == (steps, 0), "trained, but neither validated nor kept"
+    assert train(_config(data, cut, resume=True, **options)) == 0
+    expected, epoch = (
+        json.loads((run / "run.json").read_text(encoding="utf-8"))["epochs"] for run in (whole, cut)
+    )
+    del expected[0]["samples_per_second"], epoch[0]["samples_per_second"]
+    assert epoch == expected
+    assert _equal(_weights(whole), _weights(cut))
+    assert (cut / "best.safetensors").exists()
+
+
+def test_full_disk_for_the_logs_is_named(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(engine.SummaryWriter):
+        """TensorBoard's writer, whose thread raises what the disk raised."""
+
+        def add_scalar(self, *arguments: Any, **options: Any) -> None:
+            _FULL.write_bytes(b"an event")
+
+    monkeypatch.setattr(engine, "SummaryWriter", Full)
+    with pytest.raises(ActisegError, match=rf"^{tmp_path}: disk full .*--resume"):
+        train(_config(data, tmp_path, epochs=1))
+
+
+def test_run_leaves_what_the_next_commands_need(data: Path, tmp_path: Path) -> None:
+    assert train(_config(data, tmp_path, val_split="val", epochs=1)) == 0
+    record = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    assert record["status"] == "done"
+    assert record["config"]["learning_rate"] == 1e-3, "the recipe's values are written out"
+    assert record["seed"] == 5
+    assert record["peak_memory_bytes"] > 1e8
+    assert {"p_miou", "n_miou", "p_ciou", "n_ciou", "giou", "acc"} <= record["epochs"][0].keys()
+    assert record["samples_per_second"] > 0
+    model, tokenizer, metadata = load_model(tmp_path / "best.safetensors")
+    assert not model.training
+    assert tokenizer.encode("left hand used in the action of cut onion").ids[0] == 0
+    assert json.loads(metadata["provenance"])["run"]["preset"] == "tiny"
+    assert list((tmp_path / "logs").glob("events.*"))
+
+
+def test_learns(data: Path, tmp_path: Path) -> None:
+    """Losses on a handful of frames fall well below their start."""
+    assert train(_config(data, tmp_path, epochs=16, learning_rate=2e-3, precision="float32")) == 0
+    epochs = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["epochs"]
+    assert epochs[-1]["loss"] < 0.8 * epochs[0]["loss"]
+
+
+def test_folder_with_a_run_is_not_overwritten(data: Path, tmp_path: Path) -> None:
+    train(_config(data, tmp_path, epochs=1))
+    with pytest.raises(ActisegError, match="already holds a run; add --resume"):
+        train(_config(data, tmp_path, epochs=1))
+
+
+def test_resume_refuses_other_options(data: Path, tmp_path: Path) -> None:
+    train(_config(data, tmp_path, epochs=1))
+    with pytest.raises(ActisegError, match=r"made with --learning-rate 0\.001, not 0\.5"):
+        train(_config(data, tmp_path, epochs=1, learning_rate=0.5, resume=True))
+
+
+def test_resume_refuses_other_options_of_the_strategy(data: Path, tmp_path: Path) -> None:
+    train(_config(data, tmp_path, epochs=1, strategy="gce"))
+    with pytest.raises(ActisegError, match=r"made with --gce\.q 0\.7, not 0\.5"):
+        other = {"strategy": "gce", "gce": GCEOptions(0.5)}
+        train(_config(data, tmp_path, epochs=1, resume=True, **other))
+
+
+def test_damaged_checkpoint_is_named(data: Path, tmp_path: Path) -> None:
+    train(_config(data, tmp_path, epochs=1))
+    file = tmp_path / engine.CHECKPOINT
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(ActisegError, match=r"checkpoint\.pt: not a readable checkpoint"):
+        train(_config(data, tmp_path, epochs=1, resume=True))
+
+
+class _Watched(CoTeaching):
+    """Co-teaching that notes its windows and raises a signal at one of them, once."""
+
+    windows: ClassVar[list[int]] = []
+    stop_at = 0
+
+    def keep(self, losses: Sequence[Tensor], epoch: int) -> Sequence[Tensor]:
+        self.windows.append(len(losses[0]))
+        if len(self.windows) == self.stop_at:
+            signal.raise_signal(signal.SIGTERM)
+        return super().keep(losses, epoch)
+
+
+def test_co_teaching_trains_two_networks_and_resumes_exactly(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = json.loads((data / "ImageSets" / "train.json").read_text(encoding="utf-8"))[-1]
+    (data / "ImageSets" / "train_one.json").write_text(json.dumps([clip]), encoding="utf-8")
+    frames, prompts = len(clip["sparse_frames"]), len(clip["object_classes"])
+    monkeypatch.setitem(STRATEGIES, "co-teaching", _Watched)
+    monkeypatch.setattr(_Watched, "windows", [])
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    options = {
+        "strategy": "co-teaching",
+        "co_teaching": CoTeachingOptions(forget_rate=0.3, gradual_epochs=1, window=2 * prompts),
+        "split": "train_one",
+        "batch_size": 1,
+    }
+    assert train(_config(data, whole, **options)) == 0
+    epoch = [2 * prompts] * (frames // 2) + [prompts] * (frames % 2)
+    assert _Watched.windows == 2 * epoch, "two steps in a window, one in what the epoch leaves"
+
+    monkeypatch.setattr(_Watched, "stop_at", 3 * len(epoch) + 1)
+    assert train(_config(data, cut, **options)) == INTERRUPTED
+    assert train(_config(data, cut, resume=True, **options)) == 0
+    assert _Watched.windows == 4 * epoch
+    peer = load_file(whole / "last.peer.safetensors")
+    assert _equal(_weights(whole), _weights(cut))
+    assert _equal(peer, load_file(cut / "last.peer.safetensors"))
+    assert not torch.equal(peer["level_embedding"], _weights(whole)["level_embedding"])
+    epochs = json.loads((whole / "run.json").read_text(encoding="utf-8"))["epochs"]
+    assert [entry["keep_rate"] for entry in epochs] == [1.0, 0.7]
+    assert epochs[0]["overlap"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("strategy", "option", "value"),
+    [("npn", "--npn.warmup-epochs", "0"), ("co-teaching", "--co-teaching.window", "12")],
+)
+def test_two_processes_share_a_run(
+    data: Path, tmp_path: Path, strategy: str, option: str, value: str
+) -> None:
+    """`torchrun` with gloo: one record, one checkpoint with the random state of each process.
+
+    They save all the time: when each asked its own clock, one could wait for ever for the other.
+    """
+    arguments = [
+        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+        *("-m", "training.cli", "train", "--data", str(data), "--out", str(tmp_path)),
+        *("--epochs", "1", "--batch-size", "1", "--workers", "0", "--val-split", ""),
+        *("--save-minutes", "0.0005", "--strategy", strategy, option, value),
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    run = subprocess.run(arguments, env=environment, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-2000:]
+    record = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    assert (record["processes"], record["status"]) == (2, "done")
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert len(state["random"]) == 2
+    assert not torch.equal(state["random"][0]["cpu"], state["random"][1]["cpu"])
+    assert len(state["peers"]) == (strategy == "co-teaching")

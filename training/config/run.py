@@ -1,0 +1,257 @@
+"""Configuration of a training run: what the user sets, and each preset's recipe for the rest."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from training.config.noise import NoiseOptions
+from training.config.strategies import (
+    APLOptions,
+    CoTeachingOptions,
+    ELROptions,
+    GCEOptions,
+    NPNOptions,
+    PMHMOptions,
+    SCEOptions,
+    require,
+)
+
+Preset = Literal["tiny", "r50", "r101"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Optimisation settings of a preset; every value can be overridden on the command line."""
+
+    epochs: int
+    batch_size: int
+    """Samples per device and step of the forward pass."""
+    accumulate: int
+    """Forward passes per optimiser step."""
+    learning_rate: float
+    backbone_rate: float
+    """Learning rate of the backbone as a fraction of `learning_rate`."""
+    weight_decay: float
+    clip_norm: float
+    """Largest norm of the gradient of all parameters together."""
+    schedule: Literal["multistep", "cosine"]
+    warmup: float
+    """Fraction of all steps over which the rate rises linearly (cosine only)."""
+    frames_per_clip: int
+    objects: Literal["one", "all"]
+    """One prompt per sample as in the paper, or all prompts of the same frames at once."""
+    negative_masks: bool
+    """Learn the masks and boxes of objects that are not active, too, and leave it to the positive
+    head alone to tell them apart; the published training gives them empty masks."""
+    positive_coefficient: float
+    """Weight of the positive head's loss."""
+    ema: float
+    """Decay of the moving average of the weights that is validated and exported; 0 is off."""
+    precision: Literal["float32", "bfloat16"]
+    positive_threshold: float
+    """Objects that are active with less probability are not drawn in validation."""
+
+
+# r101 and r50: the published ActionVOS training (AdamW, 1e-4, backbone 5e-5, drops at 3 and 5 of
+# 6 epochs). tiny starts from random weights, so it needs a higher rate with warm-up and a longer
+# smooth decay, and shares one image encoding among all prompts of a frame. The published weights
+# come from referring segmentation, where every named object has a mask; without such a start a
+# network that sees empty masks for half of the prompts learns to draw nothing, so tiny gets the
+# masks of all named objects. The published threshold of the positive head misleads for it: few of
+# its answers are that sure.
+_PAPER = Recipe(
+    epochs=6,
+    batch_size=1,
+    accumulate=1,
+    learning_rate=1e-4,
+    backbone_rate=0.5,
+    weight_decay=5e-4,
+    clip_norm=0.1,
+    schedule="multistep",
+    warmup=0.0,
+    frames_per_clip=5,
+    objects="one",
+    negative_masks=False,
+    positive_coefficient=2.0,
+    ema=0.0,
+    precision="float32",
+    positive_threshold=0.75,
+)
+RECIPES: dict[str, Recipe] = {
+    "tiny": Recipe(
+        epochs=30,
+        batch_size=8,
+        accumulate=1,
+        learning_rate=1e-3,
+        backbone_rate=1.0,
+        weight_decay=1e-2,
+        clip_norm=1.0,
+        schedule="cosine",
+        warmup=0.05,
+        frames_per_clip=1,
+        objects="all",
+        negative_masks=True,
+        positive_coefficient=10.0,
+        ema=0.998,
+        precision="bfloat16",
+        positive_threshold=0.375,
+    ),
+    "r50": _PAPER,
+    "r101": _PAPER,
+}
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What a training run is; options left at None take the value of the preset's recipe."""
+
+    data: Path
+    """Folder in the ActionVOS layout, as `actiseg prepare` writes it."""
+    out: Path
+    """Folder of the run: checkpoints, weights, logs, run.json."""
+    preset: Preset = "tiny"
+    """Size of the network."""
+    strategy: str = "baseline"
+    """Learning strategy against noisy labels."""
+    split: str = "train"
+    """Split that is trained on."""
+    val_split: str = "val"
+    """Split that is validated on after each epoch; an empty word skips validation."""
+    val_clips: int | None = None
+    """Validate on this many clips, evenly spread over the split (None: all)."""
+    val_every: int = 1
+    """Validate after every so many epochs, and always after the last one."""
+    text_noise: float = 0.0
+    """Rate of Algorithm 1: probability that a prompt's noun is replaced, in [0, 1]."""
+    mask_noise: int = 0
+    """Kernel of Algorithm 2 in pixels (paper: 9, 15, 21); 0 is clean."""
+    seed: int = 0
+    """Seed of weights, sampling, augmentation and, unless `--noise.seed` is given, noise."""
+    resume: bool = False
+    """Continue from the last checkpoint in `out`."""
+    pretrained: Path | None = None
+    """Weights to start from: our own (safetensors) or a published Ref-YouTube-VOS checkpoint."""
+    roberta: Path | None = None
+    """Folder with RoBERTa's tokenizer files; r50 and r101 need it."""
+    workers: int = 2
+    """Processes that load data; 0 loads in the training process."""
+    threads: int = 0
+    """CPU threads of PyTorch; 0 leaves PyTorch's choice."""
+    device: str = "auto"
+    """`auto` (CUDA if there is any), `cpu`, `cuda` or `cuda:N`."""
+    save_minutes: float = 5.0
+    """Write a checkpoint at least this often, besides one after each epoch."""
+    epochs: int | None = None
+    """Passes over the training split."""
+    batch_size: int | None = None
+    """Samples per device in one forward pass."""
+    accumulate: int | None = None
+    """Forward passes per optimiser step."""
+    learning_rate: float | None = None
+    """Peak learning rate of AdamW."""
+    backbone_rate: float | None = None
+    """Learning rate of the backbone as a fraction of the peak rate."""
+    weight_decay: float | None = None
+    """Decoupled weight decay of AdamW."""
+    clip_norm: float | None = None
+    """Largest norm of the gradient of all parameters together."""
+    schedule: Literal["multistep", "cosine"] | None = None
+    """Form of the learning-rate schedule."""
+    warmup: float | None = None
+    """Fraction of all steps with a rising rate (cosine only)."""
+    lr_drop: tuple[int, ...] = (3, 5)
+    """Epochs after which the multistep schedule divides the rate by ten."""
+    frames_per_clip: int | None = None
+    """Frames that a training sample has."""
+    objects: Literal["one", "all"] | None = None
+    """One prompt per sample as in the paper, or all prompts of a frame at once."""
+    negative_masks: bool | None = None
+    """Learn the masks of objects that are not active, too."""
+    positive_coefficient: float | None = None
+    """Weight of the positive head's loss."""
+    ema: float | None = None
+    """Decay of the moving average of the weights that is validated and exported; 0 is off."""
+    precision: Literal["float32", "bfloat16"] | None = None
+    """Number format of matrix products and convolutions; losses stay in float32."""
+    positive_threshold: float | None = None
+    """Objects that are active with less probability than this are not drawn in validation, which
+    chooses `best.safetensors`; in [0, 1] (published: 0.75)."""
+    action_weights: bool = True
+    """Weigh the pixels of the mask term by the stored action-guided weights, and leave out what
+    they mark; else all pixels count alike."""
+    noise: NoiseOptions = field(default_factory=NoiseOptions)
+    co_teaching: CoTeachingOptions = field(default_factory=CoTeachingOptions)
+    gce: GCEOptions = field(default_factory=GCEOptions)
+    sce: SCEOptions = field(default_factory=SCEOptions)
+    apl: APLOptions = field(default_factory=APLOptions)
+    elr: ELROptions = field(default_factory=ELROptions)
+    npn: NPNOptions = field(default_factory=NPNOptions)
+    pmhm: PMHMOptions = field(default_factory=PMHMOptions)
+
+    def strategy_options(self) -> Any:
+        """Options of the run's strategy; None if it has none."""
+        return getattr(self, self.strategy.replace("-", "_"), None)
+
+    def recipe(self) -> Recipe:
+        """The preset's recipe with this run's overrides.
+
+        Raises:
+            ActisegError: If a value is outside its range.
+        """
+        chosen = {
+            entry.name: value
+            for entry in fields(Recipe)
+            if (value := getattr(self, entry.name)) is not None
+        }
+        recipe = replace(RECIPES[self.preset], **self._departures() | chosen)
+        for name in ("epochs", "batch_size", "accumulate", "frames_per_clip"):
+            require(getattr(recipe, name) >= 1, name, getattr(recipe, name), "at least 1")
+        for name in ("learning_rate", "clip_norm"):
+            require(getattr(recipe, name) > 0, name, getattr(recipe, name), "above 0")
+        threshold = recipe.positive_threshold
+        require(0 <= threshold <= 1, "positive_threshold", threshold, "in [0, 1]")
+        require(0 <= recipe.ema < 1, "ema", recipe.ema, "in [0, 1)")
+        require(0 <= recipe.warmup < 1, "warmup", recipe.warmup, "in [0, 1)")
+        return recipe
+
+    def _departures(self) -> dict[str, int]:
+        """Where the paper's recipe differs for the strategy: co-teaching takes its time."""
+        if self.strategy != "co-teaching" or RECIPES[self.preset] is not _PAPER:
+            return {}
+        batches = math.ceil(self.co_teaching.window / (self.batch_size or _PAPER.batch_size))
+        return {"epochs": 10, "accumulate": batches}
+
+    def check(self) -> None:
+        """Refuses values that no run can have.
+
+        Raises:
+            ActisegError: Naming the option, its value and what is allowed.
+        """
+        self.recipe()
+        require(0 <= self.text_noise <= 1, "text_noise", self.text_noise, "in [0, 1]")
+        kernel = self.mask_noise
+        require(kernel == 0 or (kernel % 2 == 1 and kernel > 0), "mask_noise", kernel, "0 or odd")
+        require(self.val_every >= 1, "val_every", self.val_every, "at least 1")
+        require(self.workers >= 0, "workers", self.workers, "at least 0")
+
+    def as_json(self) -> dict[str, Any]:
+        """Every option that matters, with the recipe's values filled in, as JSON types.
+
+        Of the strategies' own options only those of the chosen one, under its name.
+        """
+        own = {entry.name: getattr(self, entry.name) for entry in fields(TrainConfig)}
+        values = {
+            name: value
+            for name, value in {**own, **asdict(self.recipe())}.items()
+            if not is_dataclass(value) or value in (self.noise, self.strategy_options())
+        }
+        return {name: _as_json(value) for name, value in values.items()}
+
+
+def _as_json(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: _as_json(entry) for name, entry in asdict(value).items()}
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,115 @@
+"""Commands that make data: `actiseg prepare`, `kitchen` and `bag`.
+
+Importable without PyTorch: each `run` imports what it needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Prepare the ActionVOS layout from a VISOR tree; run again, it continues where it stopped."""
+
+    visor: Path
+    """Folder with frame_mapping.json and GroundTruth-SparseAnnotations."""
+    annotations: Path
+    """Folder with EPIC_100_train.csv, EPIC_100_validation.csv and visor_hos_SPLIT.json."""
+    out: Path
+    """Folder to write."""
+    splits: str = "train,val"
+    """Splits to prepare, separated by commas."""
+    on_error: Literal["skip", "refuse"] = "skip"
+    """Report and leave out missing frames, broken polygons and unknown videos, or refuse them."""
+    workers: int | None = None
+    """Processes; all cores by default."""
+
+    def run(self) -> int:
+        """Writes the splits and prints a summary."""
+        from training.data.prepare import prepare
+
+        splits = [name.strip() for name in self.splits.split(",") if name.strip()]
+        summary = prepare(
+            self.visor,
+            self.annotations,
+            self.out,
+            splits,
+            workers=self.workers,
+            on_error=self.on_error,
+        )
+        print("\n".join(summary.lines()))
+        return 0
+
+
+@dataclass(frozen=True)
+class Kitchen:
+    """Draw a synthetic kitchen as a VISOR tree; run again, it continues where it stopped."""
+
+    out: Annotated[Path, tyro.conf.Positional]
+    """New folder for VISOR/ and annotations/."""
+    clips: int
+    """Number of narrated actions."""
+    seed: int = 0
+    """Other seeds give other kitchens, object instances and actions."""
+    val_share: float = 0.2
+    """Share of the videos in the split `val`, 0 to 1."""
+    frame_size: str = "1920x1080"
+    """Size of the JPEGs, WIDTHxHEIGHT; annotations are in 1920x1080 pixels regardless."""
+    quality: int = 90
+    """JPEG quality, 1 to 100."""
+    without_hands: bool = False
+    """Paint the hands out of the pictures and leave the annotations as they are (ablation)."""
+    workers: int | None = None
+    """Processes; one per core if not given."""
+
+    def run(self) -> int:
+        """Writes the tree."""
+        from training.data.kitchen import KitchenConfig, make_kitchen, parse_size
+
+        size = parse_size(self.frame_size)
+        config = KitchenConfig(
+            self.clips, self.seed, self.val_share, size, self.quality, not self.without_hands
+        )
+        make_kitchen(self.out, config, workers=self.workers)
+        print(f"{self.clips} clips in {self.out}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Bag:
+    """Convert an EPIC-KITCHENS video and its narrations into a rosbag2 (mcap)."""
+
+    video: Path
+    """Video file, or a folder of frames frame_0000000001.jpg …"""
+    narrations: Path
+    """Narrations in the columns of EPIC_100_train.csv; `object_names` (a list) may be added."""
+    video_id: str
+    """Video whose narrations are taken, for example P01_107."""
+    out: Path
+    """Folder of the new bag."""
+    start: float = 0.0
+    """First second of the video."""
+    stop: float | None = None
+    """Second of the video to stop before; its end by default."""
+    fps: float | None = None
+    """Frame rate of a folder of frames; for a video, how many frames a second to keep."""
+    size: tuple[int, int] | None = None
+    """Width and height of the images; the video's own by default."""
+    quality: int = 90
+    """JPEG quality, 1 to 100."""
+    raw: bool = False
+    """Write sensor_msgs/Image on /image instead of JPEG on /image/compressed."""
+
+    def run(self) -> int:
+        """Writes the bag and prints what is in it."""
+        from actiseg_ros.bags.epic_bag import BagOptions, write_bag
+
+        options = BagOptions(self.start, self.stop, self.fps, self.size, self.quality, self.raw)
+        bag = write_bag(self.video, self.narrations, self.video_id, self.out, options)
+        print(f"{bag.path}: {bag.frames} images in {bag.duration:.1f} s, {bag.actions} actions")
+        return 0

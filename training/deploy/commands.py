@@ -1,0 +1,90 @@
+"""Commands from weights to a calibrated bundle: `actiseg export` and `calibrate`.
+
+Importable without PyTorch: each `run` imports what it needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from training.files.errors import ActisegError
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write a model bundle for the robot, checked against PyTorch before it is kept."""
+
+    checkpoint: Path
+    """Weights of a training run (safetensors), or a published PyTorch checkpoint."""
+    out: Path
+    """Folder of the bundle; an existing bundle there is replaced."""
+    vocabulary: Path | None = None
+    """Split file whose object names the bundle should know; else those of the training split."""
+    tokenizer: Path | None = None
+    """Tokenizer file or folder, where the checkpoint holds none (published checkpoints)."""
+    height: int | None = None
+    """Rows of the network input, pixels; else the preset's. Give both or neither."""
+    width: int | None = None
+    """Columns of the network input, pixels."""
+    sampler: Literal["grid_sample", "gather"] = "grid_sample"
+    """How deformable attention reads its points; gather for TensorRT."""
+    positive_threshold: float | None = None
+    """Objects that are active with less probability are not drawn; by default that of the run."""
+
+    def run(self) -> int:
+        """Exports and prints the largest differences from PyTorch."""
+        from training.deploy.export import export
+
+        if (self.height is None) != (self.width is None):
+            raise ActisegError("give both --height and --width, or neither")
+        size = None if self.height is None or self.width is None else (self.height, self.width)
+        differences = export(
+            self.checkpoint,
+            self.out,
+            vocabulary=self.vocabulary,
+            tokenizer=self.tokenizer,
+            size=size,
+            sampler=self.sampler,
+            positive_threshold=self.positive_threshold,
+        )
+        shown = ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
+        print(f"{self.out}: largest differences from PyTorch: {shown}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Calibrate:
+    """Set the gate's limits from held-out clips and write them into a model bundle."""
+
+    bundle: Path
+    """Folder of the bundle; its bundle.json is replaced."""
+    data: Path
+    """Root of the prepared data (ActionVOS layout)."""
+    split: Path
+    """Split file of clips that were not used for training."""
+    risk: float = 0.05
+    """Largest allowed share of clips that go wrong among those with a go."""
+    confidence: float = 0.9
+    """Confidence that the risk holds."""
+    familiar: Path | None = None
+    """Another split of the data, e.g. the training split, whose images are familiar too."""
+    threads: int = 0
+    """Threads of the network; 0 lets ONNX Runtime choose."""
+
+    def run(self) -> int:
+        """Calibrates and prints the limits with the evidence for them."""
+        from training.deploy.calibrate import calibrate
+        from training.deploy.risk_control import Criteria
+
+        outcome = calibrate(
+            self.bundle,
+            self.data,
+            self.split,
+            Criteria(risk=self.risk, confidence=self.confidence),
+            familiar=self.familiar,
+            threads=self.threads,
+        )
+        print("\n".join(outcome.lines()))
+        return 0

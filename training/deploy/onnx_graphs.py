@@ -1,0 +1,237 @@
+"""The model as three ONNX graphs, and these graphs in ONNX Runtime.
+
+They hold standard operators only; docs/onnx.md lists inputs, outputs and free dimensions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+import onnxruntime
+import torch
+from onnxscript.optimizer import optimize_ir
+from torch import Tensor, nn
+from torch.export import Dim
+
+from training.files.errors import ActisegError
+from training.model import ActionVOS, ImageFeatures, TextFeatures
+from training.model.deformable_attention import DeformableAttention
+
+OPSET = 18
+LEVEL_NAMES = ("stride8", "stride16", "stride32", "stride64", "stride4")
+# Larger constants are left as the nodes that make them; ONNX Runtime folds them when it loads.
+_FOLDED_ELEMENTS = 4096
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+class ImageEncoderGraph(nn.Module):
+    """frames [T, 3, H, W] -> five feature maps [T, D, h, w] and embedding [T, E]."""
+
+    def __init__(self, model: ActionVOS) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
+        """Encodes the frames of one clip."""
+        image = self.model.encode_image(frames[None])
+        return (*(level[0] for level in image.levels), image.fine[0], image.embedding[0])
+
+
+class TextEncoderGraph(nn.Module):
+    """input_ids, attention_mask [P, L] -> words [P, L, D], sentence [P, D]."""
+
+    def __init__(self, model: ActionVOS) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Encodes tokenised prompts."""
+        text = self.model.encode_text(input_ids, attention_mask)
+        return text.words, text.sentence
+
+
+class PromptDecoderGraph(nn.Module):
+    """Image and text features -> logits, boxes, masks and positive of every prompt."""
+
+    def __init__(self, model: ActionVOS, height: int, width: int) -> None:
+        super().__init__()
+        self.model = model
+        self.size = (height, width)
+
+    def forward(
+        self,
+        stride8: Tensor,
+        stride16: Tensor,
+        stride32: Tensor,
+        stride64: Tensor,
+        stride4: Tensor,
+        words: Tensor,
+        sentence: Tensor,
+        attention_mask: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Decodes all prompts of one clip, of which the whole input is the image."""
+        levels = (stride8[None], stride16[None], stride32[None], stride64[None])
+        unused = stride4.new_zeros((1, 1, 1))
+        output = self.model.decode(
+            ImageFeatures(levels, stride4[None], None, unused),
+            TextFeatures(words, sentence, attention_mask),
+            torch.tensor([self.size]),
+            auxiliary=False,
+        )
+        return (
+            output.logits.squeeze(-1),
+            output.boxes,
+            output.masks,
+            output.positives.squeeze(-1),
+        )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Hides the exporter's notes about torchvision, axis names and its own deprecations."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _write(
+    graph: nn.Module,
+    arguments: tuple[Tensor, ...],
+    axes: tuple[dict[int, Any], ...],
+    names: tuple[Sequence[str], Sequence[str]],
+    path: Path,
+) -> None:
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            graph.eval(),
+            arguments,
+            dynamo=True,
+            dynamic_shapes=axes,
+            input_names=list(names[0]),
+            output_names=list(names[1]),
+            opset_version=OPSET,
+            optimize=False,
+        )
+        if program is None:
+            raise ActisegError(f"{path.name}: the exporter returned no graph")
+        optimize_ir(program.model, output_size_limit=_FOLDED_ELEMENTS)
+        for node in program.model.graph.all_nodes():
+            # Stack traces: a quarter of a small graph, and paths of the exporting machine.
+            node.metadata_props.clear()
+        program.save(path, external_data=False)
+
+
+def example_inputs(
+    model: ActionVOS, frames: int, prompts: int, tokens: int, size: tuple[int, int], seed: int = 0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Random frames [T, 3, H, W], and ids and mask [P, L] whose first prompt is padded."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(frames, 3, *size, generator=generator)
+    vocabulary = model.config.text.vocab_size
+    ids = torch.randint(4, vocabulary, (prompts, tokens), generator=generator)
+    mask = torch.ones_like(ids)
+    if tokens > 3:
+        ids[0, -2:], mask[0, -2:] = 1, 0
+    return images, ids, mask
+
+
+def write_graphs(model: ActionVOS, folder: Path, size: tuple[int, int]) -> dict[str, str]:
+    """Writes the three graphs.
+
+    Args:
+        model: The model, in evaluation mode.
+        folder: Existing target folder.
+        size: Height and width of the input in pixels, fixed in the graphs.
+
+    Returns:
+        File name of each graph by its role.
+    """
+    frames, ids, mask = example_inputs(model, 2, 3, 7, size)
+    with torch.no_grad():
+        image = ImageEncoderGraph(model)(frames)
+        words, sentence = TextEncoderGraph(model)(ids, mask)
+    t = {0: Dim("frames", min=1, max=1024)}
+    p, n = Dim("prompts", min=1, max=4096), Dim("tokens", min=2, max=model.config.max_tokens)
+    text_axes = {0: p, 1: n}
+    files = {role: f"{role}.onnx" for role in ("image_encoder", "text_encoder", "prompt_decoder")}
+    _write(
+        ImageEncoderGraph(model),
+        (frames,),
+        (t,),
+        (["frames"], [*LEVEL_NAMES, "embedding"]),
+        folder / files["image_encoder"],
+    )
+    _write(
+        TextEncoderGraph(model),
+        (ids, mask),
+        (text_axes, text_axes),
+        (["input_ids", "attention_mask"], ["words", "sentence"]),
+        folder / files["text_encoder"],
+    )
+    _write(
+        PromptDecoderGraph(model, *size),
+        (*image[:-1], words, sentence, mask),
+        (t, t, t, t, t, text_axes, {0: p}, text_axes),
+        (
+            [*LEVEL_NAMES, "words", "sentence", "attention_mask"],
+            ["logits", "boxes", "masks", "positive"],
+        ),
+        folder / files["prompt_decoder"],
+    )
+    return files
+
+
+class Graphs:
+    """The three graphs in ONNX Runtime on the CPU."""
+
+    def __init__(self, folder: Path, files: Mapping[str, str], threads: int = 0) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        self.sessions = {
+            role: onnxruntime.InferenceSession(
+                folder / name, options, providers=["CPUExecutionProvider"]
+            )
+            for role, name in files.items()
+        }
+
+    def run(self, role: str, feed: Arrays) -> Arrays:
+        """Runs one graph; inputs and outputs by name."""
+        session = self.sessions[role]
+        outputs = [output.name for output in session.get_outputs()]
+        return dict(zip(outputs, session.run(outputs, feed), strict=True))
+
+    def segment(self, frames: Tensor, ids: Tensor, mask: Tensor) -> Arrays:
+        """Runs all three graphs; returns every output by name."""
+        image = self.run("image_encoder", {"frames": frames.numpy()})
+        tokens = {"input_ids": ids.numpy(), "attention_mask": mask.numpy()}
+        text = self.run("text_encoder", tokens)
+        feed = {name: image[name] for name in LEVEL_NAMES} | text
+        feed["attention_mask"] = mask.numpy()
+        return image | text | self.run("prompt_decoder", feed)
+
+
+def set_sampler(model: ActionVOS, sampler: str) -> None:
+    """Chooses how deformable attention reads its points; the results are the same.
+
+    Raises:
+        ActisegError: If the name is unknown.
+    """
+    if sampler not in ("grid_sample", "gather"):
+        raise ActisegError(f"unknown sampler {sampler!r}: use grid_sample or gather")
+    for module in model.modules():
+        if isinstance(module, DeformableAttention):
+            module.sampler = "gather" if sampler == "gather" else "grid_sample"

@@ -1,0 +1,195 @@
+"""What a training run is made of: data, tokenizer, network and strategy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from training.checkpoints.weights import load_published, load_weights
+from training.config.run import Recipe, TrainConfig
+from training.data.clips import ClipDataset, load_clips
+from training.data.narration_pairs import NarrationPairs
+from training.data.transforms import FixedSize, PublishedTraining, Transform
+from training.files.errors import ActisegError
+from training.model import ActionVOS, ModelConfig, build_model, load_tokenizer, preset
+from training.model import tokenize as tokenize_prompts
+from training.model.text import parse_tokenizer, train_tokenizer
+from training.noise.layer import make_noise
+from training.noise.text import names_in_split, read_split
+from training.strategies import Strategy, make_strategy
+
+_SEEDS_APART = 1_000_003
+"""Between the seeds of networks that are trained together."""
+_HEADS = ("class_heads.", "positive_heads.")
+"""What a further network learns anew even if it starts from the same weights as the first."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one run."""
+
+    dataset: ClipDataset
+    tokenizer: Tokenizer
+    strategy: Strategy
+    networks: tuple[nn.Module, ...]
+    """What is trained: one model or several, extended by the strategy."""
+    sizes: ModelConfig
+    prompts_per_sample: float
+    """Prompts of a sample of the dataset, the mean over its clips."""
+    vocabulary: list[dict[str, Any]]
+    """Names of each class that the split uses, as a model bundle holds them."""
+    pairs: NarrationPairs | None
+    """Prompts for a text encoder that starts from scratch; None if it is frozen."""
+    noise: dict[str, Any] | None
+    """What the label noise is (`LabelNoise.record`); None if the labels are clean."""
+
+    def tokenize(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Prompts to ids and attention mask, int64 [P, L] each."""
+        return tokenize_prompts(self.tokenizer, captions, self.sizes.max_tokens)
+
+
+def build_parts(config: TrainConfig, recipe: Recipe) -> Parts:
+    """Builds the parts of a run; deterministic for its seed.
+
+    Raises:
+        ActisegError: If data, tokenizer or weights are missing or unusable.
+    """
+    sizes = preset(config.preset)
+    strategy = make_strategy(config)
+    tokenizer = _tokenizer(config)
+    if not sizes.text.frozen:
+        text = replace(sizes.text, vocab_size=tokenizer.get_vocab_size())
+        sizes = replace(sizes, text=text)
+    networks = tuple(_network(config, sizes, strategy, index) for index in range(strategy.networks))
+    records = read_split(_split_file(config))
+    noise = make_noise(
+        config.text_noise,
+        config.mask_noise,
+        config.noise,
+        records,
+        seed=config.seed,
+        negative_masks=recipe.negative_masks,
+    )
+    dataset = ClipDataset(
+        config.data,
+        config.split,
+        frames_per_clip=recipe.frames_per_clip,
+        objects=recipe.objects,
+        transform=_transform(sizes, recipe, strategy),
+        use_weights=config.action_weights,
+        negative_masks=recipe.negative_masks,
+        noise=noise,
+        seed=config.seed,
+    )
+    if not len(dataset):
+        raise ActisegError(f"{config.data}: split {config.split} has no samples")
+    names = names_in_split(records)
+    pairs = None
+    if not sizes.text.frozen:
+        text_noise = noise.text if noise else None
+        pairs = NarrationPairs(records, config.seed, text_noise) or None
+    vocabulary = [{"class_id": key, "names": list(found)} for key, found in names.items()]
+    return Parts(
+        dataset,
+        tokenizer,
+        strategy,
+        networks,
+        sizes,
+        _prompts_per_sample(dataset, recipe),
+        vocabulary,
+        pairs,
+        noise.record(records) if noise else None,
+    )
+
+
+def _network(config: TrainConfig, sizes: ModelConfig, strategy: Strategy, index: int) -> nn.Module:
+    """One of the networks that are trained together; the first follows the seed in force."""
+    if index > 0:
+        torch.manual_seed(config.seed + index * _SEEDS_APART)
+    model = build_model(sizes)
+    if config.pretrained is not None:
+        _load(model, config.pretrained, fresh=_HEADS if index > 0 else ())
+    return strategy.extend(model)
+
+
+def _prompts_per_sample(dataset: ClipDataset, recipe: Recipe) -> float:
+    if recipe.objects == "one":
+        return 1.0
+    return sum(len(clip.objects) for clip in dataset.clips) / len(dataset.clips)
+
+
+def _split_file(config: TrainConfig) -> Path:
+    return config.data / "ImageSets" / f"{config.split}.json"
+
+
+def _tokenizer(config: TrainConfig) -> Tokenizer:
+    """RoBERTa's tokenizer where its encoder is used; else that of the weights to start from.
+
+    A run that starts from nothing trains its own on the split.
+    """
+    own = config.out / "tokenizer.json"
+    if preset(config.preset).text.frozen:
+        if config.roberta is None:
+            raise ActisegError(
+                f"preset {config.preset} reads prompts with RoBERTa: name the folder with its "
+                "vocab.json and merges.txt by --roberta"
+            )
+        return load_tokenizer(config.roberta)
+    if own.exists():
+        return load_tokenizer(own)
+    tokenizer = _tokenizer_of(config.pretrained)
+    if tokenizer is None:
+        clips = load_clips(_split_file(config))
+        prompts = [entry.expression for clip in clips for entry in clip.objects]
+        tokenizer = train_tokenizer(prompts, preset(config.preset).text.vocab_size)
+    # Each process of a distributed run makes the same file; the last rename wins.
+    temporary = own.with_name(f"{own.name}.{os.getpid()}.partial")
+    tokenizer.save(str(temporary))
+    temporary.replace(own)
+    return tokenizer
+
+
+def _tokenizer_of(weights: Path | None) -> Tokenizer | None:
+    """The tokenizer that our own weights carry: their text encoder knows no other ids."""
+    if weights is None or weights.suffix != ".safetensors":
+        return None
+    _, metadata = load_weights(weights)
+    text = metadata.get("tokenizer")
+    return None if text is None else parse_tokenizer(text, str(weights))
+
+
+def _load(model: ActionVOS, path: Path, fresh: tuple[str, ...] = ()) -> None:
+    """Starts from our own weights, or from a published Ref-YouTube-VOS or ActionVOS file.
+
+    Args:
+        model: the model.
+        path: the file.
+        fresh: beginnings of names that keep their fresh values although our own weights have them.
+            Of a published file the heads that training replaces stay fresh in any case.
+    """
+    if path.suffix == ".safetensors":
+        state, _ = load_weights(path)
+        state = {name: value for name, value in state.items() if not name.startswith(fresh)}
+        try:
+            fit = model.load_state_dict(state, strict=False)
+        except RuntimeError as error:
+            raise ActisegError(f"--pretrained {path} does not fit the network: {error}") from error
+        print(f"{path}: fresh {fit.missing_keys}, unused {fit.unexpected_keys}")
+    else:
+        print(f"{path}: {load_published(model, path, pretraining=True)}")
+
+
+def _transform(sizes: ModelConfig, recipe: Recipe, strategy: Strategy) -> Transform:
+    spatial, photometric = strategy.spatial_augmentation, strategy.photometric_augmentation
+    if recipe.objects == "one":
+        return PublishedTraining(spatial=spatial, photometric=photometric)
+    return FixedSize(
+        sizes.input_height, sizes.input_width, spatial=spatial, photometric=photometric
+    )

@@ -1,0 +1,91 @@
+"""The processes of one training run: a single one, or several started by ``torchrun``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import distributed
+
+from training.files.errors import ActisegError
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among those that train together."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def main(self) -> bool:
+        """Whether this process writes files and prints."""
+        return self.rank == 0
+
+    def any(self, *flags: bool) -> tuple[bool, ...]:
+        """For each flag, whether it holds in any process; every process must call this."""
+        if self.size == 1:
+            return flags
+        held = torch.tensor([float(flag) for flag in flags], device=self.device)
+        distributed.all_reduce(held, op=distributed.ReduceOp.MAX)
+        return tuple(bool(value) for value in held.tolist())
+
+    def gather(self, value: Any) -> list[Any]:
+        """The value of every process, in order of rank; every process must call this."""
+        if self.size == 1:
+            return [value]
+        values: list[Any] = [None] * self.size
+        distributed.all_gather_object(values, value)
+        return values
+
+    def barrier(self) -> None:
+        """Waits until every process is here."""
+        if self.size > 1:
+            distributed.barrier()
+
+
+@contextmanager
+def joined_world(device: str) -> Iterator[World]:
+    """Joins the processes that ``torchrun`` started, or stands alone without it.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; with several processes each takes the
+            CUDA device of its local rank.
+
+    Raises:
+        ActisegError: If CUDA is asked for but not available.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    chosen = _device(device, int(os.environ.get("LOCAL_RANK", "0")), several=size > 1)
+    if size == 1:
+        yield World(0, 1, chosen)
+        return
+    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield World(distributed.get_rank(), size, chosen)
+    finally:
+        distributed.destroy_process_group()
+
+
+def _device(name: str, local_rank: int, *, several: bool) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ActisegError(f"--device {name} is unknown; use auto, cpu, cuda or cuda:N") from error
+    if device.type == "cuda":
+        if not torch.cuda.is_available():
+            raise ActisegError(
+                f"--device {name}: this PyTorch ({torch.__version__}) sees no CUDA device; "
+                "use --device cpu or install a CUDA build"
+            )
+        if several:
+            device = torch.device("cuda", local_rank)
+        torch.cuda.set_device(device)
+    return device

@@ -1,0 +1,84 @@
+"""Batches of an epoch: which samples, in which order, and the processes that read them."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from training.data.clips import Batch, ClipDataset, collate
+from training.files.errors import ActisegError
+
+
+def epoch_batches(
+    samples: int, batch_size: int, *, seed: int, epoch: int, rank: int = 0, world_size: int = 1
+) -> list[list[int]]:
+    """Shuffles the samples of one epoch into the batches of one process.
+
+    All processes get equally many full batches; the samples that do not fill a round of batches
+    are left out of this epoch (another epoch leaves out others). A set smaller than one round is
+    repeated to fill it.
+
+    Returns:
+        Indices of samples, `batch_size` in each batch; a pure function of the arguments, so that a
+        resumed run meets the same batches.
+    """
+    order = np.random.default_rng((seed, epoch)).permutation(samples)
+    round_size = batch_size * world_size
+    rounds = max(1, samples // round_size)
+    order = np.resize(order, rounds * round_size)  # repeats a set that is too small
+    shares = order.reshape(rounds, world_size, batch_size)
+    return [[int(index) for index in batch] for batch in shares[:, rank]]
+
+
+def load_windows(
+    dataset: ClipDataset, batches: list[list[int]], size: int, *, workers: int, pin_memory: bool
+) -> Iterator[list[Batch]]:
+    """Reads batches in accumulation windows; the last window may be shorter.
+
+    Args:
+        dataset: where the samples come from.
+        batches: their indices.
+        size: batches of a window.
+        workers: processes that read ahead; 0 reads in this one.
+        pin_memory: place batches in page-locked memory.
+
+    Raises:
+        ActisegError: If a reading process died.
+    """
+    loader = DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=collate,
+        worker_init_fn=_prepare_worker,
+        pin_memory=pin_memory,
+        # Its own generator: making a loader must not draw from the one that dropout uses.
+        generator=torch.Generator().manual_seed(0),
+    )
+    window: list[Batch] = []
+    try:
+        for batch in loader:
+            window.append(batch)
+            if len(window) == size:
+                yield window
+                window = []
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise ActisegError(
+            f"a data loading process died ({error}); often memory ran out: lower --workers or "
+            "--batch-size, and continue with --resume"
+        ) from error
+    if window:
+        yield window
+
+
+def _prepare_worker(index: int) -> None:
+    """Leaves signals to the whole group to the training process, and takes one thread."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    torch.set_num_threads(1)

@@ -1,0 +1,99 @@
+"""Validation inside a training run: the six numbers of the paper on clean labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from tqdm import tqdm
+
+from training.data.clips import Clip, load_clips
+from training.data.palette import read_label_png
+from training.evaluation.inference import (
+    CLIP_LENGTH,
+    POSITIVE_THRESHOLD,
+    Tokenize,
+    clips_of,
+    predict_clip,
+)
+from training.evaluation.metrics import Tally
+from training.files.errors import ActisegError
+from training.model import ActionVOS
+
+
+class Validator:
+    """Predicts the clips of a split and compares them with their annotations.
+
+    Args:
+        data: folder in the ActionVOS layout.
+        split: name of the split.
+        clips: how many clips, evenly spread over the split; None for all.
+        tokenize: prompts to ids and attention mask.
+        positive_threshold: objects that are active with less probability are not drawn.
+        clip_length: most frames that the network sees together.
+
+    Raises:
+        ActisegError: If the split has no clips.
+    """
+
+    def __init__(
+        self,
+        data: Path,
+        split: str,
+        *,
+        clips: int | None,
+        tokenize: Tokenize,
+        positive_threshold: float = POSITIVE_THRESHOLD,
+        clip_length: int = CLIP_LENGTH,
+    ) -> None:
+        self._data, self._split = data, split
+        self._tokenize, self._clip_length = tokenize, clip_length
+        self._threshold = positive_threshold
+        everything = load_clips(data / "ImageSets" / f"{split}.json")
+        self._clips = _spread([clip for clip in everything if not clip.flagged], clips)
+        if not self._clips:
+            raise ActisegError(f"{data}: split {split} has no clips to validate on")
+
+    @torch.inference_mode()
+    def run(self, model: ActionVOS) -> dict[str, float]:
+        """The metrics in percent by name; the model returns to the mode it was in."""
+        training = model.training
+        model.eval()
+        tally = Tally()
+        for clip in tqdm(self._clips, desc="validating", unit="clip", leave=False):
+            positive = {prompt.object_id: bool(prompt.positive) for prompt in clip.objects}
+            for part in clips_of(len(clip.frames), self._clip_length):
+                names = clip.frames[part]
+                for name, labels in zip(names, self._predict(model, clip, names), strict=True):
+                    truth = self._file("Annotations_Sparse", clip.sequence, f"{name}.png")
+                    tally.add_frame(labels, read_label_png(truth), positive)
+            tally.videos += 1
+        model.train(training)
+        return dict(tally.metrics(strict=False).as_percent())
+
+    def _predict(self, model: ActionVOS, clip: Clip, names: Sequence[str]) -> np.ndarray:
+        """Label maps uint8 [T, H, W] with the clip's object ids as labels."""
+        frames = []
+        for name in names:
+            path = self._file("JPEGImages_Sparse", clip.sequence, f"{name}.jpg")
+            with Image.open(path) as image:
+                frames.append(np.asarray(image.convert("RGB")))
+        expressions = [prompt.expression for prompt in clip.objects]
+        positions = predict_clip(
+            model, self._tokenize, frames, expressions, threshold=self._threshold
+        )
+        ids = np.array([0, *(prompt.object_id for prompt in clip.objects)], np.uint8)
+        return ids[positions]
+
+    def _file(self, kind: str, sequence: str, name: str) -> Path:
+        return self._data / kind / self._split / sequence / name
+
+
+def _spread(clips: Sequence[Clip], count: int | None) -> list[Clip]:
+    """`count` clips, evenly spread; all if there are no more."""
+    if count is None or count >= len(clips):
+        return list(clips)
+    return [clips[index] for index in np.linspace(0, len(clips) - 1, count).round().astype(int)]

@@ -1,0 +1,331 @@
+"""The six numbers of the ActionVOS evaluation, from label maps.
+
+A sample is one object in one frame, for every object that the split lists and every frame of its
+sequence. p-* are over objects whose ``positive`` flag is set, n-* over the others; a sample without
+any true or predicted pixel is left out of the IoU means, yet counts as right in gIoU and Acc.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import multiprocessing
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from training.data.layout import read_json, sequence_name, write_bytes
+from training.data.palette import read_label_png
+from training.evaluation.sequence_folders import sequence_root
+from training.files.errors import ActisegError
+
+REVIEW_FLAGS = ("redundant", "missing", "other")
+"""A sequence with one of these flags was rejected by the human check of the split."""
+
+Flagged = Literal["auto", "leave-out", "include"]
+
+_FRAMES_FOR_PROCESSES = 64
+"""Below this many frames, starting processes takes longer than the work."""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Result of an evaluation; the first six are fractions in [0, 1]."""
+
+    p_miou: float
+    n_miou: float
+    p_ciou: float
+    n_ciou: float
+    giou: float
+    acc: float
+    tp: int
+    tn: int
+    fp: int
+    fn: int
+    videos: int
+
+    def as_percent(self) -> dict[str, float | int]:
+        """Names and values as the command line reports them: fractions in percent, counts."""
+        return {
+            name: 100 * value if isinstance(value, float) else value
+            for name, value in asdict(self).items()
+        }
+
+
+@dataclass
+class _Overlaps:
+    """Intersections and unions (pixels) of the samples whose union is not empty."""
+
+    intersections: list[int] = field(default_factory=list)
+    unions: list[int] = field(default_factory=list)
+
+    def add(self, intersection: int, union: int) -> None:
+        if union:
+            self.intersections.append(intersection)
+            self.unions.append(union)
+
+    def extend(self, other: _Overlaps) -> None:
+        self.intersections += other.intersections
+        self.unions += other.unions
+
+    def mean_iou(self) -> float:
+        if not self.unions:
+            return math.nan
+        ious = (i / u for i, u in zip(self.intersections, self.unions, strict=True))
+        return math.fsum(ious) / len(self.unions)
+
+    def cumulative_iou(self) -> float:
+        return sum(self.intersections) / sum(self.unions) if self.unions else math.nan
+
+
+@dataclass
+class Tally:
+    """Accumulates samples; the sums do not depend on the order of frames or sequences."""
+
+    videos: int = 0
+    tp: int = 0
+    tn: int = 0
+    fp: int = 0
+    fn: int = 0
+    _positive: _Overlaps = field(default_factory=_Overlaps)
+    _negative: _Overlaps = field(default_factory=_Overlaps)
+    _giou: list[float] = field(default_factory=list)
+
+    def add_frame(
+        self,
+        prediction: NDArray[np.uint8],
+        truth: NDArray[np.uint8],
+        positive: Mapping[int, bool],
+    ) -> None:
+        """Adds one sample for each object of a frame.
+
+        Args:
+            prediction: label map [H, W], 0 is background.
+            truth: label map [H, W] of the same size.
+            positive: for every object of the sequence (labels 1 to 255) whether it is active.
+
+        Raises:
+            ActisegError: the label maps differ in size.
+        """
+        if prediction.shape != truth.shape:
+            raise ActisegError(
+                f"label maps differ in size: prediction {prediction.shape}, truth {truth.shape}"
+            )
+        pairs = truth.ravel().astype(np.uint16) * np.uint16(256) + prediction.ravel()
+        confusion = np.bincount(pairs, minlength=1 << 16).reshape(256, 256)
+        true_area, predicted_area = confusion.sum(1), confusion.sum(0)
+        for label, active in positive.items():
+            self._add(
+                int(confusion[label, label]),
+                int(true_area[label]),
+                int(predicted_area[label]),
+                active,
+            )
+
+    def _add(self, intersection: int, truth: int, prediction: int, active: bool) -> None:
+        union = truth + prediction - intersection
+        (self._positive if active else self._negative).add(intersection, union)
+        if active and truth:
+            # Acc asks only whether anything was drawn, not whether it overlaps.
+            self.tp += prediction > 0
+            self.fn += prediction == 0
+            self._giou.append(intersection / union)
+        else:
+            self.fp += prediction > 0
+            self.tn += prediction == 0
+            self._giou.append(float(prediction == 0))
+
+    def merge(self, other: Tally) -> None:
+        """Adds the samples of ``other``."""
+        for name in ("videos", "tp", "tn", "fp", "fn"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self._positive.extend(other._positive)
+        self._negative.extend(other._negative)
+        self._giou += other._giou
+
+    def metrics(self, *, strict: bool = True) -> Metrics:
+        """Numbers of the samples so far.
+
+        Args:
+            strict: refuse undefined means, where the official evaluation divides by zero;
+                otherwise they are NaN.
+
+        Raises:
+            ActisegError: ``strict`` and a mean has no sample.
+        """
+        if strict:
+            self._require_samples()
+        samples = len(self._giou)
+        return Metrics(
+            p_miou=self._positive.mean_iou(),
+            n_miou=self._negative.mean_iou(),
+            p_ciou=self._positive.cumulative_iou(),
+            n_ciou=self._negative.cumulative_iou(),
+            giou=math.fsum(self._giou) / samples if samples else math.nan,
+            acc=(self.tp + self.tn) / samples if samples else math.nan,
+            tp=self.tp,
+            tn=self.tn,
+            fp=self.fp,
+            fn=self.fn,
+            videos=self.videos,
+        )
+
+    def _require_samples(self) -> None:
+        for kind, overlaps in (("positive", self._positive), ("negative", self._negative)):
+            if not overlaps.unions:
+                raise ActisegError(
+                    f"none of the {len(self._giou)} samples in {self.videos} sequences has a "
+                    f"{kind} object with true or predicted pixels, so {kind[0]}-mIoU and "
+                    f"{kind[0]}-cIoU are undefined; evaluate a split with visible {kind} objects"
+                )
+
+
+@dataclass(frozen=True)
+class _Sequence:
+    """What the evaluation needs of one entry of a split file."""
+
+    name: str
+    frames: tuple[str, ...]
+    positive: dict[int, bool]
+
+
+def evaluate(
+    predictions: Path,
+    annotations: Path,
+    split: Path,
+    *,
+    flagged: Flagged = "auto",
+    workers: int | None = None,
+    strict: bool = True,
+) -> Metrics:
+    """Evaluates label PNGs against annotations, reading every file once.
+
+    Args:
+        predictions: folder with SEQ/FRAME.png, or with one subfolder that holds them.
+        annotations: the same for the true labels (``Annotations_Sparse/SPLIT``).
+        split: list in the form of ``ImageSets/SPLIT.json``.
+        flagged: ``leave-out`` skips sequences flagged redundant, missing or other, as the official
+            evaluation does; ``include`` takes all; ``auto`` skips them if the file has flags.
+        workers: processes; all cores by default.
+        strict: refuse undefined means (see ``Tally.metrics``).
+
+    Raises:
+        ActisegError: a file is missing, unreadable or of another size than its counterpart, the
+            split lacks a field, or (``strict``) a mean has no sample.
+    """
+    sequences = list(_read_split(split, flagged))
+    if not sequences and strict:
+        raise ActisegError(f"{split}: no sequence is left to evaluate")
+    if not sequences:
+        return Tally().metrics(strict=False)
+    work = partial(
+        _evaluate_sequence,
+        sequence_root(predictions, sequences[0].name),
+        sequence_root(annotations, sequences[0].name),
+    )
+    tally = Tally()
+    for part in _map(work, sequences, workers):
+        tally.merge(part)
+    return tally.metrics(strict=strict)
+
+
+def report(metrics: Metrics, file: Path | None = None) -> str:
+    """One line for each number, in percent; also written as JSON if a file is named."""
+    values = metrics.as_percent()
+    if file is not None:
+        write_bytes(file, json.dumps(values, indent=1).encode())
+    return "\n".join(
+        f"{name:7}{value:8.2f}" if isinstance(value, float) else f"{name:7}{value:5d}"
+        for name, value in values.items()
+    )
+
+
+def _map(work: Any, sequences: list[_Sequence], workers: int | None) -> Iterator[Tally]:
+    """Yields the tally of every sequence, with progress."""
+    frames = sum(len(sequence.frames) for sequence in sequences)
+    workers = min(workers or os.cpu_count() or 1, len(sequences))
+    progress = partial(
+        tqdm, total=len(sequences), desc="evaluate", unit="sequence", disable=None, leave=False
+    )
+    if workers == 1 or frames < _FRAMES_FOR_PROCESSES:
+        yield from progress(map(work, sequences))
+        return
+    # Not forked: a fork of a process that runs PyTorch's threads can hang.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        chunk = max(1, len(sequences) // (8 * workers))
+        yield from progress(pool.map(work, sequences, chunksize=chunk))
+
+
+def _evaluate_sequence(predictions: Path, annotations: Path, sequence: _Sequence) -> Tally:
+    tally = Tally(videos=1)
+    for frame in sequence.frames:
+        predicted_file = predictions / sequence.name / f"{frame}.png"
+        true_file = annotations / sequence.name / f"{frame}.png"
+        prediction, truth = _read(predicted_file), _read(true_file)
+        if prediction.shape != truth.shape:
+            raise ActisegError(
+                f"{predicted_file} is {prediction.shape[1]}x{prediction.shape[0]} pixels, its "
+                f"annotation {true_file} {truth.shape[1]}x{truth.shape[0]}; predictions must have "
+                "the size of the annotations"
+            )
+        tally.add_frame(prediction, truth, sequence.positive)
+    return tally
+
+
+def _read(path: Path) -> NDArray[np.uint8]:
+    try:
+        return read_label_png(path)
+    except FileNotFoundError as error:
+        raise ActisegError(f"{path} is missing; every frame of the split needs one") from error
+    except ValueError as error:
+        raise ActisegError(str(error)) from error
+
+
+def _read_split(path: Path, flagged: Flagged) -> Iterator[_Sequence]:
+    entries = _load_list(path)
+    if flagged == "auto":
+        has_flags = any(flag in entry for entry in entries for flag in REVIEW_FLAGS)
+        flagged = "leave-out" if has_flags else "include"
+    for index, entry in enumerate(entries):
+        try:
+            if flagged == "leave-out" and any(entry[flag] for flag in REVIEW_FLAGS):
+                continue
+            yield _sequence(entry)
+        except KeyError as error:
+            remedy = ""
+            if error.args[0] in REVIEW_FLAGS:
+                remedy = "; evaluate all sequences of such a file with --flagged include"
+            raise ActisegError(f"{path}: entry {index} has no field {error}{remedy}") from error
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ActisegError(f"{path}: entry {index} is malformed: {error}") from error
+
+
+def _load_list(path: Path) -> list[dict[str, Any]]:
+    entries = read_json(path)
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ActisegError(
+            f"{path} is not a list of sequences; the evaluation needs the positive flags of "
+            "ImageSets/SPLIT.json, which expression files do not have"
+        )
+    return entries
+
+
+def _sequence(entry: Mapping[str, Any]) -> _Sequence:
+    name = sequence_name(int(entry["seq_id"]), entry["video"], entry["verb"], entry["noun"])
+    positive = {int(key): bool(value["positive"]) for key, value in entry["object_classes"].items()}
+    if not all(0 < label < 256 for label in positive):
+        raise ValueError(f"object ids {sorted(positive)} are not all within 1 to 255")
+    return _Sequence(name, tuple(_stems(entry["sparse_frames"])), positive)
+
+
+def _stems(frames: Iterable[str]) -> Iterator[str]:
+    return (Path(frame).stem for frame in frames)

@@ -1,0 +1,318 @@
+"""Label images for a split, from a checkpoint or by the run-time segmenter of a bundle."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from actiseg_ros.bundle import load_bundle
+from actiseg_ros.prompts import PROMPT_TEMPLATE
+from actiseg_ros.vision.segmenter import Segmenter
+from training.checkpoints.weights import load_model
+from training.data.clips import Clip, load_clips
+from training.data.layout import IMAGES, write_bytes
+from training.data.palette import write_label_png
+from training.evaluation.inference import Tokenize, clips_of, predict_clip, trained_threshold
+from training.evaluation.sequence_folders import sequence_root
+from training.files.errors import ActisegError
+from training.model import ActionVOS, tokenize
+
+UInt8 = NDArray[np.uint8]
+
+SETTINGS_FILE = "predict.json"
+_JOIN = PROMPT_TEMPLATE.format(object="", narration="")
+
+
+class Predictor(Protocol):
+    """Segments the frames of one clip for the expressions of its sequence."""
+
+    def __call__(self, frames: Sequence[UInt8], expressions: Sequence[str]) -> UInt8:
+        """Label maps uint8 [T, H, W] with label i for the i-th expression."""
+
+
+class CheckpointPredictor:
+    """The PyTorch network, as in the official inference.
+
+    Args:
+        model: network in evaluation mode.
+        tokenize: its tokeniser.
+        threshold: positive threshold; None keeps every object.
+        peers: networks that answer together with it, see ``predict_clip``.
+    """
+
+    def __init__(
+        self,
+        model: ActionVOS,
+        tokenize: Tokenize,
+        threshold: float | None,
+        peers: Sequence[ActionVOS] = (),
+    ) -> None:
+        self._model, self._tokenize, self._threshold = model, tokenize, threshold
+        self._peers = peers
+
+    def __call__(self, frames: Sequence[UInt8], expressions: Sequence[str]) -> UInt8:
+        """Label maps uint8 [T, H, W]."""
+        return predict_clip(
+            *(self._model, self._tokenize, frames, expressions),
+            peers=self._peers,
+            threshold=self._threshold,
+        )
+
+
+class BundlePredictor:
+    """The segmenter that the robot runs, with the bundle's own thresholds.
+
+    Args:
+        segmenter: run-time network.
+    """
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        self._segmenter = segmenter
+
+    def __call__(self, frames: Sequence[UInt8], expressions: Sequence[str]) -> UInt8:
+        """Label maps uint8 [T, H, W].
+
+        Raises:
+            ActisegError: an expression is not of the bundle's prompt form, or the expressions
+                speak of different actions.
+        """
+        if not expressions:
+            return np.zeros((len(frames), *frames[0].shape[:2]), np.uint8)
+        names, narrations = [], set()
+        for expression in expressions:
+            name, join, narration = expression.partition(_JOIN)
+            if not join:
+                raise ActisegError(
+                    f"expression {expression!r} is not of the form {PROMPT_TEMPLATE!r}, which "
+                    "the run-time segmenter needs; use --checkpoint for free expressions"
+                )
+            names.append(name)
+            narrations.add(narration)
+        if len(narrations) > 1:
+            raise ActisegError(f"one sequence has several narrations: {sorted(narrations)[:3]}")
+        self._segmenter.set_prompt(narrations.pop(), names)
+        return np.stack([part.labels for part in self._segmenter.segment_clip(frames)])
+
+
+def predict(
+    data: Path,
+    split: Path,
+    out: Path,
+    *,
+    checkpoint: Path | None = None,
+    peer: Path | None = None,
+    bundle: Path | None = None,
+    tokenizer: Path | None = None,
+    positive_threshold: float | None = None,
+    positive_head: bool = True,
+    clip_length: int,
+    device: str = "auto",
+) -> int:
+    """Writes a label PNG for every frame of a split; continues where it was interrupted.
+
+    Args:
+        data: folder in the ActionVOS layout, or one with a folder of JPEGs for each sequence.
+        split: split file; a list (``ImageSets/SPLIT.json``) or an expression file.
+        out: target; gets SEQ/FRAME.png.
+        checkpoint: weights, published or our own. Exactly one of it and ``bundle`` is given.
+        peer: weights of a second network, ``last.peer.safetensors`` of co-teaching; the mean of
+            both networks' probabilities is segmented.
+        bundle: model bundle.
+        tokenizer: tokeniser files for checkpoints that hold none.
+        positive_threshold: objects with a lower probability are removed; by default what the
+            training run or the bundle says, 0.75 for published checkpoints.
+        positive_head: False keeps every object.
+        clip_length: most frames that are segmented together.
+        device: ``auto``, ``cpu`` or ``cuda``; checkpoints only.
+
+    Returns:
+        Number of sequences written by this call.
+
+    Raises:
+        ActisegError: contradicting options, missing or broken files, or ``out`` holds predictions
+            made with other settings.
+        BundleError: the bundle is missing or broken.
+    """
+    if (checkpoint is None) == (bundle is None):
+        raise ActisegError("give exactly one of --checkpoint and --bundle")
+    if peer is not None and checkpoint is None:
+        raise ActisegError("--peer is a second network beside --checkpoint; a bundle has one")
+    if clip_length < 1:
+        raise ActisegError(f"--clip-length is {clip_length}; it must be at least 1")
+    if positive_threshold is not None and not 0 <= positive_threshold <= 1:
+        raise ActisegError(f"--positive-threshold is {positive_threshold}; expected 0 to 1")
+    settings: dict[str, Any] = {
+        "split": _sha256(split),
+        "positive_threshold": positive_threshold,
+        "positive_head": positive_head,
+        "clip_length": clip_length,
+    }
+    predictor: Predictor
+    if checkpoint is not None:
+        model, trained, metadata = load_model(checkpoint, tokenizer=tokenizer)
+        limit = model.config.max_tokens
+        own = trained_threshold(metadata)
+        threshold = own if positive_threshold is None else positive_threshold
+        predictor = CheckpointPredictor(
+            model.to(_device(device)),
+            lambda expressions: tokenize(trained, expressions, limit),
+            threshold if positive_head else None,
+            [] if peer is None else [_peer(peer, model, trained, tokenizer).to(_device(device))],
+        )
+        settings["checkpoint"] = _sha256(checkpoint)
+        if peer is not None:
+            settings["peer"] = _sha256(peer)
+    else:
+        loaded = load_bundle(bundle)
+        settings["bundle"] = loaded.model_id
+        override = positive_threshold if positive_head else 0.0
+        if override is not None:
+            thresholds = dataclasses.replace(loaded.thresholds, positive=override)
+            loaded = dataclasses.replace(loaded, thresholds=thresholds)
+        predictor = BundlePredictor(Segmenter(loaded))
+    return write_predictions(predictor, data, split, out, settings, clip_length=clip_length)
+
+
+def _peer(path: Path, model: ActionVOS, trained: Tokenizer, tokenizer: Path | None) -> ActionVOS:
+    """A second network that reads what the first one reads."""
+    peer, other, _ = load_model(path, tokenizer=tokenizer)
+    if peer.config != model.config or other.to_str() != trained.to_str():
+        raise ActisegError(
+            f"{path} is a {peer.config.name} network with another configuration or tokenizer than "
+            "--checkpoint; --peer takes last.peer.safetensors of the same run"
+        )
+    return peer
+
+
+def write_predictions(
+    predictor: Predictor,
+    data: Path,
+    split: Path,
+    out: Path,
+    settings: dict[str, Any],
+    *,
+    clip_length: int,
+) -> int:
+    """Predicts the sequences whose label images are not complete yet.
+
+    Args:
+        predictor: what segments a clip.
+        data: see ``predict``.
+        split: see ``predict``.
+        out: see ``predict``.
+        settings: what the labels depend on; kept in ``out`` and compared when continuing.
+        clip_length: most frames that are segmented together.
+
+    Returns:
+        Number of sequences written by this call.
+
+    Raises:
+        ActisegError: see ``predict``.
+    """
+    clips = load_clips(split)
+    if not clips:
+        raise ActisegError(f"{split}: no sequences")
+    images = data / IMAGES if (data / IMAGES).is_dir() else data
+    root = sequence_root(images, clips[0].sequence)
+    _claim(out, settings)
+    labels = _ObjectIds(split)
+    todo = [clip for clip in clips if not _complete(out, clip)]
+    for clip in tqdm(todo, desc="predict", unit="sequence", disable=None):
+        expressions = [entry.expression for entry in clip.objects]
+        table = labels.of(clip)
+        for part in clips_of(len(clip.frames), clip_length):
+            names = clip.frames[part]
+            frames = _read_frames([root / clip.sequence / f"{name}.jpg" for name in names])
+            maps = table[predictor(frames, expressions)]
+            (out / clip.sequence).mkdir(parents=True, exist_ok=True)
+            for name, labelled in zip(names, maps, strict=True):
+                write_label_png(out / clip.sequence / f"{name}.png", labelled)
+    return len(todo)
+
+
+class _ObjectIds:
+    """Label of each expression.
+
+    In an expression file it is the position, as in the official inference (even where ``obj_id``
+    differs); a split list has no positions, so there it is the object id.
+    """
+
+    def __init__(self, split: Path) -> None:
+        self._by_position = split.read_text(encoding="utf-8").lstrip().startswith("{")
+
+    def of(self, clip: Clip) -> UInt8:
+        """Label of background and of the i-th expression, uint8 [1 + P]."""
+        ids = [entry.object_id for entry in clip.objects]
+        if self._by_position:
+            ids = list(range(1, len(ids) + 1))
+        if any(not 0 < label < 256 for label in ids):
+            raise ActisegError(f"{clip.sequence}: object ids {ids} are not all within 1 to 255")
+        return np.array([0, *ids], np.uint8)
+
+
+def _read_frames(paths: Sequence[Path]) -> list[UInt8]:
+    frames: list[UInt8] = []
+    for path in paths:
+        try:
+            with Image.open(path) as image:
+                frame = np.asarray(image.convert("RGB"))
+        except FileNotFoundError as error:
+            raise ActisegError(f"{path} is missing; the split lists this frame") from error
+        except (OSError, SyntaxError) as error:
+            raise ActisegError(f"{path} cannot be read as an image: {error}") from error
+        if frames and frame.shape != frames[0].shape:
+            raise ActisegError(
+                f"{path} has {frame.shape[1]}x{frame.shape[0]} pixels, the first frame of its clip "
+                f"{frames[0].shape[1]}x{frames[0].shape[0]}; a clip needs frames of one size"
+            )
+        frames.append(frame)
+    return frames
+
+
+def _complete(out: Path, clip: Clip) -> bool:
+    return all((out / clip.sequence / f"{name}.png").is_file() for name in clip.frames)
+
+
+def _claim(out: Path, settings: dict[str, Any]) -> None:
+    """Notes the settings in the output folder, or checks that they are the same as before."""
+    file = out / SETTINGS_FILE
+    if file.is_file():
+        earlier = json.loads(file.read_text())
+        different = sorted(
+            key for key in {*earlier, *settings} if earlier.get(key) != settings.get(key)
+        )
+        if different:
+            raise ActisegError(
+                f"{out} holds predictions made with another {', '.join(different)}; "
+                "choose another --out or delete that folder"
+            )
+        return
+    write_bytes(file, json.dumps(settings, indent=1).encode())
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise ActisegError(f"cannot read {path}: {error.strerror}") from error
+    return digest.hexdigest()
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name)

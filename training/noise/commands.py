@@ -1,0 +1,147 @@
+"""Commands that make label noise: `actiseg noise text`, `masks` and `severity`.
+
+Importable without PyTorch: each `run` imports what it needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+
+@dataclass(frozen=True)
+class NoiseText:
+    """Exchange object names in a split (paper Alg. 1) and tell how the nouns shifted (Fig. 2)."""
+
+    split: Path
+    """Clean split, in the form of ImageSets/train.json."""
+    rate: float
+    """Probability of another class's noun, in [0, 1]; 0 is clean."""
+    out: Path
+    """Noisy split; beside it go NAME_distribution.json and .png with the shares of the nouns, and
+    NAME_manifest.json."""
+    classes: Path | None = None
+    """EPIC noun list (csv), or a split (json) whose names are exchanged; without it, the names that
+    the split itself uses for each class. For a part of a split, give the whole one here: the part
+    knows fewer names."""
+    seed: int = 0
+    """Seed of the draws."""
+    within_class_only: bool = False
+    """Exchange nouns within their class only, also at rate 0."""
+
+    def run(self) -> int:
+        """Writes the split, the table and the chart."""
+        from training.noise import statistics, text
+
+        shares_file, chart, manifest_file = (
+            self.out.with_name(f"{self.out.stem}_{name}")
+            for name in ("distribution.json", "distribution.png", "manifest.json")
+        )
+        text.refuse_overwriting(
+            [self.out, shares_file, chart, manifest_file], [self.split, self.classes]
+        )
+        clean = text.read_split(self.split)
+        names = text.read_names(self.classes) if self.classes else text.names_in_split(clean)
+        noise = text.TextNoise(names, self.rate, self.seed, self.within_class_only)
+        noisy = text.noisy_split(clean, noise)
+        shares = statistics.noun_shares(clean, noisy)
+        text.write_json(self.out, noisy)
+        text.write_json(shares_file, shares)
+        statistics.draw_shares(shares, chart)
+        manifest = {
+            "algorithm": 1,
+            "rate": self.rate,
+            "seed": self.seed,
+            "within_class_only": self.within_class_only,
+            "classes": len(names),
+            "classes_sha256": text.classes_digest(names),
+            "clean_names_sha256": text.names_digest(clean),
+            "names_sha256": text.names_digest(noisy),
+        }
+        text.write_json(manifest_file, manifest)
+        print(statistics.shares_table(shares))
+        return 0
+
+
+@dataclass(frozen=True)
+class NoiseMasks:
+    """Dilate the masks of a split's positive objects (paper Alg. 2)."""
+
+    annotations: Path
+    """Folder with SEQUENCE/FRAME.png, the clean labels."""
+    split: Path
+    """Split that tells which objects are positive."""
+    kernel: int
+    """Side of the square in pixels, odd (paper: 9, 15, 21)."""
+    out: Path
+    """Folder for the noisy labels and manifest.json."""
+    negatives: Literal["vanish", "keep", "dilate"] = "vanish"
+    """Objects that are not active: not in the noisy maps (Alg. 2), in their clean pixels where
+    nothing covers them, or dilated too."""
+    order: Literal["ascending", "descending"] = "ascending"
+    """Object ids in the order of the first hit."""
+    workers: int | None = None
+    """Processes; one per core if not given."""
+
+    def run(self) -> int:
+        """Writes the noisy label images and tells how far they are from the clean ones."""
+        from training.noise.mask import MaskNoise, write_noisy_masks
+        from training.noise.statistics import severity_table
+
+        noise = MaskNoise(self.kernel, self.negatives, self.order)
+        written = write_noisy_masks(self.annotations, self.split, noise, self.out, self.workers)
+        print(f"{written.frames} label images in {self.out}")
+        print(severity_table({self.kernel: written.severity}))
+        return 0
+
+
+@dataclass(frozen=True)
+class NoiseSeverity:
+    """Tell how far dilated masks are from the clean ones (paper Fig. 3), without writing them."""
+
+    annotations: Path
+    """Folder with SEQUENCE/FRAME.png, the clean labels."""
+    split: Path
+    """Split that tells which objects are positive."""
+    out: Path
+    """JSON file for mIoU and cIoU of each kernel, fractions; a chart of the same name goes beside
+    it."""
+    kernels: tuple[int, ...] = (9, 15, 21)
+    """Sides of the squares in pixels, odd."""
+    workers: int | None = None
+    """Processes; one per core if not given."""
+
+    def run(self) -> int:
+        """Writes the table and the chart."""
+        from training.noise import statistics
+        from training.noise.mask import MaskNoise, measure_severity
+        from training.noise.text import refuse_overwriting, write_json
+
+        chart = self.out.with_name(f"{self.out.stem}.png")
+        refuse_overwriting([chart], [self.out])
+        refuse_overwriting([self.out, chart], [self.split])
+        noises = [MaskNoise(kernel) for kernel in self.kernels]
+        measured = measure_severity(self.annotations, self.split, noises, self.workers)
+        found = dict(zip(self.kernels, measured, strict=True))
+        write_json(self.out, {kernel: severity.as_json() for kernel, severity in found.items()})
+        statistics.draw_severity(found, chart)
+        print(statistics.severity_table(found))
+        return 0
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Make label noise beside the clean data."""
+
+    kind: (
+        Annotated[NoiseText, tyro.conf.subcommand("text")]
+        | Annotated[NoiseMasks, tyro.conf.subcommand("masks")]
+        | Annotated[NoiseSeverity, tyro.conf.subcommand("severity")]
+    )
+
+    def run(self) -> int:
+        """Runs the chosen kind of noise."""
+        return self.kind.run()
