@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import csv
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actiseg_ros.errors import PromptError
+from actiseg_ros.tables import TableError, read_table
 
 PROMPT_TEMPLATE = "{object} used in the action of {narration}"
 HANDS = ("left hand", "right hand")
@@ -149,22 +148,11 @@ def read_noun_classes(path: Path) -> dict[int, tuple[str, ...]]:
     """
     classes: dict[int, tuple[str, ...]] = {}
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = csv.DictReader(stream)
-            for row in rows:
-                try:
-                    instances = ast.literal_eval(row["instances"])
-                    if not isinstance(instances, list):
-                        raise ValueError("`instances` is no list")
-                    names = [row["key"], *(str(name) for name in instances)]
-                    classes[int(row["id"])] = tuple(dict.fromkeys(map(readable_name, names)))
-                except (KeyError, TypeError, ValueError, SyntaxError, AttributeError) as error:
-                    raise PromptError(
-                        f"{path}, line {rows.line_num}: not a noun class ({error!r}); expected "
-                        "the columns id, key, instances as in EPIC_100_noun_classes_v2.csv"
-                    ) from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise PromptError(f"{path}: cannot be read as a noun csv ({error})") from error
+        for row in read_table(path, ("id", "key", "instances")):
+            names = [row["key"], *map(str, row.listed("instances"))]
+            classes[row.integer("id")] = tuple(dict.fromkeys(map(readable_name, names)))
+    except TableError as error:
+        raise PromptError(f"{error}; expected a table as EPIC_100_noun_classes_v2.csv") from error
     return classes
 
 

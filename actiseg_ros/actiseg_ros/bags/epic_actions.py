@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import ast
-import csv
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from actiseg_ros.errors import RobotError
 from actiseg_ros.prompts import readable_name
+from actiseg_ros.tables import Row, TableError, read_table
 
 REPEAT_PERIOD = 1.0
 """Seconds between two messages about the same action."""
 
 _COLUMNS = ("narration_id", "video_id", "start_timestamp", "stop_timestamp", "narration", "noun")
+_TIMESTAMP = re.compile(r"(\d+):([0-5]?\d):([0-5]?\d(?:\.\d*)?)")
 
 
 class NarrationError(RobotError):
@@ -58,54 +59,39 @@ def read_actions(path: Path, video_id: str) -> list[Action]:
             video id.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise NarrationError(f"{path}: lacks the columns {', '.join(missing)}")
-            rows = [(reader.line_num, row) for row in reader if row["video_id"] == video_id]
-    except OSError as error:
-        raise NarrationError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise NarrationError(f"{path}: is not UTF-8 ({error})") from error
-    if not rows:
-        raise NarrationError(f"{path}: has no narration of the video {video_id!r}")
-    actions = [_action(row, f"{path}, line {line}") for line, row in rows]
+        rows = [row for row in read_table(path, _COLUMNS) if row["video_id"] == video_id]
+        if not rows:
+            raise NarrationError(f"{path}: has no narration of the video {video_id!r}")
+        actions = [_action(row) for row in rows]
+    except TableError as error:
+        raise NarrationError(str(error)) from error
     return sorted(actions, key=lambda action: (action.start, action.stop))
 
 
-def _action(row: Mapping[str, str], where: str) -> Action:
-    start = _seconds(row["start_timestamp"], f"{where}: start_timestamp")
-    stop = _seconds(row["stop_timestamp"], f"{where}: stop_timestamp")
+def _action(row: Row) -> Action:
+    start, stop = seconds(row, "start_timestamp"), seconds(row, "stop_timestamp")
     if stop <= start:
-        raise NarrationError(f"{where}: stops at {stop} s, not after its start at {start} s")
+        raise row.error("stop_timestamp", f"after the start at {row['start_timestamp']}")
     return Action(
         narration_id=row["narration_id"],
-        narration=row["narration"].strip(),
+        narration=row["narration"],
         start=start,
         stop=stop,
         target=readable_name(row["noun"]),
-        object_names=_names(row.get("object_names") or "[]", f"{where}: object_names"),
+        object_names=tuple(map(str, row.listed("object_names"))),
     )
 
 
-def _seconds(text: str, where: str) -> float:
-    """Parses ``HH:MM:SS.ss``."""
-    try:
-        hours, minutes, seconds = text.strip().split(":")
-        return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
-    except (ValueError, AttributeError) as error:
-        raise NarrationError(f"{where} is {text!r}, not of the form HH:MM:SS.ss") from error
+def seconds(row: Row, column: str) -> float:
+    """The seconds of a time stamp of the form ``HH:MM:SS.ss``.
 
-
-def _names(text: str, where: str) -> tuple[str, ...]:
-    try:
-        names = ast.literal_eval(text)
-    except (ValueError, SyntaxError) as error:
-        raise NarrationError(f"{where} is {text!r}, not a list of names") from error
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise NarrationError(f"{where} is {text!r}, not a list of names")
-    return tuple(names)
+    Raises:
+        TableError: It has another form.
+    """
+    match = _TIMESTAMP.fullmatch(row[column])
+    if match is None:
+        raise row.error(column, "a time of the form HH:MM:SS.ss")
+    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])
 
 
 def narration_events(
