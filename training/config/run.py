@@ -19,7 +19,7 @@ from training.config.strategies import (
     require,
 )
 
-Preset = Literal["tiny", "r50", "r101"]
+Preset = Literal["tiny", "small", "r50", "r101"]
 
 
 @dataclass(frozen=True)
@@ -80,25 +80,29 @@ _PAPER = Recipe(
     precision="float32",
     positive_threshold=0.75,
 )
+_TINY = Recipe(
+    epochs=30,
+    batch_size=8,
+    accumulate=1,
+    learning_rate=1e-3,
+    backbone_rate=1.0,
+    weight_decay=1e-2,
+    clip_norm=1.0,
+    schedule="cosine",
+    warmup=0.05,
+    frames_per_clip=1,
+    objects="all",
+    negative_masks=True,
+    positive_coefficient=10.0,
+    ema=0.998,
+    precision="bfloat16",
+    positive_threshold=0.375,
+)
+# small: its backbone has seen pictures and should not forget them while the rest is random.
+_SMALL = replace(_TINY, backbone_rate=0.3)
 RECIPES: dict[str, Recipe] = {
-    "tiny": Recipe(
-        epochs=30,
-        batch_size=8,
-        accumulate=1,
-        learning_rate=1e-3,
-        backbone_rate=1.0,
-        weight_decay=1e-2,
-        clip_norm=1.0,
-        schedule="cosine",
-        warmup=0.05,
-        frames_per_clip=1,
-        objects="all",
-        negative_masks=True,
-        positive_coefficient=10.0,
-        ema=0.998,
-        precision="bfloat16",
-        positive_threshold=0.375,
-    ),
+    "tiny": _TINY,
+    "small": _SMALL,
     "r50": _PAPER,
     "r101": _PAPER,
 }
@@ -133,7 +137,8 @@ class TrainConfig:
     resume: bool = False
     """Continue from the last checkpoint in `out`."""
     pretrained: Path | None = None
-    """Weights to start from: our own (safetensors) or a published Ref-YouTube-VOS checkpoint."""
+    """Weights to start from: our own (safetensors), a published Ref-YouTube-VOS checkpoint, or
+    `imagenet` for the backbone of `small` (extra `pretrained`)."""
     roberta: Path | None = None
     """Folder with RoBERTa's tokenizer files; r50 and r101 need it."""
     workers: int = 2

@@ -66,7 +66,9 @@ def compare_with_pytorch(
     got = graphs.segment(frames, ids, mask)
     image = ImageEncoderGraph(model)(frames)
     words, sentence = TextEncoderGraph(model)(ids, mask)
-    decoded = PromptDecoderGraph(model, *size)(*image[:-1], words, sentence, mask)
+    graph = PromptDecoderGraph(model, *size)
+    text = {"words": words, "sentence": sentence, "attention_mask": mask}
+    decoded = graph(*image[:-1], *(text[name] for name in graph.text_names))
     names = (*LEVEL_NAMES, "embedding", "words", "sentence", "logits", "boxes", "masks", "positive")
     tensors = (*image, words, sentence, *decoded)
     return {

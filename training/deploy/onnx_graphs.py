@@ -59,12 +59,18 @@ class TextEncoderGraph(nn.Module):
 
 
 class PromptDecoderGraph(nn.Module):
-    """Image and text features -> logits, boxes, masks and positive of every prompt."""
+    """Image and text features -> logits, boxes, masks and positive of every prompt.
+
+    A decoder with late words reads the sentence only: its graph has no `words` and no mask.
+    """
 
     def __init__(self, model: ActionVOS, height: int, width: int) -> None:
         super().__init__()
         self.model = model
         self.size = (height, width)
+        self.text_names = (
+            ("sentence",) if model.config.late_words else ("words", "sentence", "attention_mask")
+        )
 
     def forward(
         self,
@@ -73,16 +79,19 @@ class PromptDecoderGraph(nn.Module):
         stride32: Tensor,
         stride64: Tensor,
         stride4: Tensor,
-        words: Tensor,
-        sentence: Tensor,
-        attention_mask: Tensor,
+        *text: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Decodes all prompts of one clip, of which the whole input is the image."""
+        given = dict(zip(self.text_names, text, strict=True))
+        sentence = given["sentence"]
+        words = given.get("words", sentence[:, None])
         levels = (stride8[None], stride16[None], stride32[None], stride64[None])
         unused = stride4.new_zeros((1, 1, 1))
         output = self.model.decode(
             ImageFeatures(levels, stride4[None], None, unused),
-            TextFeatures(words, sentence, attention_mask),
+            TextFeatures(
+                words, sentence, given.get("attention_mask", words.new_ones(words.shape[:2]))
+            ),
             torch.tensor([self.size]),
             auxiliary=False,
         )
@@ -111,7 +120,7 @@ def _quiet() -> Iterator[None]:
 def _write(
     graph: nn.Module,
     arguments: tuple[Tensor, ...],
-    axes: tuple[dict[int, Any], ...],
+    axes: tuple[Any, ...],
     names: tuple[Sequence[str], Sequence[str]],
     path: Path,
 ) -> None:
@@ -182,14 +191,15 @@ def write_graphs(model: ActionVOS, folder: Path, size: tuple[int, int]) -> dict[
         (["input_ids", "attention_mask"], ["words", "sentence"]),
         folder / files["text_encoder"],
     )
+    decoder = PromptDecoderGraph(model, *size)
+    text = {"words": words, "sentence": sentence, "attention_mask": mask}
+    axes = {"words": text_axes, "sentence": {0: p}, "attention_mask": text_axes}
+    names = decoder.text_names
     _write(
-        PromptDecoderGraph(model, *size),
-        (*image[:-1], words, sentence, mask),
-        (t, t, t, t, t, text_axes, {0: p}, text_axes),
-        (
-            [*LEVEL_NAMES, "words", "sentence", "attention_mask"],
-            ["logits", "boxes", "masks", "positive"],
-        ),
+        decoder,
+        (*image[:-1], *(text[name] for name in names)),
+        (t, t, t, t, t, tuple(axes[name] for name in names)),
+        ([*LEVEL_NAMES, *names], ["logits", "boxes", "masks", "positive"]),
         folder / files["prompt_decoder"],
     )
     return files
@@ -209,8 +219,9 @@ class Graphs:
         }
 
     def run(self, role: str, feed: Arrays) -> Arrays:
-        """Runs one graph; inputs and outputs by name."""
+        """Runs one graph on those of the inputs that it has; inputs and outputs by name."""
         session = self.sessions[role]
+        feed = {entry.name: feed[entry.name] for entry in session.get_inputs()}
         outputs = [output.name for output in session.get_outputs()]
         return dict(zip(outputs, session.run(outputs, feed), strict=True))
 

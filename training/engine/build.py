@@ -20,6 +20,7 @@ from training.data.transforms import FixedSize, PublishedTraining, Transform
 from training.files.errors import ActisegError
 from training.model import ActionVOS, ModelConfig, build_model, load_tokenizer, preset
 from training.model import tokenize as tokenize_prompts
+from training.model.backbones.lite0 import Lite0, load_imagenet
 from training.model.text import parse_tokenizer, train_tokenizer
 from training.noise.layer import make_noise
 from training.noise.text import names_in_split, read_split
@@ -27,6 +28,7 @@ from training.strategies import Strategy, make_strategy
 
 _SEEDS_APART = 1_000_003
 """Between the seeds of networks that are trained together."""
+_IMAGENET = Path("imagenet")
 _HEADS = ("class_heads.", "positive_heads.")
 """What a further network learns anew even if it starts from the same weights as the first."""
 
@@ -174,6 +176,13 @@ def _load(model: ActionVOS, path: Path, fresh: tuple[str, ...] = ()) -> None:
         fresh: beginnings of names that keep their fresh values although our own weights have them.
             Of a published file the heads that training replaces stay fresh in any case.
     """
+    if path == _IMAGENET:
+        if not isinstance(model.backbone, Lite0):
+            raise ActisegError(
+                f"--pretrained imagenet is for preset small, not {model.config.name}"
+            )
+        load_imagenet(model.backbone)
+        return
     if path.suffix == ".safetensors":
         state, _ = load_weights(path)
         state = {name: value for name, value in state.items() if not name.startswith(fresh)}

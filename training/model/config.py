@@ -42,8 +42,9 @@ class ModelConfig:
 
     Attributes:
         name: Preset name, kept for messages and provenance.
-        backbone: `resnet50`/`resnet101` with frozen batch norm, or `small` (basic residual blocks
-            with trainable batch norm, for training from scratch).
+        backbone: `resnet50`/`resnet101` with frozen batch norm, `small` (basic residual blocks
+            with trainable batch norm, for training from scratch), or `lite0` (EfficientNet-Lite0,
+            which starts from ImageNet weights).
         small_widths: Channels of the `small` backbone at strides 2, 4, 8, 16 and 32.
         small_blocks: Residual blocks of the `small` backbone at strides 4, 8, 16 and 32.
         text: Sizes of the text encoder.
@@ -62,6 +63,9 @@ class ModelConfig:
             prompt only adds a projection of its fused stride-8 features to the result, and every
             mask starts from the likeness of each pixel to the sentence.
             This removes the largest share of the work that each prompt costs.
+        late_words: Words meet the picture in the decoder only, which looks at levels that all
+            prompts share (`LateDecoder`); needs `word_levels` 0 and no `encoder_layers`. The
+            published model fuses them before its encoder.
         mask_kernel: Kernel of the convolution that makes the mask features (published: 3).
         queries: Object queries per frame.
         mask_evidence: Let the positive head also see the picture's features under the predicted
@@ -87,7 +91,7 @@ class ModelConfig:
     """
 
     name: str = "r101"
-    backbone: Literal["resnet50", "resnet101", "small"] = "resnet101"
+    backbone: Literal["resnet50", "resnet101", "small", "lite0"] = "resnet101"
     small_widths: tuple[int, int, int, int, int] = (24, 48, 80, 128, 160)
     small_blocks: tuple[int, int, int, int] = (2, 2, 2, 1)
     text: TextConfig = TextConfig()
@@ -100,6 +104,7 @@ class ModelConfig:
     feedforward: int = 2048
     pixel_feedforward: int = 2048
     word_levels: int = 4
+    late_words: bool = False
     mask_kernel: int = 3
     queries: int = 5
     mask_evidence: bool = False
@@ -117,6 +122,15 @@ class ModelConfig:
     sampler: Literal["grid_sample", "gather"] = "grid_sample"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+
+    def __post_init__(self) -> None:
+        """Refuses combinations that no network has.
+
+        Raises:
+            ValueError: If words are to come late and early.
+        """
+        if self.late_words and (self.word_levels or self.encoder_layers):
+            raise ValueError("late_words needs word_levels=0 and encoder_layers=0")
 
     def to_json(self) -> str:
         """Returns the configuration as JSON text."""
@@ -190,6 +204,16 @@ PRESETS: dict[str, ModelConfig] = {
         lowercase=True,
     ),
 }
+
+PRESETS["small"] = dataclasses.replace(
+    PRESETS["tiny"],
+    name="small",
+    backbone="lite0",
+    late_words=True,
+    queries=1,
+    mean=(0.5, 0.5, 0.5),
+    std=(0.5, 0.5, 0.5),
+)
 
 
 def preset(name: str) -> ModelConfig:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.model.backbone import build_backbone, pooled_statistics
+from training.model.backbones import build_backbone, pooled_statistics
 from training.model.config import ModelConfig, preset
 from training.model.deformable_attention import Shape
 from training.model.evidence import ActivityMap, EvidenceHead
 from training.model.fusion import EarlyFusion
+from training.model.late import LateDecoder
 from training.model.mask_head import DynamicMaskHead
 from training.model.pixel_decoder import PixelDecoder
 from training.model.positional import (
@@ -125,15 +127,17 @@ class ActionVOS(nn.Module):
         )
         self.text_encoder = TextEncoder(config.text, width, config.dropout)
         self.shared_encoder = Encoder(config, config.shared_encoder_layers)
-        self.fusion = EarlyFusion(width, config.heads, config.fusion)
+        if not config.late_words:
+            self.fusion = EarlyFusion(width, config.heads, config.fusion)
         self.encoder = Encoder(config, config.encoder_layers)
         self.level_embedding = nn.Parameter(torch.empty(LEVELS, width))
-        self.decoder = Decoder(config)
+        self.decoder = LateDecoder(config) if config.late_words else Decoder(config)
         self.pixel_decoder = PixelDecoder(config, channels[0])
         if config.word_levels == 0:
             # What the prompt adds to the shared mask features: a direct way from words to pixels,
             # without which a network from scratch is slow to find what the prompt names.
-            self.prompt_projection = nn.Conv2d(width, width, 1, bias=False)
+            if not config.late_words:
+                self.prompt_projection = nn.Conv2d(width, width, 1, bias=False)
             # Where the picture looks like the sentence; every query's mask starts from it.
             self.likeness = nn.Linear(width, width + 1)
         self.mask_head = DynamicMaskHead(config)
@@ -153,7 +157,8 @@ class ActionVOS(nn.Module):
                 nn.init.zeros_(module.bias)
         if self.config.word_levels == 0:
             # They add to what works alone.
-            nn.init.zeros_(self.prompt_projection.weight)
+            if not self.config.late_words:
+                nn.init.zeros_(self.prompt_projection.weight)
             nn.init.zeros_(self.likeness.weight)
             nn.init.zeros_(self.likeness.bias)
         for stack in (self.shared_encoder, self.encoder, self.decoder, self.pixel_decoder):
@@ -259,6 +264,38 @@ class ActionVOS(nn.Module):
             ValueError: If `clip_of_prompt` is needed and missing.
         """
         select = _Selector(image.fine.shape[0], text.words.shape[0], clip_of_prompt)
+        if self.config.late_words:
+            decoded, mask_features = self._decode_late(image, text, select, trace)
+        else:
+            decoded, mask_features = self._decode_early(image, text, select, trace)
+        return self._heads(
+            decoded,
+            mask_features,
+            self._cues(image, text, select) if self.config.mask_evidence else None,
+            self._likeness(text.sentence, select(image.fine)),
+            select(sizes),
+            image.embedding.mean(1),
+            auxiliary,
+            trace,
+        )
+
+    def _decode_late(
+        self, image: ImageFeatures, text: TextFeatures, select: _Selector, trace: Trace | None
+    ) -> tuple[Decoded, Tensor]:
+        """Decoded queries, and the mask features [P, T, D, h, w] that all prompts share."""
+        shapes: list[Shape] = [(m.shape[3], m.shape[4]) for m in image.levels]
+        paddings = None
+        if image.paddings is not None:
+            paddings = [p.flatten(0, 1) for p in image.paddings[1:]]
+        pyramid = self._pyramid(shapes, paddings, trace)
+        memory = torch.cat([level.flatten(3) for level in image.levels], 3).transpose(2, 3)
+        decoder = cast("LateDecoder", self.decoder)
+        return decoder(text.sentence, memory, pyramid, select), select(image.fine)
+
+    def _decode_early(
+        self, image: ImageFeatures, text: TextFeatures, select: _Selector, trace: Trace | None
+    ) -> tuple[Decoded, Tensor]:
+        """Decoded queries and mask features [P, T, D, h, w] after early fusion."""
         count = image.fine.shape[1]
         shapes: list[Shape] = [(m.shape[3], m.shape[4]) for m in image.levels]
         paddings = None
@@ -293,16 +330,7 @@ class ActionVOS(nn.Module):
             ).unflatten(0, (-1, count))
         if trace is not None:
             trace |= {f"memory{i}": m for i, m in enumerate(_cut(memory, shapes))}
-        return self._heads(
-            decoded,
-            mask_features,
-            self._cues(image, text, select) if self.config.mask_evidence else None,
-            self._likeness(text.sentence, select(image.fine)),
-            select(sizes),
-            image.embedding.mean(1),
-            auxiliary,
-            trace,
-        )
+        return decoded, mask_features
 
     def forward(
         self,

@@ -11,7 +11,8 @@ from torch import nn
 
 from tests.training.model.micro import MICRO
 from training.model.attention import MultiheadAttention
-from training.model.backbone import FrozenBatchNorm2d, pooled_statistics
+from training.model.backbones import pooled_statistics
+from training.model.backbones.residual import FrozenBatchNorm2d
 from training.model.deformable_attention import (
     DeformableAttention,
     sample_by_gather,

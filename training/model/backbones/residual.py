@@ -1,4 +1,4 @@
-"""Residual image backbones with outputs at strides 4, 8, 16 and 32."""
+"""Residual backbones (He et al. 2016): ResNet-50 and -101, and a small one for fresh weights."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.model.config import ModelConfig
+from training.model.backbones.base import Backbone
 
 Norm = Callable[[int], nn.Module]
 
@@ -82,40 +82,6 @@ class BasicBlock(nn.Module):
         return F.relu(self.bn2(self.conv2(x)) + shortcut)
 
 
-class Backbone(nn.Module):
-    """Common part of both backbones: a stem, then four stages.
-
-    Attributes:
-        channels: Output channels at strides 4, 8, 16 and 32.
-    """
-
-    channels: tuple[int, int, int, int]
-    layer1: nn.Module
-    layer2: nn.Module
-    layer3: nn.Module
-    layer4: nn.Module
-
-    def stem(self, frames: Tensor) -> Tensor:
-        """Reduces [B, 3, H, W] to stride 4."""
-        raise NotImplementedError
-
-    def forward(self, frames: Tensor) -> list[Tensor]:
-        """Computes the four feature maps.
-
-        Args:
-            frames: Normalised RGB, float32 [B, 3, H, W]. Any size; map sizes round up.
-
-        Returns:
-            Float32 [B, C_i, ceil(H / s), ceil(W / s)] for s = 4, 8, 16, 32.
-        """
-        x = self.stem(frames)
-        stages = []
-        for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = layer(x)
-            stages.append(x)
-        return stages
-
-
 class ResNet(Backbone):
     """ResNet-50 or -101 (He et al. 2016, Table 1) with frozen batch norm."""
 
@@ -165,37 +131,3 @@ class SmallBackbone(Backbone):
     def stem(self, frames: Tensor) -> Tensor:
         """Reduces [B, 3, H, W] to stride 2; the first stage makes stride 4."""
         return F.relu(self.bn1(self.conv1(frames)))
-
-
-def build_backbone(config: ModelConfig) -> Backbone:
-    """Returns the backbone that the configuration names.
-
-    Raises:
-        ValueError: If the name is unknown.
-    """
-    if config.backbone == "resnet50":
-        return ResNet((3, 4, 6, 3))
-    if config.backbone == "resnet101":
-        return ResNet((3, 4, 23, 3))
-    if config.backbone == "small":
-        return SmallBackbone(config.small_widths, config.small_blocks)
-    raise ValueError(f"unknown backbone {config.backbone!r}: use resnet50, resnet101 or small")
-
-
-def pooled_statistics(stages: Sequence[Tensor]) -> Tensor:
-    """Channel means and standard deviations of all stages, for out-of-distribution detection.
-
-    Args:
-        stages: Feature maps [B, C_i, h_i, w_i].
-
-    Returns:
-        Float32 [B, 2 * sum(C_i)]: per stage its means, then its standard deviations.
-    """
-    parts = []
-    for stage in stages:
-        values = stage.flatten(2)
-        mean = values.mean(-1, keepdim=True)
-        parts.append(mean.squeeze(-1))
-        # Biased deviation with a floor: a constant channel must not give an infinite gradient.
-        parts.append(((values - mean).square().mean(-1) + 1e-12).sqrt())
-    return torch.cat(parts, 1)

@@ -1,0 +1,122 @@
+"""Late prompt decoder: what a frame costs is paid once, and a prompt adds a few queries.
+
+The published decoder fuses the words into every level before it looks at the picture, so most of
+its work is done once a prompt. Here the encoded levels stay as they are; the sentence is the start
+of the queries, which look at all levels by plain cross-attention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from training.model.attention import FeedForward, MultiheadAttention
+from training.model.config import ModelConfig
+from training.model.transformer import BoxHead, Decoded, Pyramid
+
+
+class LateDecoderLayer(nn.Module):
+    """Cross-attention of the queries to all cells of a frame, then feed-forward."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.cross_attn = MultiheadAttention(config.width, config.heads, config.dropout)
+        self.norm = nn.LayerNorm(config.width)
+        self.feedforward = FeedForward(config.width, config.feedforward, config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self, x: Tensor, positions: Tensor, memory: Tensor, pyramid: Pyramid, padding: Tensor | None
+    ) -> Tensor:
+        """Updates the queries.
+
+        Args:
+            x: [B, L, D].
+            positions: Positional part of the queries, [B or 1, L, D].
+            memory: [B, S, D].
+            pyramid: Positions of the memory's cells.
+            padding: Bool [B, S], True on padding, or None.
+
+        Returns:
+            [B, L, D].
+        """
+        attended = self.cross_attn(x + positions, memory + pyramid.positions, memory, padding)
+        return self.feedforward(self.norm(x + self.dropout(attended)))
+
+
+class LateDecoder(nn.Module):
+    """Decodes all prompts of a frame together; boxes are refined from layer to layer."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(LateDecoderLayer(config) for _ in range(config.decoder_layers))
+        self.box_heads = nn.ModuleList(
+            BoxHead(config.width, first=index == 0) for index in range(config.decoder_layers)
+        )
+        self.query_positions = nn.Parameter(torch.empty(config.queries, config.width))
+        self.reference_points = nn.Linear(config.width, 2)
+        nn.init.normal_(self.query_positions)
+        nn.init.xavier_uniform_(self.reference_points.weight)
+        nn.init.zeros_(self.reference_points.bias)
+
+    def forward(
+        self,
+        sentence: Tensor,
+        memory: Tensor,
+        pyramid: Pyramid,
+        select: Callable[[Tensor], Tensor],
+    ) -> Decoded:
+        """Decodes the queries of every prompt and frame.
+
+        Args:
+            sentence: Start of all queries, [P, D].
+            memory: Encoded levels of N clips of T frames, [N, T, S, D].
+            pyramid: Geometry of the memory, padding as bool [N * T, S].
+            select: Maps what belongs to a clip, [N, ...], to its prompts, [P, ...].
+
+        Returns:
+            Hidden states and boxes of every layer, B = P * T.
+        """
+        prompts, (clips, frames) = sentence.shape[0], memory.shape[:2]
+        queries = len(self.query_positions)
+        positions = self.query_positions[None]
+        x = sentence[:, None].expand(-1, queries, -1)
+        padding = pyramid.padding
+        if clips == 1:
+            # All prompts look at the same cells: one attention of P * Q queries a frame.
+            x = x.reshape(1, prompts * queries, -1).expand(frames, -1, -1)
+            positions = positions.repeat(1, prompts, 1)
+            seen = memory[0]
+        else:
+            x = x[:, None].expand(-1, frames, -1, -1).flatten(0, 1)
+            seen = select(memory).flatten(0, 1)
+            if padding is not None:
+                padding = select(padding.unflatten(0, (clips, frames))).flatten(0, 1)
+            pyramid = _of_prompts(pyramid, select, clips, frames)
+        start = self.reference_points(self.query_positions).sigmoid()
+        initial = start.expand(prompts * frames, -1, -1)
+        reference = initial
+        hidden, inputs, boxes = [], [], []
+        for layer, head in zip(self.layers, self.box_heads, strict=True):
+            x = layer(x, positions, seen, pyramid, padding)
+            own = x
+            if clips == 1:
+                own = x.unflatten(1, (prompts, queries)).transpose(0, 1).flatten(0, 1)
+            box = head(own, reference)
+            hidden.append(own)
+            inputs.append(reference)
+            boxes.append(box)
+            reference = box.detach()
+        return Decoded(tuple(hidden), initial, tuple(inputs), tuple(boxes))
+
+
+def _of_prompts(
+    pyramid: Pyramid, select: Callable[[Tensor], Tensor], clips: int, frames: int
+) -> Pyramid:
+    """The geometry with positions for each prompt, where clips are padded differently."""
+    positions = pyramid.positions
+    if len(positions) > 1:
+        positions = select(positions.unflatten(0, (clips, frames))).flatten(0, 1)
+    return Pyramid(pyramid.shapes, None, None, positions)
