@@ -54,6 +54,9 @@ class ModelConfig:
         shared_encoder_layers: Deformable encoder layers *before* the early fusion, which all
             prompts of a frame share. The published model has none; `tiny` moves work here so that
             eight prompts cost little more than one.
+        shared_attention: Of the shared encoder layers: `deformable` over all levels, or `dense`
+            over those from stride 16 on, a quarter of the cells and far less time on a CPU. The
+            pixel decoder carries what they find to the finer levels.
         encoder_layers: Deformable encoder layers after the fusion (once a prompt).
         decoder_layers: Decoder layers, each with its own heads.
         feedforward: Inner size of the encoder's and decoder's feed-forward layers.
@@ -99,6 +102,7 @@ class ModelConfig:
     heads: int = 8
     points: int = 4
     shared_encoder_layers: int = 0
+    shared_attention: Literal["deformable", "dense"] = "deformable"
     encoder_layers: int = 4
     decoder_layers: int = 4
     feedforward: int = 2048
@@ -210,7 +214,10 @@ PRESETS["small"] = dataclasses.replace(
     name="small",
     backbone="lite0",
     late_words=True,
+    shared_attention="dense",
     queries=1,
+    input_height=224,
+    input_width=400,
     mean=(0.5, 0.5, 0.5),
     std=(0.5, 0.5, 0.5),
 )

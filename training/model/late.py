@@ -1,8 +1,9 @@
-"""Late prompt decoder: what a frame costs is paid once, and a prompt adds a few queries.
+"""Encoder and decoder of networks that meet the words late.
 
 The published decoder fuses the words into every level before it looks at the picture, so most of
 its work is done once a prompt. Here the encoded levels stay as they are; the sentence is the start
-of the queries, which look at all levels by plain cross-attention.
+of the queries, which look at all levels by plain cross-attention: what a frame costs is paid once,
+and a prompt adds a few queries.
 """
 
 from __future__ import annotations
@@ -15,6 +16,41 @@ from torch import Tensor, nn
 from training.model.attention import FeedForward, MultiheadAttention
 from training.model.config import ModelConfig
 from training.model.transformer import BoxHead, Decoded, Pyramid
+
+
+class DenseEncoderLayer(nn.Module):
+    """Self-attention among all cells, then feed-forward, each with residual and norm."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.self_attn = MultiheadAttention(config.width, config.heads, config.dropout)
+        self.norm = nn.LayerNorm(config.width)
+        self.feedforward = FeedForward(config.width, config.feedforward, config.dropout)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor, positions: Tensor, padding: Tensor | None) -> Tensor:
+        """Maps [B, S, D] to the same shape."""
+        query = x + positions
+        attended = self.self_attn(query, query, x, padding)
+        return self.feedforward(self.norm(x + self.dropout(attended)))
+
+
+class CoarseEncoder(nn.Module):
+    """Dense encoder layers over the levels from stride 16 on; stride 8 passes unchanged."""
+
+    def __init__(self, config: ModelConfig, layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(DenseEncoderLayer(config) for _ in range(layers))
+
+    def forward(self, source: Tensor, pyramid: Pyramid) -> Tensor:
+        """Encodes [B, S, D], the cells of all levels one after another."""
+        fine = pyramid.shapes[0][0] * pyramid.shapes[0][1]
+        first, coarse = source[:, :fine], source[:, fine:]
+        positions = pyramid.positions[:, fine:]
+        padding = None if pyramid.padding is None else pyramid.padding[:, fine:]
+        for layer in self.layers:
+            coarse = layer(coarse, positions, padding)
+        return torch.cat([first, coarse], 1)
 
 
 class LateDecoderLayer(nn.Module):

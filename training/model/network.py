@@ -16,7 +16,7 @@ from training.model.config import ModelConfig, preset
 from training.model.deformable_attention import Shape
 from training.model.evidence import ActivityMap, EvidenceHead
 from training.model.fusion import EarlyFusion
-from training.model.late import LateDecoder
+from training.model.late import CoarseEncoder, LateDecoder
 from training.model.mask_head import DynamicMaskHead
 from training.model.pixel_decoder import PixelDecoder
 from training.model.positional import (
@@ -126,7 +126,8 @@ class ActionVOS(nn.Module):
             for inputs, kernel, stride in [(c, 1, 1) for c in channels[1:]] + [(channels[3], 3, 2)]
         )
         self.text_encoder = TextEncoder(config.text, width, config.dropout)
-        self.shared_encoder = Encoder(config, config.shared_encoder_layers)
+        shared = CoarseEncoder if config.shared_attention == "dense" else Encoder
+        self.shared_encoder = shared(config, config.shared_encoder_layers)
         if not config.late_words:
             self.fusion = EarlyFusion(width, config.heads, config.fusion)
         self.encoder = Encoder(config, config.encoder_layers)
