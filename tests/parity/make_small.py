@@ -34,6 +34,9 @@ from training.evaluation.inference import (
 from training.evaluation.metrics import evaluate
 from training.losses.criterion import Criterion, total, weight_dict
 from training.losses.matching import matching_costs
+from training.noise.mask import MaskNoise
+from training.noise.published import EXPRESSIONS, OBJECTS, published_names
+from training.noise.text import TextNoise
 
 SMALL = Path(__file__).with_name("small")
 SALT = "small"
@@ -50,6 +53,7 @@ def main() -> None:
     make_criterion(rng)
     make_metrics(rng)
     make_inference(rng)
+    make_noise(np.random.default_rng(49))
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -229,6 +233,57 @@ def stored_like(logits: np.ndarray, masks: np.ndarray, positives: np.ndarray) ->
     from tests.parity.cases_inference import ClipOutput
 
     return ClipOutput(*(torch.from_numpy(array) for array in (logits, masks, positives)))
+
+
+def make_noise(rng: np.random.Generator) -> None:
+    """Noisy names of a split of nine clips, and noisy label maps of two frames."""
+    names = {7: ("bowl", "salad bowl"), 3: ("lid",), 300: ("left hand",), 4: ("knife", "cleaver")}
+    nouns = [(noun, class_id) for class_id, own in names.items() for noun in own]
+    records = [
+        {
+            "seq_id": clip, "video": "P90_00", "verb": "put-into", "noun": "bag:cereal",
+            "narration": "put cereal into bag",
+            "sparse_frames": ["frame_0000000001.jpg", "frame_0000000041.jpg"],
+            "object_classes": {
+                str(key): {"name": nouns[at][0], "class_id": nouns[at][1], "handbox": 0,
+                           "narration": 0, "positive": int(rng.integers(2))}
+                for key, at in enumerate(rng.permutation(len(nouns))[:4], start=1)
+            },
+        }
+        for clip in range(1, 10)
+    ]  # fmt: skip
+    folder = SMALL / "text_noise"
+    write_json(folder / "input" / "train.json", records)
+    runs = [{"rate": rate, "seed": 5, "files": f"rate{round(100 * rate)}"} for rate in (0.2, 0.6)]
+    facts = {
+        "class_list_in_order_of_draws": list(names),
+        "names_in_order_of_draws": {str(key): list(own) for key, own in names.items()},
+        "runs": runs,
+    }
+    write_json(folder / "facts.json", facts)
+    for run in runs:
+        noise = TextNoise(names, run["rate"], run["seed"], unflipped="same", draws="stream")
+        contents = published_names(records, noise.table(records))
+        for name, content in zip((OBJECTS, EXPRESSIONS), contents, strict=True):
+            write_json(folder / f"{run['files']}_train_{name}", content)
+    folder = SMALL / "mask_noise"
+    entries = []
+    for frame in ("frame_0000000000", "frame_0000000001"):
+        clean = np.zeros((HEIGHT, WIDTH), np.uint8)
+        for label in range(1, 6):
+            y, x, height, width = rng.integers((0, 0, 1, 1), (HEIGHT, WIDTH, 20, 20))
+            clean[y : y + height, x : x + width] = label
+        expressions = {
+            str(i): {"obj_id": str(i + 1), "positive": int(rng.integers(2))} for i in range(5)
+        }
+        positive = [i for i in range(1, 6) if expressions[str(i - 1)]["positive"]]
+        entries.append({"frame": frame, "expressions": expressions})
+        folder.mkdir(parents=True, exist_ok=True)
+        write_label_png(folder / f"{frame}_clean.png", clean)
+        for kernel in (9, 21):
+            noisy = MaskNoise(kernel, "keep").labels(clean, positive)
+            write_label_png(folder / f"{frame}_k{kernel}.png", noisy)
+    write_json(folder / "expressions.json", entries)
 
 
 if __name__ == "__main__":

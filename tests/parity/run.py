@@ -19,7 +19,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.parity.result import Result, check
 
 # Filling a network takes seconds and the last one is kept, so cases of the same network adjoin.
-MODULES = ("cases_metrics", "cases_data", "cases_inference", "cases_criterion", "cases_model")
+MODULES = (
+    "cases_metrics",
+    "cases_data",
+    "cases_noise",
+    "cases_inference",
+    "cases_criterion",
+    "cases_model",
+)
 
 
 def run_cases(folder: Path, modules: Sequence[str] = MODULES) -> Iterator[Result]:

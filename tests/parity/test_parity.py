@@ -31,6 +31,12 @@ def test_reference_material(shared):
     assert failures(shared / "parity") == []
 
 
+def test_released_noise(shared):
+    results = list(run_cases(shared / "released" / "vectors", ["cases_noise"]))
+    assert len(results) >= 22
+    assert [result.line() for result in results if not result.passed] == []
+
+
 def test_runner_as_a_program_prints_every_output():
     command = [sys.executable, str(HERE / "run.py"), str(SMALL), "metrics"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -25,7 +25,8 @@ def flags(config: object, prefix: str = "--") -> set[str]:
         if is_dataclass(value):
             found |= flags(value, f"{name}.")
         else:
-            found |= {name, f"--no-{name[2:]}"} if isinstance(value, bool) else {name}
+            off = f"{prefix}no-{field.name.replace('_', '-')}"
+            found |= {name, off} if isinstance(value, bool) else {name}
     return found
 
 

@@ -19,13 +19,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from actiseg_ros.prompts import HANDS
+
 Bool = npt.NDArray[np.bool_]
 Int32 = npt.NDArray[np.int32]
 UInt8 = npt.NDArray[np.uint8]
 
 ANNOTATED_WIDTH, ANNOTATED_HEIGHT = 1920, 1080
 WIDTH, HEIGHT = 854, 480
-HANDS = frozenset({"left hand", "right hand"})
 
 WEIGHT_OTHER, WEIGHT_CUE, WEIGHT_NEGATIVE = 1, 2, 3
 """Stored weights; a narrated object (2) doubles to 4 where a hand-object box lies over it."""

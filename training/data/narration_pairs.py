@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from actiseg_ros.prompts import PROMPT_TEMPLATE
-from training.noise.text import ClassNames, TextNoise, names_in_split, sequence_name
+from training.noise.layer import LabelNoise
+from training.noise.text import ClassNames, names_in_split, sequence_name
 
 
 class NarrationPairs:
@@ -22,12 +23,12 @@ class NarrationPairs:
         records: Clips in the form of ``ImageSets/SPLIT.json``; those whose narration names none of
             their objects are not used.
         seed: Seed of the draws.
-        noise: Noise over names; what a clip's prompts with pictures call an object, those without
-            pictures call it too, so that they tell no clean name.
+        noise: Label noise of the split; what a clip's prompts with pictures call an object, those
+            without pictures call it too, so that they tell no clean name.
     """
 
     def __init__(
-        self, records: Sequence[Mapping[str, Any]], seed: int, noise: TextNoise | None = None
+        self, records: Sequence[Mapping[str, Any]], seed: int, noise: LabelNoise | None = None
     ) -> None:
         self._names = names_in_split(records)
         self._seed = seed
@@ -75,12 +76,12 @@ class NarrationPairs:
         return prompts, labels
 
 
-def _noisy_names(record: Mapping[str, Any], noise: TextNoise) -> ClassNames:
+def _noisy_names(record: Mapping[str, Any], noise: LabelNoise) -> ClassNames:
     """What the noise calls the objects of each class in a clip."""
     clip = sequence_name(record)
     names: dict[int, tuple[str, ...]] = {}
     for key, entry in record["object_classes"].items():
         class_id = int(entry["class_id"])
-        drawn = noise.draw(clip, int(key), str(entry["name"]), class_id)
+        drawn = noise.name(clip, int(key), str(entry["name"]), class_id)
         names[class_id] = (*names.get(class_id, ()), drawn)
     return names

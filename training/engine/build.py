@@ -75,6 +75,7 @@ def build_parts(config: TrainConfig, recipe: Recipe) -> Parts:
         config.text_noise,
         config.mask_noise,
         config.noise,
+        _split_file(config),
         records,
         seed=config.seed,
         negative_masks=recipe.negative_masks,
@@ -95,8 +96,7 @@ def build_parts(config: TrainConfig, recipe: Recipe) -> Parts:
     names = names_in_split(records)
     pairs = None
     if not sizes.text.frozen:
-        text_noise = noise.text if noise else None
-        pairs = NarrationPairs(records, config.seed, text_noise) or None
+        pairs = NarrationPairs(records, config.seed, noise) or None
     vocabulary = [{"class_id": key, "names": list(found)} for key, found in names.items()]
     return Parts(
         dataset,
@@ -107,7 +107,7 @@ def build_parts(config: TrainConfig, recipe: Recipe) -> Parts:
         _prompts_per_sample(dataset, recipe),
         vocabulary,
         pairs,
-        noise.record(records) if noise else None,
+        dict(noise.record) if noise else None,
     )
 
 

@@ -5,15 +5,19 @@ Importable without PyTorch: each `run` imports what it needs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from training.config.noise import NameOptions, Negatives, Order
 
-@dataclass(frozen=True)
-class NoiseText:
+Form = Literal["own", "published"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseText(NameOptions):
     """Exchange object names in a split (paper Alg. 1) and tell how the nouns shifted (Fig. 2)."""
 
     split: Path
@@ -22,40 +26,50 @@ class NoiseText:
     """Probability of another class's noun, in [0, 1]; 0 is clean."""
     out: Path
     """Noisy split; beside it go NAME_distribution.json and .png with the shares of the nouns, and
-    NAME_manifest.json."""
-    classes: Path | None = None
-    """EPIC noun list (csv), or a split (json) whose names are exchanged; without it, the names that
-    the split itself uses for each class. For a part of a split, give the whole one here: the part
-    knows fewer names."""
+    NAME_manifest.json. With `--form published` a folder, in which all of them lie."""
     seed: int = 0
     """Seed of the draws."""
-    within_class_only: bool = False
-    """Exchange nouns within their class only, also at rate 0."""
+    form: Form = "own"
+    """`own`: a split whose objects keep their clean noun under clean_name. `published`: the files
+    SPLIT_objects_category.json and SPLIT_meta_expressions_promptaction.json as released."""
 
     def run(self) -> int:
-        """Writes the split, the table and the chart."""
-        from training.noise import statistics, text
+        """Writes the names, the table and the chart."""
+        from training.noise import published, statistics, text
 
+        name = self.split.stem
+        files, beside = [self.out], self.out
+        if self.form == "published":
+            kinds = (published.OBJECTS, published.EXPRESSIONS)
+            files, beside = [self.out / f"{name}_{kind}" for kind in kinds], self.out / name
         shares_file, chart, manifest_file = (
-            self.out.with_name(f"{self.out.stem}_{name}")
-            for name in ("distribution.json", "distribution.png", "manifest.json")
+            beside.with_name(f"{beside.stem}_{kind}")
+            for kind in ("distribution.json", "distribution.png", "manifest.json")
         )
         text.refuse_overwriting(
-            [self.out, shares_file, chart, manifest_file], [self.split, self.classes]
+            [*files, shares_file, chart, manifest_file], [self.split, self.classes]
         )
         clean = text.read_split(self.split)
-        names = text.read_names(self.classes) if self.classes else text.names_in_split(clean)
-        noise = text.TextNoise(names, self.rate, self.seed, self.within_class_only)
-        noisy = text.noisy_split(clean, noise)
+        names = text.vocabulary(self.split, clean, self)
+        choices = {
+            entry.name: getattr(self, entry.name)
+            for entry in fields(NameOptions)
+            if entry.name not in ("classes", "vocabulary")
+        }
+        noise = text.TextNoise(names, self.rate, self.seed, **choices)
+        table = noise.table(clean)
+        noisy = text.noisy_split(clean, table)
         shares = statistics.noun_shares(clean, noisy)
-        text.write_json(self.out, noisy)
+        contents = (noisy,) if self.form == "own" else published.published_names(clean, table)
+        for file, content in zip(files, contents, strict=True):
+            text.write_json(file, content)
         text.write_json(shares_file, shares)
         statistics.draw_shares(shares, chart)
         manifest = {
             "algorithm": 1,
             "rate": self.rate,
             "seed": self.seed,
-            "within_class_only": self.within_class_only,
+            **choices,
             "classes": len(names),
             "classes_sha256": text.classes_digest(names),
             "clean_names_sha256": text.names_digest(clean),
@@ -78,11 +92,14 @@ class NoiseMasks:
     """Side of the square in pixels, odd (paper: 9, 15, 21)."""
     out: Path
     """Folder for the noisy labels and manifest.json."""
-    negatives: Literal["vanish", "keep", "dilate"] = "vanish"
+    negatives: Negatives = "vanish"
     """Objects that are not active: not in the noisy maps (Alg. 2), in their clean pixels where
     nothing covers them, or dilated too."""
-    order: Literal["ascending", "descending"] = "ascending"
+    order: Order = "ascending"
     """Object ids in the order of the first hit."""
+    form: Form = "own"
+    """`own`: SEQUENCE/FRAME.png in `out`. `published`: SPLIT/SEQUENCE/FRAME.png, and the clean map
+    as FRAME_org.png beside each that differs from it, as released."""
     workers: int | None = None
     """Processes; one per core if not given."""
 
@@ -92,7 +109,14 @@ class NoiseMasks:
         from training.noise.statistics import severity_table
 
         noise = MaskNoise(self.kernel, self.negatives, self.order)
-        written = write_noisy_masks(self.annotations, self.split, noise, self.out, self.workers)
+        written = write_noisy_masks(
+            self.annotations,
+            self.split,
+            noise,
+            self.out,
+            self.workers,
+            published=self.form == "published",
+        )
         print(f"{written.frames} label images in {self.out}")
         print(severity_table({self.kernel: written.severity}))
         return 0

@@ -1,24 +1,29 @@
-"""Label noise as a layer over clean data, drawn while a training run reads it."""
+"""Label noise as a layer over clean data, applied while a training run reads it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from training.config.noise import Negatives, NoiseOptions, Order
+from training.config.noise import NoiseOptions
+from training.files.errors import ActisegError
 from training.noise.mask import MaskNoise
+from training.noise.published import PublishedMasks, read_published_names
 from training.noise.text import (
+    NameTable,
     TextNoise,
     classes_digest,
+    flipped_share,
     holds_noise,
     names_digest,
-    names_in_split,
     noisy_split,
-    read_names,
+    vocabulary,
 )
 
 UInt8 = npt.NDArray[np.uint8]
@@ -26,35 +31,41 @@ UInt8 = npt.NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class LabelNoise:
-    """Algorithms 1 and 2 together; the clean files are never written over.
+    """Noisy names and label maps; the clean files are never written over.
 
     Attributes:
-        text: Algorithm 1.
-        kernel: Side of Algorithm 2's square in pixels, odd; 0 leaves the masks clean.
-        negatives: See `MaskNoise`.
-        order: See `MaskNoise`.
+        names: What every object of the split is called; None leaves the names as they are stored.
+        mask: Algorithm 2; None leaves the masks clean.
+        published: Label maps to read in place of those that `mask` would make.
         recompute_weights: Whether the weights follow the masks.
+        record: What the noise is, for ``run.json``: two runs with equal records learn equal labels.
     """
 
-    text: TextNoise
-    kernel: int
-    negatives: Negatives = "vanish"
-    order: Order = "ascending"
+    names: NameTable | None = None
+    mask: MaskNoise | None = None
+    published: PublishedMasks | None = None
     recompute_weights: bool = False
-
-    @property
-    def mask(self) -> MaskNoise | None:
-        """Algorithm 2, or None where the masks stay clean."""
-        return MaskNoise(self.kernel, self.negatives, self.order) if self.kernel else None
+    record: Mapping[str, Any] = field(default_factory=dict)
 
     def name(self, sequence: str, object_id: int, clean_name: str, class_id: int) -> str:
-        """The noun in the object's prompt."""
-        return self.text.draw(sequence, object_id, clean_name, class_id)
+        """The noun in the object's prompt.
+
+        Raises:
+            ActisegError: If the object is not of the split that the noise was made for.
+        """
+        if self.names is None:
+            return clean_name
+        try:
+            return self.names[sequence, object_id].name
+        except KeyError:
+            raise ActisegError(f"{sequence}, object {object_id}: has no noisy name") from None
 
     def labels(
         self, sequence: str, frame: str, clean_labels: UInt8, positive_ids: frozenset[int]
     ) -> UInt8:
         """The label map that is learned from, uint8 [H, W]."""
+        if self.published is not None:
+            return self.published.labels(sequence, frame, clean_labels)
         return self.mask.labels(clean_labels, positive_ids) if self.mask else clean_labels
 
     def weights(self, clean_labels: UInt8, noisy_labels: UInt8, clean_weights: UInt8) -> UInt8:
@@ -63,38 +74,12 @@ class LabelNoise:
             return clean_weights
         return self.mask.weights(clean_labels, noisy_labels, clean_weights)
 
-    def record(self, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """What the noise is, for ``run.json``: two runs with equal records learn equal labels.
-
-        Args:
-            records: Clips in the form of ``ImageSets/SPLIT.json``; if their names are noisy
-                already (``stored_names``), these are learned.
-
-        Raises:
-            ActisegError: If their names are noisy already, and this noise would draw others.
-        """
-        stored = holds_noise(records)
-        drawn = self.text.rate > 0 or self.text.within_class_only
-        names = records if stored and not drawn else noisy_split(records, self.text)
-        return {
-            "text_noise": self.text.rate,
-            "mask_noise": self.kernel,
-            "seed": self.text.seed,
-            "stored_names": stored,
-            "classes": len(self.text.names),
-            "classes_sha256": classes_digest(self.text.names),
-            "within_class_only": self.text.within_class_only,
-            "negatives": self.negatives,
-            "order": self.order,
-            "recompute_weights": self.recompute_weights,
-            "names_sha256": names_digest(names),
-        }
-
 
 def make_noise(
     text_noise: float,
     mask_noise: int,
     options: NoiseOptions,
+    split_file: Path,
     records: Sequence[Mapping[str, Any]],
     *,
     seed: int,
@@ -106,19 +91,74 @@ def make_noise(
         text_noise: Rate of Algorithm 1.
         mask_noise: Kernel of Algorithm 2 in pixels; 0 is clean.
         options: Everything else about the noise.
-        records: The training split.
+        split_file: File of the training split; its siblings know more names.
+        records: Its clips. If their names are noisy already, these are learned.
         seed: Seed of the run.
         negative_masks: Whether the run learns masks of objects that are not active.
 
     Raises:
-        ActisegError: If a level or the list of names is unusable.
+        ActisegError: If a level, the list of names or a folder of published noise is unusable.
     """
-    clean = not holds_noise(records)
-    if clean and not text_noise and not mask_noise and not options.within_class_only:
+    stored = holds_noise(records)
+    drawn = bool(text_noise) or options.within_class_only
+    folders = options.names_folder, options.labels_folder
+    if not (stored or drawn or mask_noise) and folders == (None, None):
         return None
-    names = read_names(options.classes) if options.classes else names_in_split(records)
-    text = TextNoise(
-        names, text_noise, seed if options.seed is None else options.seed, options.within_class_only
-    )
-    negatives = options.negatives or ("keep" if negative_masks else "vanish")
-    return LabelNoise(text, mask_noise, negatives, options.order, options.recompute_weights)
+    if stored and (drawn or options.names_folder):
+        raise ActisegError(
+            f"{split_file}: its names are noisy already; take the clean split, or leave "
+            "--text-noise and the other options of names out"
+        )
+    split = split_file.stem
+    names: NameTable | None = None
+    facts: dict[str, Any] = {"text_noise": text_noise, "mask_noise": mask_noise}
+    if options.names_folder is not None:
+        names = read_published_names(options.names_folder, split, records)
+        share = flipped_share(records, names)
+        # 0.05 for another reading of the level, and four standard errors for small splits.
+        if abs(share - text_noise) > 0.05 + 4 * math.sqrt(
+            text_noise * (1 - text_noise) / max(1, len(names))
+        ):
+            raise ActisegError(
+                f"{options.names_folder}: {100 * share:.1f} % of its names are of another class, "
+                f"but --text-noise says {text_noise:g}; give the level of the folder"
+            )
+        facts |= {"names_folder": options.names_folder.name, "flipped": share}
+    elif drawn:
+        text = TextNoise(
+            vocabulary(split_file, records, options),
+            text_noise,
+            seed if options.seed is None else options.seed,
+            **_name_choices(options),
+        )
+        names = text.table(records)
+        facts |= {
+            "seed": text.seed,
+            "classes": len(text.names),
+            "classes_sha256": classes_digest(text.names),
+            **_name_choices(options),
+        }
+    facts |= {
+        "stored_names": stored,
+        "names_sha256": names_digest(records if names is None else noisy_split(records, names)),
+    }
+    mask = published = None
+    if mask_noise:
+        negatives = options.negatives or ("keep" if negative_masks else "vanish")
+        mask = MaskNoise(mask_noise, negatives, options.order)
+        facts |= asdict(mask) | {"recompute_weights": options.recompute_weights}
+    if options.labels_folder is not None:
+        published = PublishedMasks(options.labels_folder, split, records)
+        if not mask_noise or published.manifest.get("kernel", mask_noise) != mask_noise:
+            raise ActisegError(
+                f"{options.labels_folder}: holds noisy masks, but --mask-noise says {mask_noise}; "
+                "give the kernel that they were dilated with"
+            )
+        facts |= {"labels_folder": options.labels_folder.name}
+    return LabelNoise(names, mask, published, options.recompute_weights, facts)
+
+
+def _name_choices(options: NoiseOptions) -> dict[str, Any]:
+    """The options that `TextNoise` has under the same names."""
+    names = ("within_class_only", "unflipped", "inactive_names", "hand_names", "draws")
+    return {name: getattr(options, name) for name in names}

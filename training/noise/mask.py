@@ -21,6 +21,7 @@ from training.data.labels import WEIGHT_OTHER
 from training.data.layout import read_json
 from training.data.palette import read_label_png, write_label_png
 from training.files.errors import ActisegError
+from training.noise.published import CLEAN_SUFFIX
 from training.noise.statistics import Severity
 from training.noise.text import read_split, sequence_name, write_json
 
@@ -157,7 +158,13 @@ class WrittenMasks:
 
 
 def write_noisy_masks(
-    annotations: Path, split: Path, noise: MaskNoise, out: Path, workers: int | None = None
+    annotations: Path,
+    split: Path,
+    noise: MaskNoise,
+    out: Path,
+    workers: int | None = None,
+    *,
+    published: bool = False,
 ) -> WrittenMasks:
     """Writes the noisy label images of a whole split beside the clean ones.
 
@@ -169,6 +176,8 @@ def write_noisy_masks(
         noise: The noise.
         out: Folder to fill in the same form; not `annotations` itself.
         workers: Processes; None is one per core.
+        published: Write ``SPLIT/SEQUENCE/FRAME.png``, and the clean map as ``FRAME_org.png`` beside
+            each that differs from it, as the authors of ActiSeg-NL do.
 
     Raises:
         ActisegError: If a label image is missing, or `out` holds the clean set, other noise or
@@ -176,9 +185,14 @@ def write_noisy_masks(
     """
     if out.resolve() == annotations.resolve():
         raise ActisegError(f"{out}: the clean labels lie there; give another folder")
-    jobs = [(_job(annotations, record), out, noise) for record in read_split(split)]
+    target = out / split.stem if published else out
+    jobs = [
+        (_job(annotations, record), _Target(target, published), noise)
+        for record in read_split(split)
+    ]
     manifest = {
         "algorithm": 2,
+        **({"form": "published"} if published else {}),
         **asdict(noise),
         "split_sha256": hashlib.sha256(split.read_bytes()).hexdigest(),
         "clean_sha256": _files_digest(annotations, (file for job in jobs for file in job[0][1])),
@@ -225,6 +239,14 @@ def measure_severity(
     return totals
 
 
+@dataclass(frozen=True)
+class _Target:
+    """Where the noisy label images of a split go, and in which form."""
+
+    folder: Path
+    published: bool
+
+
 _Source = tuple[str, list[Path], list[int]]
 """Sequence name, clean label images, labels of the positive objects."""
 _Job = TypeVar("_Job")
@@ -233,7 +255,9 @@ _Result = TypeVar("_Result")
 
 def _job(annotations: Path, record: Mapping[str, Any]) -> _Source:
     name = sequence_name(record)
-    files = sorted((annotations / name).glob("*.png"))
+    files = sorted(
+        path for path in (annotations / name).glob("*.png") if not path.stem.endswith(CLEAN_SUFFIX)
+    )
     if not files:
         raise ActisegError(f"{annotations / name}: no label images; prepare the split first")
     return name, files, positive_ids(record)
@@ -258,7 +282,7 @@ def _claim(out: Path, manifest: Mapping[str, Any]) -> None:
                     f"{out} holds masks with {key} {earlier.get(key)!r}, not {value!r}; "
                     "give another folder or remove it"
                 )
-    elif next(out.glob("*/*.png"), None):
+    elif next(out.rglob("*.png"), None):
         raise ActisegError(
             f"{out} holds label images, but no {file.name} that says what they are; give another "
             "folder"
@@ -288,16 +312,22 @@ def _run(
                 bar.update()
 
 
-def _write_sequence(job: tuple[_Source, Path, MaskNoise]) -> tuple[int, Severity, bytes]:
-    (name, files, positive), out, noise = job
-    (out / name).mkdir(parents=True, exist_ok=True)
+def _write_sequence(job: tuple[_Source, _Target, MaskNoise]) -> tuple[int, Severity, bytes]:
+    (name, files, positive), target, noise = job
+    folder = target.folder / name
+    folder.mkdir(parents=True, exist_ok=True)
     severity, digest = Severity(), hashlib.sha256()
     for file in files:
         clean = read_label_png(file)
         noisy = noise.labels(clean, positive)
         severity.add(clean, noisy, positive)
         digest.update(f"{name}/{file.stem}\0".encode() + noisy.tobytes())
-        write_label_png(out / name / file.name, noisy)
+        write_label_png(folder / file.name, noisy)
+        original = folder / f"{file.stem}{CLEAN_SUFFIX}.png"
+        if target.published and not np.array_equal(clean, noisy):
+            write_label_png(original, clean)
+        else:
+            original.unlink(missing_ok=True)
     return len(files), severity, digest.digest()
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import ast
-import csv
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from actiseg_ros.prompts import HANDS, readable_name
+from actiseg_ros.tables import TableError, read_table
+from training.config.noise import Draws, NameOptions, Unflipped
 from training.files.errors import ActisegError
 
 ClassNames = Mapping[int, tuple[str, ...]]
@@ -21,12 +22,8 @@ _RECORD = ("seq_id", "video", "verb", "noun", "object_classes")
 """What a split says about each clip at least."""
 _ENTRY = frozenset({"name", "class_id", "positive"})
 """What a split says about each object at least."""
-
-
-def spoken_name(noun: str) -> str:
-    """An EPIC noun as it is spoken: ``container:food`` reads ``food container``."""
-    head, *modifiers = noun.strip().lower().split(":")
-    return " ".join([*modifiers, head])
+_SPLITS = ("train.json", "val.json")
+"""Splits whose names the published noise draws from."""
 
 
 def names_in_split(records: Sequence[Mapping[str, Any]]) -> dict[int, tuple[str, ...]]:
@@ -46,33 +43,47 @@ def names_in_split(records: Sequence[Mapping[str, Any]]) -> dict[int, tuple[str,
 def read_class_names(path: Path) -> dict[int, tuple[str, ...]]:
     """The nouns of each class in EPIC-KITCHENS' own list (``EPIC_100_noun_classes_v2.csv``).
 
-    Rows of one id are joined.
+    Nouns are as spoken (``container:food`` reads ``food container``), in lower case. Rows of one id
+    are joined.
 
     Raises:
-        ActisegError: If the file is missing or no csv, or a row lacks its columns or has a
-            malformed list.
+        ActisegError: If the file is no table, or a row lacks its columns or has a malformed list.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, ValueError, csv.Error) as error:
-        raise ActisegError(f"{path}: cannot be read ({error}); give EPIC's noun list") from error
     names: dict[int, dict[str, None]] = {}
-    for line, row in enumerate(rows, start=2):
-        try:
-            nouns = ast.literal_eval(row["instances"])
-            if not isinstance(nouns, (list, tuple)):
-                raise TypeError(f"instances is {nouns!r}")
-            spoken = dict.fromkeys(spoken_name(str(noun)) for noun in nouns or [row["key"]])
-            names.setdefault(int(row["id"]), {}).update(spoken)
-        except (KeyError, TypeError, ValueError, SyntaxError) as error:
-            raise ActisegError(
-                f"{path}, line {line}: expected the columns id, key and instances, the last one "
-                f"a list of nouns ({error})"
-            ) from error
+    try:
+        for row in read_table(path, ("id", "key", "instances")):
+            nouns = row.listed("instances") or [row["key"]]
+            spoken = dict.fromkeys(readable_name(str(noun).lower()) for noun in nouns)
+            names.setdefault(row.integer("id"), {}).update(spoken)
+    except TableError as error:
+        raise ActisegError(f"{error}; give EPIC's noun list") from error
     if len(names) < 2:
         raise ActisegError(f"{path}: {len(names)} classes; Algorithm 1 needs at least two")
     return {class_id: tuple(nouns) for class_id, nouns in names.items()}
+
+
+def vocabulary(
+    split_file: Path, records: Sequence[Mapping[str, Any]], options: NameOptions
+) -> dict[int, tuple[str, ...]]:
+    """The mapping M that a split's names are exchanged with.
+
+    Args:
+        split_file: File of the split, in the folder of its siblings.
+        records: Its clips.
+        options: Say where names come from.
+
+    Raises:
+        ActisegError: If a list of names is unusable.
+    """
+    if options.classes is not None:
+        return read_names(options.classes)
+    joined = list(records)
+    if options.vocabulary == "all":
+        for name in _SPLITS:
+            sibling = split_file.with_name(name)
+            if sibling.name != split_file.name and sibling.exists():
+                joined += read_split(sibling)
+    return names_in_split(joined)
 
 
 def read_names(path: Path) -> dict[int, tuple[str, ...]]:
@@ -87,12 +98,25 @@ def read_names(path: Path) -> dict[int, tuple[str, ...]]:
 
 
 @dataclass(frozen=True)
-class TextNoise:
-    """Algorithm 1 with one draw per object of a clip.
+class NoisyName:
+    """What an object is called under noise."""
 
-    Given the names, the draw depends on the seed, the clip and the object alone, so the result is
-    the same in any order, for any subset and any number of workers. A subset needs the names of
-    the whole split for that, not its own.
+    name: str
+    class_id: int
+    """Class that the name was taken from."""
+
+
+NameTable = Mapping[tuple[str, int], NoisyName]
+"""Sequence name and object id -> what the object is called."""
+
+
+@dataclass(frozen=True)
+class TextNoise:
+    """Algorithm 1 for all objects of a split.
+
+    With keyed draws, given the names, a name depends on the seed, the clip and the object alone, so
+    the result is the same in any order, for any subset and any number of workers. A subset needs
+    the names of the whole split for that, not its own.
 
     Attributes:
         names: The mapping M; its keys are the class set Omega.
@@ -101,12 +125,23 @@ class TextNoise:
         seed: Seed of the draws.
         within_class_only: Never change the class, only the noun: the second half of Alg. 1 alone,
             also at rate 0.
+        unflipped: See `NameOptions`, as for what follows.
+        inactive_names: Whether objects that are not active get other names too.
+        hand_names: Whether hands do.
+        draws: One generator for each object, or one for all.
+
+    Raises:
+        ActisegError: If the rate is no probability, or there is nothing to exchange.
     """
 
     names: ClassNames
     rate: float
     seed: int = 0
     within_class_only: bool = False
+    unflipped: Unflipped = "any"
+    inactive_names: bool = True
+    hand_names: bool = True
+    draws: Draws = "keyed"
 
     def __post_init__(self) -> None:
         if not 0 <= self.rate <= 1:
@@ -116,56 +151,133 @@ class TextNoise:
                 f"noise rate {self.rate} needs names of at least two classes, there are "
                 f"{len(self.names)}; give a list with --classes"
             )
+        if self.within_class_only and self.unflipped == "same":
+            raise ActisegError(
+                "within-class-only exchanges names within their class, and unflipped `same` keeps "
+                "them; choose one of the two"
+            )
 
-    def draw(self, clip: str, object_id: int, name: str, class_id: int) -> str:
-        """The noun that replaces `name`.
+    @property
+    def clean(self) -> bool:
+        """Whether no name changes."""
+        return self.rate == 0 and not self.within_class_only
+
+    def draw(
+        self, clip: str, object_id: int, name: str, class_id: int, positive: bool = True
+    ) -> NoisyName:
+        """What an object is called, from a generator of its own.
 
         Args:
             clip: Sequence name of the clip.
             object_id: Label of the object in the clip.
             name: Clean noun.
             class_id: Its class.
+            positive: Whether the object is active.
 
         Raises:
             ActisegError: If the class is not among `names`.
         """
-        if self.rate == 0 and not self.within_class_only:
-            return name
+        return self._exchanged(
+            lambda: _generator(self.seed, clip, object_id),
+            clip,
+            object_id,
+            name,
+            class_id,
+            positive,
+        )
+
+    def table(self, records: Sequence[Mapping[str, Any]]) -> dict[tuple[str, int], NoisyName]:
+        """What every object of a split is called.
+
+        Args:
+            records: Clips in the form of ``ImageSets/SPLIT.json``.
+
+        Raises:
+            ActisegError: If a class is not among `names`.
+        """
+        stream = _Stream(self.seed)
+        drawn = {}
+        for record in records:
+            clip = sequence_name(record)
+            for key, entry in record["object_classes"].items():
+                known = str(entry["name"]), int(entry["class_id"]), bool(entry["positive"])
+                drawn[clip, int(key)] = (
+                    self.draw(clip, int(key), *known)
+                    if self.draws == "keyed"
+                    else self._exchanged(lambda: stream, clip, int(key), *known)
+                )
+        return drawn
+
+    def _exchanged(
+        self,
+        generator: Callable[[], np.random.Generator | _Stream],
+        clip: str,
+        object_id: int,
+        name: str,
+        class_id: int,
+        positive: bool,
+    ) -> NoisyName:
+        """One object of Algorithm 1; the generator is made only where something is drawn."""
+        fixed = (not positive and not self.inactive_names) or (
+            name in HANDS and not self.hand_names
+        )
+        if self.clean or fixed:
+            return NoisyName(name, class_id)
         if class_id not in self.names:
             raise ActisegError(
                 f"{clip}, object {object_id} ({name!r}): class {class_id} is not in the list; "
                 "take the list that belongs to this split, or leave --classes out"
             )
-        random = _generator(self.seed, clip, object_id)
-        flipped = random.random() < self.rate and not self.within_class_only
-        if flipped:
+        random = generator()
+        if random.random() < self.rate and not self.within_class_only:
             others = [other for other in self.names if other != class_id]
             class_id = others[int(random.integers(len(others)))]
-        nouns = self.names[class_id]
-        return nouns[int(random.integers(len(nouns)))]
+            nouns = self.names[class_id]
+        elif self.unflipped == "any":
+            nouns = self.names[class_id]
+        else:
+            others_of_class = tuple(noun for noun in self.names[class_id] if noun != name)
+            nouns = others_of_class if self.unflipped == "other" and others_of_class else (name,)
+        # A single noun is not drawn, so that a stream goes on as the released script's does.
+        return NoisyName(nouns[int(random.integers(len(nouns))) if len(nouns) > 1 else 0], class_id)
 
 
-def noisy_split(records: Sequence[Mapping[str, Any]], noise: TextNoise) -> list[dict[str, Any]]:
+def noisy_split(
+    records: Sequence[Mapping[str, Any]], noise: TextNoise | NameTable
+) -> list[dict[str, Any]]:
     """The split with noisy nouns; ids, classes, flags and narration stay those of the clean one.
 
     Each object keeps its clean noun under ``clean_name``, which also marks a split as noisy.
 
+    Args:
+        records: Clips in the form of ``ImageSets/SPLIT.json``.
+        noise: Algorithm 1, or what it or somebody else has drawn for every object.
+
     Raises:
         ActisegError: If the split is noisy already.
     """
-    noisy: list[dict[str, Any]] = []
     for record in records:
-        clip = sequence_name(record)
-        objects = {}
         for key, entry in record["object_classes"].items():
             if "clean_name" in entry:
                 raise ActisegError(
-                    f"{clip}, object {key}: the split is noisy already; use the clean one"
+                    f"{sequence_name(record)}, object {key}: the split is noisy already; "
+                    "use the clean one"
                 )
-            noun = noise.draw(clip, int(key), str(entry["name"]), int(entry["class_id"]))
-            objects[key] = {**entry, "name": noun, "clean_name": entry["name"]}
-        noisy.append({**record, "object_classes": objects})
-    return noisy
+    names = noise.table(records) if isinstance(noise, TextNoise) else noise
+    return [
+        {
+            **record,
+            "object_classes": {
+                key: {
+                    **entry,
+                    "name": names[sequence_name(record), int(key)].name,
+                    "clean_name": entry["name"],
+                }
+                for key, entry in record["object_classes"].items()
+            },
+        }
+        for record in records
+    ]
 
 
 def holds_noise(records: Sequence[Mapping[str, Any]]) -> bool:
@@ -173,6 +285,16 @@ def holds_noise(records: Sequence[Mapping[str, Any]]) -> bool:
     return any(
         "clean_name" in entry for record in records for entry in record["object_classes"].values()
     )
+
+
+def flipped_share(records: Sequence[Mapping[str, Any]], names: NameTable) -> float:
+    """Share of a split's objects whose name is taken from another class."""
+    flips = [
+        names[sequence_name(record), int(key)].class_id != int(entry["class_id"])
+        for record in records
+        for key, entry in record["object_classes"].items()
+    ]
+    return sum(flips) / max(1, len(flips))
 
 
 def classes_digest(names: ClassNames) -> str:
@@ -282,6 +404,19 @@ def _is_integer(value: Any) -> bool:
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and bool(value)
+
+
+class _Stream:
+    """One generator for all objects: NumPy's legacy one, which the released script draws from."""
+
+    def __init__(self, seed: int) -> None:
+        self._state = np.random.RandomState(seed)
+
+    def random(self) -> float:
+        return float(self._state.random_sample())
+
+    def integers(self, high: int) -> int:
+        return int(self._state.randint(high))
 
 
 def _generator(seed: int, clip: str, object_id: int) -> np.random.Generator:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from training.benchmark.results import Source
+from training.config.noise import NameOptions
 from training.data.layout import LABELS, image_folder
 from training.noise.mask import MaskNoise, measure_severity
 from training.noise.statistics import noun_shares
-from training.noise.text import TextNoise, names_in_split, noisy_split, read_split
+from training.noise.text import TextNoise, noisy_split, read_split, vocabulary
 from training.report.charts import (
     Picture,
     Point,
@@ -57,8 +58,9 @@ def nouns_section(source: Source | None) -> Section:
     title = "Distribution shift under text noise (Fig. 2)"
     if source is None:
         return Section("nouns", title, (_NEEDS_DATA,))
-    clean = read_split(source.data / "ImageSets" / f"{source.split}.json")
-    names = names_in_split(clean)
+    file = source.data / "ImageSets" / f"{source.split}.json"
+    clean = read_split(file)
+    names = vocabulary(file, clean, NameOptions())
     noisy = {
         rate: noun_shares(clean, noisy_split(clean, TextNoise(names, rate))) for rate in _RATES
     }

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from actiseg_ros.prompts import PROMPT_TEMPLATE
 from training.data.narration_pairs import NarrationPairs
+from training.noise.layer import LabelNoise
 from training.noise.text import TextNoise
 
 NAMES = {1: ("spoon", "teaspoon"), 2: ("plate",), 4: ("knife",), 16: ("onion", "red onion")}
@@ -53,13 +54,14 @@ def test_noisy_names_are_all_that_prompts_without_pictures_tell() -> None:
             "noun": "pepper",
             "narration": "cut pepper",
             "object_classes": {
-                "1": {"name": "pepper", "class_id": 1, "narration": 1},
-                "2": {"name": "pan", "class_id": 2, "narration": 0},
+                "1": {"name": "pepper", "class_id": 1, "narration": 1, "positive": 1},
+                "2": {"name": "pan", "class_id": 2, "narration": 0, "positive": 0},
             },
         }
     ]
     names = {1: ("pepper",), 2: ("pan",)}
     noise = TextNoise(names, 1.0, 0)  # with two classes, each name becomes the other one
-    prompts, labels = NarrationPairs(records, 0, noise).draw(50, 0)
+    pairs = NarrationPairs(records, 0, LabelNoise(noise.table(records)))
+    prompts, labels = pairs.draw(50, 0)
     narrated = {prompt for prompt, label in zip(prompts, labels, strict=True) if label}
     assert narrated == {PROMPT_TEMPLATE.format(object="pan", narration="cut pepper")}

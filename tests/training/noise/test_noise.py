@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.config.noise import NoiseOptions
+from training.config.noise import NameOptions, NoiseOptions
 from training.files.errors import ActisegError
 from training.noise.layer import LabelNoise, make_noise
 from training.noise.mask import MaskNoise, dilate_labels, measure_severity, write_noisy_masks
@@ -21,7 +21,7 @@ from training.noise.text import (
     read_class_names,
     read_split,
     sequence_name,
-    spoken_name,
+    vocabulary,
 )
 
 NAMES = {1: ("spoon", "teaspoon"), 2: ("plate",), 4: ("knife", "butter knife", "cleaver")}
@@ -51,7 +51,7 @@ def split(clips: int) -> list[dict]:
 @pytest.mark.parametrize("rate", [0.2, 0.6, 1.0])
 def test_share_of_flipped_classes_is_the_rate_and_the_target_class_is_uniform(rate):
     noise = TextNoise(NAMES, rate, seed=3)
-    drawn = [class_of(noise.draw(f"clip{i}", 1, "plate", 2)) for i in range(4000)]
+    drawn = [class_of(noise.draw(f"clip{i}", 1, "plate", 2).name) for i in range(4000)]
     shares = np.bincount(drawn, minlength=5) / len(drawn)
     assert shares[2] == pytest.approx(1 - rate, abs=0.03)
     assert shares[1] == pytest.approx(rate / 2, abs=0.03)
@@ -60,7 +60,7 @@ def test_share_of_flipped_classes_is_the_rate_and_the_target_class_is_uniform(ra
 
 def test_noun_within_a_class_is_uniform_and_includes_the_clean_one():
     noise = TextNoise(NAMES, 0.0, seed=1, within_class_only=True)
-    drawn = [noise.draw(f"clip{i}", 2, "knife", 4) for i in range(3000)]
+    drawn = [noise.draw(f"clip{i}", 2, "knife", 4).name for i in range(3000)]
     for noun in NAMES[4]:
         assert drawn.count(noun) / len(drawn) == pytest.approx(1 / 3, abs=0.04)
 
@@ -240,38 +240,101 @@ def test_weights_stay_clean_unless_they_are_to_follow():
     clean[10:15, 10:20], clean[20:24, 30:35] = 1, 2
     weights = np.ones_like(clean)
     weights[10:15, 10:15], weights[10:15, 15:20], weights[20:24, 30:35] = 2, 4, 3
-    text = TextNoise(NAMES, 0.0)
-    noisy = LabelNoise(text, 5).labels("clip", "frame", clean, frozenset([1]))
-    assert LabelNoise(text, 5).weights(clean, noisy, weights) is weights
-    followed = LabelNoise(text, 5, recompute_weights=True).weights(clean, noisy, weights)
+    mask = MaskNoise(5)
+    noisy = LabelNoise(mask=mask).labels("clip", "frame", clean, frozenset([1]))
+    assert LabelNoise(mask=mask).weights(clean, noisy, weights) is weights
+    followed = LabelNoise(mask=mask, recompute_weights=True).weights(clean, noisy, weights)
     assert np.array_equal(followed[10:15, 10:20], weights[10:15, 10:20])
     assert (followed[8:17, 8:12] == np.where(noisy[8:17, 8:12], 2, 1)).all()
     assert (followed[8:17, 20:22] == 4).all()
     assert (followed[20:24, 30:35] == 1).all()  # the negative object has vanished
-    clean_run = LabelNoise(text, 0, recompute_weights=True)
+    clean_run = LabelNoise(recompute_weights=True)
     assert clean_run.weights(clean, clean, weights) is weights
 
 
 def test_levels_and_options_make_the_noise_of_a_run(tmp_path):
+    file = tmp_path / "train.json"
+    file.write_text(json.dumps(split(4)))
+
     def made(text=0.0, masks=0, negative_masks=False, **options):
         return make_noise(
-            text, masks, NoiseOptions(**options), split(4), seed=5, negative_masks=negative_masks
-        )
+            text, masks, NoiseOptions(**options), file, split(4), seed=5,
+            negative_masks=negative_masks,
+        )  # fmt: skip
 
     assert made() is None
-    assert made(text=0.4).text == TextNoise(names_in_split(split(4)), 0.4, 5)
-    assert made(text=0.4, seed=9).text.seed == 9
-    assert made(within_class_only=True).text.within_class_only
+    assert made(text=0.4).names == TextNoise(names_in_split(split(4)), 0.4, 5).table(split(4))
+    assert made(text=0.4, seed=9).record["seed"] == 9
+    assert made(within_class_only=True).record["within_class_only"]
+    assert made(masks=9).name("any clip", 1, "plate", 2) == "plate"
     # A run that learns masks of negative objects keeps them; Algorithm 2 is not about them.
-    assert made(masks=9).negatives == "vanish"
-    assert made(masks=9, negative_masks=True).negatives == "keep"
-    assert made(masks=9, negative_masks=True, negatives="vanish").negatives == "vanish"
+    assert made(masks=9).mask.negatives == "vanish"
+    assert made(masks=9, negative_masks=True).mask.negatives == "keep"
+    assert made(masks=9, negative_masks=True, negatives="vanish").mask.negatives == "vanish"
     # Mask noise draws nothing, so mixed noise has the names of text noise alone.
     names = [
-        noise.record(split(4))["names_sha256"]
+        noise.record["names_sha256"]
         for noise in (made(text=0.6), made(text=0.6, masks=21), made(text=0.6, seed=6))
     ]
     assert names[0] == names[1] != names[2]
+    with pytest.raises(ActisegError, match="clip99, object 1"):
+        made(text=0.4).name("clip99", 1, "plate", 2)
+
+
+def test_names_come_from_training_and_validation_split_unless_told_otherwise(tmp_path):
+    """As released; a name that only the validation split uses can then appear in training."""
+    file = tmp_path / "train.json"
+    file.write_text(json.dumps(split(2)))
+    extra = split(1)
+    extra[0]["object_classes"]["1"].update(name="fork", class_id=9)
+    (tmp_path / "val.json").write_text(json.dumps(extra))
+    both = vocabulary(file, split(2), NameOptions())
+    assert both == {**names_in_split(split(2)), 9: ("fork",)}
+    assert vocabulary(tmp_path / "val.json", extra, NameOptions()) == both
+    assert vocabulary(file, split(2), NameOptions(vocabulary="split")) == names_in_split(split(2))
+    listed = NameOptions(classes=tmp_path / "val.json")
+    assert vocabulary(file, split(2), listed) == names_in_split(extra)
+
+
+def test_names_without_a_flip_are_any_another_or_the_same_of_the_class():
+    draws = [f"clip{i}" for i in range(300)]
+
+    def drawn(name, class_id, **options):
+        noise = TextNoise(NAMES, 0.3, seed=2, **options)
+        found = [noise.draw(clip, 1, name, class_id) for clip in draws]
+        return {noisy.name for noisy in found if noisy.class_id == class_id}
+
+    assert drawn("knife", 4) == set(NAMES[4])
+    assert drawn("knife", 4, unflipped="other") == set(NAMES[4]) - {"knife"}
+    assert drawn("plate", 2, unflipped="other") == {"plate"}, "a class of one name"
+    assert drawn("knife", 4, unflipped="same") == {"knife"}
+    with pytest.raises(ActisegError, match="choose one"):
+        TextNoise(NAMES, 0.3, within_class_only=True, unflipped="same")
+
+
+@pytest.mark.parametrize("draws", ["keyed", "stream"])
+def test_inactive_objects_and_hands_may_keep_their_names(draws):
+    records = split(40)
+    for record in records:
+        record["object_classes"]["7"] = {"name": "left hand", "class_id": 300, "positive": 1}
+    names = {**NAMES, 300: ("left hand",)}
+
+    def changed(**options):
+        table = TextNoise(names, 1.0, draws=draws, **options).table(records)
+        return {int(key) for (clip, key), noisy in table.items()
+                if noisy.name != records[0]["object_classes"][str(key)]["name"]}  # fmt: skip
+
+    assert changed() == {1, 2, 3, 4, 5, 6, 7}
+    assert changed(inactive_names=False) == {2, 4, 6, 7}, "even ids and the hand are active"
+    assert changed(hand_names=False) == {1, 2, 3, 4, 5, 6}
+
+
+def test_a_stream_of_draws_follows_the_file():
+    records = split(6)
+    noise = TextNoise(NAMES, 0.6, seed=4, draws="stream")
+    assert noise.table(records) == noise.table(records)
+    assert noise.table(records[::-1]) != noise.table(records)
+    assert noise.table(records) != TextNoise(NAMES, 0.6, seed=5, draws="stream").table(records)
 
 
 @pytest.mark.parametrize("kernel", [0, -3, 4])
@@ -375,10 +438,6 @@ def test_masks_do_not_depend_on_the_number_of_processes(tmp_path):
     assert measured == written[0].severity
 
 
-def test_spoken_name():
-    assert spoken_name("Container:Food") == "food container"
-
-
 def test_nothing_that_is_read_is_written_over(tmp_path, capsys):
     from training.cli import main
 
@@ -436,20 +495,21 @@ def test_masks_of_unknown_origin_are_not_taken_for_noisy_ones(tmp_path, capsys):
     assert run("k9") == 2
 
 
-def test_stored_noise_is_known_to_training():
+def test_stored_noise_is_known_to_training(tmp_path):
     records = split(4)
     names = names_in_split(records)
     noisy = noisy_split(records, TextNoise(names, 1.0))
     assert names_in_split(noisy) == names, "the classes are those of the clean nouns"
-    stored = make_noise(0.0, 0, NoiseOptions(), noisy, seed=0, negative_masks=False)
-    assert stored is not None
-    record = stored.record(noisy)
-    assert record["stored_names"]
-    assert record["names_sha256"] == names_digest(noisy)
-    more = make_noise(0.6, 0, NoiseOptions(), noisy, seed=0, negative_masks=False)
-    assert more is not None
+    file = tmp_path / "train_rate100.json"
+
+    def made(rate):
+        return make_noise(rate, 0, NoiseOptions(), file, noisy, seed=0, negative_masks=False)
+
+    stored = made(0.0)
+    assert stored.record["stored_names"]
+    assert stored.record["names_sha256"] == names_digest(noisy)
     with pytest.raises(ActisegError, match="noisy already"):
-        more.record(noisy)
+        made(0.6)
 
 
 @pytest.mark.parametrize(
@@ -481,7 +541,7 @@ def test_odd_clips_of_a_split_are_named(tmp_path, change, said):
 def test_another_class_needs_two():
     with pytest.raises(ActisegError, match="at least two classes"):
         TextNoise({1: ("knife",)}, 0.5)
-    assert TextNoise({1: ("knife",)}, 0.0).draw("clip", 1, "knife", 1) == "knife"
+    assert TextNoise({1: ("knife",)}, 0.0).draw("clip", 1, "knife", 1).name == "knife"
 
 
 def test_rows_of_one_class_are_joined_and_must_hold_lists(tmp_path):
@@ -491,14 +551,14 @@ def test_rows_of_one_class_are_joined_and_must_hold_lists(tmp_path):
     )
     assert read_class_names(path)[4] == ("knife", "cleaver", "blade")
     path.write_text("id,key,instances\n4,knife,'knife'\n5,pan,['pan']\n")
-    with pytest.raises(ActisegError, match=r"line 2.*list of nouns"):
+    with pytest.raises(ActisegError, match=r"line 2: instances.*not a list"):
         read_class_names(path)
 
 
 @pytest.mark.parametrize("content", [b"id,key\n1,\xff\n", b"id,key\n1," + b"x" * 200_000])
 def test_a_noun_list_that_is_no_csv_is_named(tmp_path, content):
     (tmp_path / "nouns.csv").write_bytes(content)
-    with pytest.raises(ActisegError, match=r"nouns\.csv: cannot be read"):
+    with pytest.raises(ActisegError, match=r"nouns\.csv.* line \d"):
         read_class_names(tmp_path / "nouns.csv")
 
 
