@@ -3,7 +3,7 @@
 FROM ros:jazzy-ros-base
 
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends python3-opencv python3-pip \
+    && apt-get install -y --no-install-recommends python3-opencv python3-pil python3-pip \
     && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /actiseg

@@ -14,7 +14,7 @@ RUN echo /usr/local/cuda/lib64 > /etc/ld.so.conf.d/cuda.conf && ldconfig
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends python3-opencv python3-pip \
+    && apt-get install -y --no-install-recommends python3-opencv python3-pil python3-pip \
     && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /actiseg

@@ -5,11 +5,17 @@ Importable without PyTorch: each `run` imports what it needs.
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
+
+INCOMPLETE = 3
+"""Exit status of a command that wrote its result, but not all of the source is in it."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +88,11 @@ class Kitchen:
 
 @dataclass(frozen=True)
 class Bag:
-    """Convert an EPIC-KITCHENS video and its narrations into a rosbag2 (mcap)."""
+    """Convert an EPIC-KITCHENS video and its narrations into a rosbag2.
+
+    Exit status 3 means that the bag is written, but something of the video or of the narrations is
+    not in it; standard error says what.
+    """
 
     video: Path
     """Video file, or a folder of frames frame_0000000001.jpg …"""
@@ -97,19 +107,73 @@ class Bag:
     stop: float | None = None
     """Second of the video to stop before; its end by default."""
     fps: float | None = None
-    """Frame rate of a folder of frames; for a video, how many frames a second to keep."""
+    """Frame rate of a folder of frames (by default what the frame numbers in the narrations say)
+    or of a raw stream; for other videos, how many frames a second to keep."""
     size: tuple[int, int] | None = None
     """Width and height of the images; the video's own by default."""
     quality: int = 90
     """JPEG quality, 1 to 100."""
     raw: bool = False
     """Write sensor_msgs/Image on /image instead of JPEG on /image/compressed."""
+    storage: Literal["mcap", "sqlite3"] = "mcap"
+    """Format of the bag's file."""
+    camera_info: Path | None = None
+    """Calibration for /camera_info: YAML as ROS's camera_calibration writes it."""
+    on_error: Literal["refuse", "skip"] = "refuse"
+    """Refuse a source that is damaged or shorter than it says, or write what is left of it."""
 
     def run(self) -> int:
         """Writes the bag and prints what is in it."""
         from actiseg_ros.bags.epic_bag import BagOptions, write_bag
 
-        options = BagOptions(self.start, self.stop, self.fps, self.size, self.quality, self.raw)
-        bag = write_bag(self.video, self.narrations, self.video_id, self.out, options)
+        options = BagOptions(
+            self.start,
+            self.stop,
+            self.fps,
+            self.size,
+            self.quality,
+            self.raw,
+            self.storage,
+            self.camera_info,
+            self.on_error,
+        )
+        with seconds_bar("writing") as progress:
+            bag = write_bag(self.video, self.narrations, self.video_id, self.out, options, progress)
         print(f"{bag.path}: {bag.frames} images in {bag.duration:.1f} s, {bag.actions} actions")
-        return 0
+        return tell(bag.notes, bag.losses)
+
+
+@contextmanager
+def seconds_bar(what: str) -> Iterator[Callable[[float, float], None]]:
+    """Shows how many seconds of a recording are done, on standard error.
+
+    Yields:
+        To be called with the second that was done last, and the last one.
+    """
+    from tqdm import tqdm
+
+    form = "{l_bar}{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]"
+    with ExitStack() as stack:
+        bars: list[tqdm[Any]] = []
+
+        def progress(done: float, end: float) -> None:
+            # Drawn when there is something to tell, not above the line that refuses the input.
+            if not bars:
+                bar: tqdm[Any] = tqdm(total=end, desc=what, bar_format=form, mininterval=1.0)
+                bars.append(stack.enter_context(bar))
+            bars[0].update(min(done, end) - bars[0].n)
+
+        yield progress
+
+
+def tell(notes: Sequence[str], losses: Sequence[str]) -> int:
+    """Prints what is to be said about a conversion.
+
+    Returns:
+        The exit status: `INCOMPLETE` if something was lost, else 0.
+    """
+    for note in notes:
+        print(f"note: {note}")
+    for loss in losses:
+        print(f"warning: {loss}", file=sys.stderr)
+    return INCOMPLETE if losses else 0

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actiseg_ros.bags.epic_actions import Action, read_actions
+from actiseg_ros.bags.frame_folder import published_rate
+from actiseg_ros.tables import read_table
 from training.demo.footage import FRAME_RATE, SIZE, Footage
 from training.files.errors import ActisegError
 
@@ -22,7 +24,6 @@ _CLIP_SECONDS = 4.0
 _TABLE_SECONDS = 8.0
 """How much of a video of the table is shown."""
 _TABLE = "EPIC_100_validation.csv"
-_VIDEO_INFO = "EPIC_100_video_info.csv"
 _PROMPT = " used in the action of "
 _CLIP_NAME = re.compile(r"\d+_(?P<video>P\d+_\d+)_(?P<verb>[^_]+)_(?P<noun>.+)")
 
@@ -58,18 +59,12 @@ def epic_footage(material: Path, folder: Path) -> list[Footage]:
     """
     try:
         record = json.loads((material / "demo_expressions.json").read_text(encoding="utf-8"))
-        rates = _frame_rates(material / _VIDEO_INFO)
     except OSError as error:
         raise ActisegError(f"{material}: lacks EPIC-KITCHENS material ({error})") from error
     clips = [_clip(material, name, entry) for name, entry in record["videos"].items()]
-    footages = [_clip_footage(folder, clip, rates) for clip in clips]
+    footages = [_clip_footage(folder, clip) for clip in clips]
     frames = [path for clip in clips for path in clip.frames]
     return [*footages, _table_footage(folder, material / _TABLE, frames)]
-
-
-def _frame_rates(info: Path) -> dict[str, float]:
-    with info.open(newline="", encoding="utf-8") as stream:
-        return {row["video_id"]: float(row["fps"]) for row in csv.DictReader(stream)}
 
 
 def _clip(material: Path, name: str, entry: dict[str, object]) -> _Clip:
@@ -85,12 +80,13 @@ def _clip(material: Path, name: str, entry: dict[str, object]) -> _Clip:
     return _Clip(match["video"], prompts[0][2], match["verb"], match["noun"], objects, frames)
 
 
-def _clip_footage(folder: Path, clip: _Clip, rates: dict[str, float]) -> Footage:
+def _clip_footage(folder: Path, clip: _Clip) -> Footage:
     """A labelled clip; its action begins with its first labelled frame."""
-    if clip.video_id not in rates:
-        raise ActisegError(f"{_VIDEO_INFO}: does not list the video {clip.video_id}")
+    rate = published_rate(clip.video_id)
+    if rate is None:
+        raise ActisegError(f"{clip.frames[0].parent}: {clip.video_id!r} is no EPIC-KITCHENS video")
     number = int(clip.frames[0].stem.removeprefix("frame_"))
-    start = round((number - 1) / rates[clip.video_id] * FRAME_RATE) / FRAME_RATE
+    start = round((number - 1) / rate * FRAME_RATE) / FRAME_RATE
     action = Action(clip.video_id, clip.narration, start, start + _CLIP_SECONDS, "")
     home = folder / clip.video_id
     _shoot(home / "frames", clip.frames, start, _CLIP_SECONDS)
@@ -114,8 +110,7 @@ def _clip_footage(folder: Path, clip: _Clip, rates: dict[str, float]) -> Footage
 
 def _table_footage(folder: Path, table: Path, frames: Sequence[Path]) -> Footage:
     """The first seconds of the first video of the table, whose own frames are not at hand."""
-    with table.open(newline="", encoding="utf-8") as stream:
-        video_id = next(csv.DictReader(stream))["video_id"]
+    video_id = next(iter(read_table(table, ("video_id",))))["video_id"]
     start = read_actions(table, video_id)[0].start
     home = folder / video_id
     _shoot(home / "frames", frames, start, _TABLE_SECONDS)

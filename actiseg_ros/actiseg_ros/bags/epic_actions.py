@@ -99,9 +99,10 @@ def narration_events(
 ) -> Iterator[NarrationEvent]:
     """Says when to speak of which action.
 
-    EPIC's actions overlap; at any moment the one that began last counts, and when it ends an
-    older one that still lasts comes back. Each is said when it begins to count and then every
-    `REPEAT_PERIOD`; the end is said when nothing lasts any more.
+    EPIC's actions overlap; at any moment the one that began last counts (of those that began
+    together, the shortest), and when it ends an older one that still lasts comes back. Each is said
+    when it begins and then every `REPEAT_PERIOD` while it counts; the end is said when nothing
+    lasts any more.
 
     Args:
         actions: Actions, in any order.
@@ -115,13 +116,19 @@ def narration_events(
     ends = [time for time in ends if time >= start and (stop is None or time < stop)]
     said: Action | None = None
     for index, begin in enumerate(ends):
-        lasting = [action for action in actions if action.start <= begin < action.stop]
-        current = max(lasting, key=lambda action: action.start, default=None)
+        lasting = sorted(
+            (action for action in actions if action.start <= begin < action.stop),
+            key=lambda action: (action.start, -action.stop),
+        )
+        current = lasting[-1] if lasting else None
         if current is None:
             if said is not None:
                 yield NarrationEvent(begin, None)
             said = None
             continue
+        for hidden in lasting[:-1]:
+            if hidden.start == current.start == begin:
+                yield NarrationEvent(begin, hidden)
         end = ends[index + 1] if index + 1 < len(ends) else current.stop
         if stop is not None:
             end = min(end, stop)

@@ -1,4 +1,4 @@
-"""EPIC-KITCHENS video and narrations → rosbag2 (mcap).
+"""EPIC-KITCHENS video and narrations → rosbag2.
 
 Bag time is video time: a frame's stamp is its presentation time, an action's stamp its
 ``start_timestamp`` from the csv. (A frame at exactly 0 gets 1 ns, because ROS reads a zero stamp
@@ -8,37 +8,35 @@ sent once is lost to whoever starts listening, or seeks, later.
 
 from __future__ import annotations
 
-import csv
-import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import av
 import cv2
 import numpy as np
 import numpy.typing as npt
 from rosbags.rosbag2 import StoragePlugin, Writer
 
+from actiseg_ros.bags.account import Account, BagError
+from actiseg_ros.bags.camera_info import Calibration, camera_info, read_calibration
 from actiseg_ros.bags.epic_actions import Action, narration_events, read_actions
+from actiseg_ros.bags.footage import Frame, open_footage, thinned
 from actiseg_ros.bags.type_store import typestore
-from actiseg_ros.errors import RobotError
 
 IMAGE_TOPIC = "/image"
 COMPRESSED_TOPIC = "/image/compressed"
+CAMERA_INFO_TOPIC = "/camera_info"
 NARRATION_TOPIC = "/narration"
 ACTION_TOPIC = "/action"
 FRAME_ID = "camera_optical_frame"
 
-_FRAME_NAME = re.compile(r"frame_(\d+)\.(?:jpg|jpeg|png)", re.IGNORECASE)
-_VIDEO_INFO = "EPIC_100_video_info.csv"
-
-
-class BagError(RobotError):
-    """A video, its narrations or the output path of a bag cannot be used."""
+Storage = Literal["mcap", "sqlite3"]
+_PLUGINS = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
+_TAIL = 1.0
+"""Seconds behind the last frame in which the end of an action is still written."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +46,16 @@ class BagOptions:
     Attributes:
         start: First second of the video.
         stop: Seconds of the video to stop before; None is its end.
-        fps: For a folder of frames: its frame rate. For a video: frames per second to keep.
+        fps: Frame rate of what has no time of its own: a folder of frames, or a raw stream. For
+            other videos: frames per second to keep.
         size: Width and height of the images; None keeps the video's.
         quality: JPEG quality, 1 to 100.
         raw: Whether to write `sensor_msgs/Image` (bgr8) instead of JPEG.
+        storage: Format of the bag's file.
+        camera_info: Calibration file (YAML of ROS's camera_calibration); None writes that the
+            camera is not calibrated.
+        on_error: Whether a source that is damaged or shorter than it says is refused, or what is
+            left of it is written.
     """
 
     start: float = 0.0
@@ -60,6 +64,9 @@ class BagOptions:
     size: tuple[int, int] | None = None
     quality: int = 90
     raw: bool = False
+    storage: Storage = "mcap"
+    camera_info: Path | None = None
+    on_error: Literal["refuse", "skip"] = "refuse"
 
     def __post_init__(self) -> None:
         """Checks the ranges.
@@ -75,6 +82,8 @@ class BagOptions:
             raise BagError(f"size is {self.size}, both sides must be from 1 to 16384")
         if not 1 <= self.quality <= 100:
             raise BagError(f"quality is {self.quality}, it must be from 1 to 100")
+        if self.storage not in _PLUGINS:
+            raise BagError(f"storage is {self.storage!r}, it must be one of {', '.join(_PLUGINS)}")
 
 
 @dataclass(frozen=True)
@@ -86,55 +95,95 @@ class BagSummary:
         frames: Number of images.
         actions: Number of distinct actions.
         duration: Seconds from the first to the last image.
+        notes: Choices that were made, one line each.
+        losses: What of the video or of the table is not in the bag, one line each.
     """
 
     path: Path
     frames: int
     actions: int
     duration: float
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One frame: its time in seconds, and either its pixels (BGR) or its JPEG file's bytes."""
-
-    time: float
-    bgr: npt.NDArray[np.uint8] | None = None
-    jpeg: bytes | None = None
+    notes: tuple[str, ...] = ()
+    losses: tuple[str, ...] = ()
 
 
 def write_bag(
-    video: Path, narrations: Path, video_id: str, out: Path, options: BagOptions | None = None
+    video: Path,
+    narrations: Path,
+    video_id: str,
+    out: Path,
+    options: BagOptions | None = None,
+    progress: Callable[[float, float], None] | None = None,
 ) -> BagSummary:
     """Converts one video with its narrations.
 
     Args:
-        video: Video file, or folder of ``frame_0000000001.jpg`` … (frame 1 is second 0).
+        video: Video file, or folder of ``frame_0000000001.jpg`` … (frame 1 is second 0; if there
+            is a frame 0, that one is).
         narrations: EPIC-KITCHENS csv. An additional column ``object_names`` (a list in Python or
             JSON form) gives the candidate objects of each action.
         video_id: Rows with this ``video_id`` are taken, for example ``P01_107``.
         out: Folder of the new bag.
         options: Range, rate and form of the images.
+        progress: Called with the second that was written last, and the last one.
 
     Returns:
-        Counts of what was written.
+        What was written, and what could not be.
 
     Raises:
-        BagError: The video has no readable frame in the range, the csv lacks a column or the
-            video id, or `out` exists.
+        BagError: The video has no readable frame in the range, is damaged (unless what is left is
+            wanted), or `out` exists.
+        NarrationError: The csv lacks a column or the video id, or a row is malformed.
     """
     options = options or BagOptions()
     if out.exists():
         raise BagError(f"{out} exists; remove it or choose another path")
+    account = Account(refuse=options.on_error == "refuse")
     actions = read_actions(narrations, video_id)
-    frames = read_frames(video, video_id, narrations, options)
+    calibration = read_calibration(options.camera_info) if options.camera_info else None
+    footage = open_footage(video, video_id, narrations, account, fps=options.fps, stop=options.stop)
+    frames = footage.frames(options.start, options.stop)
+    if footage.timed:
+        frames = thinned(frames, options.fps)
+    if progress is not None:
+        frames = _telling(frames, progress, min(footage.end, options.stop or footage.end))
     out.parent.mkdir(parents=True, exist_ok=True)
     # The bag's file names repeat the folder's name, so the unfinished bag already carries it.
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
         unfinished = Path(folder) / out.name
-        summary = _write(unfinished, frames, actions, options, video)
+        written = _write(unfinished, frames, actions, options, calibration)
+        if not written.frames:
+            raise BagError(
+                f"{video}: no frame from second {options.start} to {options.stop or 'the end'}"
+            )
+        _tell_actions_outside(actions, written, footage.rate, options, account)
         shutil.move(unfinished, out)
-    return BagSummary(out, *summary)
+    return BagSummary(
+        out,
+        written.frames,
+        written.actions,
+        written.last - written.first,
+        tuple(account.notes),
+        tuple(account.losses),
+    )
+
+
+def _telling(
+    frames: Iterator[Frame], progress: Callable[[float, float], None], end: float
+) -> Iterator[Frame]:
+    for frame in frames:
+        yield frame
+        progress(frame.time, end)
+
+
+@dataclass
+class _Written:
+    """Counts of what is in a bag: frames, seconds of the first and last one, actions."""
+
+    frames: int = 0
+    first: float = 0.0
+    last: float = 0.0
+    actions: int = 0
 
 
 def _write(
@@ -142,11 +191,11 @@ def _write(
     frames: Iterator[Frame],
     actions: Sequence[Action],
     options: BagOptions,
-    video: Path,
-) -> tuple[int, int, float]:
-    times: list[float] = []
-    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        out = _Messages(writer, options)
+    calibration: Calibration | None,
+) -> _Written:
+    written = _Written()
+    with Writer(path, version=9, storage_plugin=_PLUGINS[options.storage]) as writer:
+        out = _Messages(writer, options, calibration)
         events = iter(narration_events(actions, options.start, options.stop))
         event = next(events, None)
         for frame in frames:
@@ -154,25 +203,56 @@ def _write(
                 out.narration(event.time, event.action)
                 event = next(events, None)
             out.image(frame)
-            times.append(frame.time)
-        if not times:
-            raise BagError(
-                f"{video}: no frame from second {options.start} to {options.stop or 'the end'}"
-            )
+            written.first = written.first if written.frames else frame.time
+            written.frames, written.last = written.frames + 1, frame.time
         # The end of the last action belongs to the bag if it falls on the video's last frame.
-        while event is not None and event.time <= times[-1] + 1.0:
-            out.narration(event.time, event.action)
+        while written.frames and event is not None and event.time <= written.last + _TAIL:
+            if event.action is None or event.action.start <= written.last:
+                out.narration(event.time, event.action)
             event = next(events, None)
-    return len(times), len(out.seen), times[-1] - times[0]
+        written.actions = len(out.seen)
+    return written
+
+
+def _tell_actions_outside(
+    actions: Sequence[Action],
+    written: _Written,
+    rate: float | None,
+    options: BagOptions,
+    account: Account,
+) -> None:
+    """Tells which actions of the table the video does not show."""
+    # What the user cut off is no loss; what begins behind the video's last frame is one.
+    inside = [
+        action
+        for action in actions
+        if action.stop > options.start and (options.stop is None or action.start < options.stop)
+    ]
+    if len(inside) < len(actions):
+        account.note(f"{len(actions) - len(inside)} actions lie outside the seconds chosen")
+    end = written.last + (1 / rate if rate else 0.0)
+    beyond = [action for action in inside if action.start >= end]
+    if beyond:
+        names = " … ".join(dict.fromkeys((beyond[0].narration_id, beyond[-1].narration_id)))
+        account.lose(
+            f"{len(beyond)} of {len(actions)} actions ({names}) begin at second "
+            f"{beyond[0].start:.2f} or later, but the last frame is at {written.last:.2f}"
+        )
+    cut = [action for action in inside if action.start < end and action.stop > end + _TAIL]
+    if cut and options.stop is None:
+        account.note(f"{len(cut)} actions go on behind the video's end")
 
 
 class _Messages:
     """Fills and writes the messages of one bag."""
 
-    def __init__(self, writer: Writer, options: BagOptions) -> None:
+    def __init__(
+        self, writer: Writer, options: BagOptions, calibration: Calibration | None
+    ) -> None:
         self.seen: set[str] = set()
         self._writer = writer
         self._options = options
+        self._calibration = calibration
         self._store = typestore()
         image = (
             (IMAGE_TOPIC, "sensor_msgs/msg/Image")
@@ -183,6 +263,7 @@ class _Messages:
             topic: writer.add_connection(topic, kind, typestore=self._store)
             for topic, kind in (
                 image,
+                (CAMERA_INFO_TOPIC, "sensor_msgs/msg/CameraInfo"),
                 (NARRATION_TOPIC, "std_msgs/msg/String"),
                 (ACTION_TOPIC, "actiseg_msgs/msg/ActionNarration"),
             )
@@ -202,26 +283,29 @@ class _Messages:
         return self._type("std_msgs/msg/Header")(stamp=stamp, frame_id=FRAME_ID)
 
     def image(self, frame: Frame) -> None:
-        if not self._options.raw:
-            data = frame.jpeg or _encode(_pixels(frame, self._options), self._options.quality)
+        header = self._header(frame.time)
+        bgr = _resized(frame.bgr, self._options.size)
+        height, width = (int(side) for side in bgr.shape[:2])
+        if self._options.raw:
+            message = self._type("sensor_msgs/msg/Image")(
+                header=header,
+                height=height,
+                width=width,
+                encoding="bgr8",
+                is_bigendian=0,
+                step=width * 3,
+                data=np.ascontiguousarray(bgr).reshape(-1),
+            )
+            self._put(IMAGE_TOPIC, frame.time, message)
+        else:
+            unchanged = frame.jpeg if bgr is frame.bgr else None
+            data = unchanged or _encode(bgr, self._options.quality)
             message = self._type("sensor_msgs/msg/CompressedImage")(
-                header=self._header(frame.time),
-                format="jpeg",
-                data=np.frombuffer(data, np.uint8),
+                header=header, format="jpeg", data=np.frombuffer(data, np.uint8)
             )
             self._put(COMPRESSED_TOPIC, frame.time, message)
-            return
-        bgr = _pixels(frame, self._options)
-        message = self._type("sensor_msgs/msg/Image")(
-            header=self._header(frame.time),
-            height=bgr.shape[0],
-            width=bgr.shape[1],
-            encoding="bgr8",
-            is_bigendian=0,
-            step=bgr.shape[1] * 3,
-            data=np.ascontiguousarray(bgr).reshape(-1),
-        )
-        self._put(IMAGE_TOPIC, frame.time, message)
+        info = camera_info(self._store, header, width, height, self._calibration)
+        self._put(CAMERA_INFO_TOPIC, frame.time, info)
 
     def narration(self, time: float, action: Action | None) -> None:
         text = action.narration if action else ""
@@ -246,14 +330,10 @@ def _nanoseconds(time: float) -> int:
     return max(1, round(time * 1e9))
 
 
-def _pixels(frame: Frame, options: BagOptions) -> npt.NDArray[np.uint8]:
-    bgr = frame.bgr
-    if bgr is None:
-        assert frame.jpeg is not None
-        bgr = np.asarray(cv2.imdecode(np.frombuffer(frame.jpeg, np.uint8), cv2.IMREAD_COLOR))
-    if options.size is not None and (bgr.shape[1], bgr.shape[0]) != options.size:
-        bgr = np.asarray(cv2.resize(bgr, options.size, interpolation=cv2.INTER_AREA), np.uint8)
-    return bgr
+def _resized(bgr: npt.NDArray[np.uint8], size: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
+    if size is None or (bgr.shape[1], bgr.shape[0]) == size:
+        return bgr
+    return np.asarray(cv2.resize(bgr, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _encode(bgr: npt.NDArray[np.uint8], quality: int) -> bytes:
@@ -261,87 +341,3 @@ def _encode(bgr: npt.NDArray[np.uint8], quality: int) -> bytes:
     if not done:
         raise BagError(f"an image of {bgr.shape[1]}x{bgr.shape[0]} cannot be written as JPEG")
     return data.tobytes()
-
-
-def read_frames(
-    video: Path, video_id: str, narrations: Path, options: BagOptions
-) -> Iterator[Frame]:
-    """Reads the frames of a video file or of a folder of frames, in order of time.
-
-    Raises:
-        BagError: Nothing readable is there, or a folder's frame rate is not known.
-    """
-    if video.is_dir():
-        fps = options.fps or _listed_fps(narrations.parent / _VIDEO_INFO, video_id)
-        if fps is None:
-            raise BagError(
-                f"{video}: the frame rate of a folder of frames is not known; give --fps, or put "
-                f"{_VIDEO_INFO} with a row for {video_id} beside {narrations.name}"
-            )
-        return _folder_frames(video, fps, options)
-    if not video.is_file():
-        raise BagError(f"{video}: there is no such video file or folder of frames")
-    return _video_frames(video, options)
-
-
-def _listed_fps(info: Path, video_id: str) -> float | None:
-    """Frame rate of a video by the data set's list, None if it is not listed."""
-    if not info.is_file():
-        return None
-    with info.open(newline="", encoding="utf-8") as stream:
-        for row in csv.DictReader(stream):
-            if row.get("video_id") == video_id:
-                return float(row["fps"])
-    return None
-
-
-def _inside(time: float, options: BagOptions) -> bool:
-    return time >= options.start and (options.stop is None or time < options.stop)
-
-
-def _folder_frames(folder: Path, fps: float, options: BagOptions) -> Iterator[Frame]:
-    numbered = sorted(
-        (int(match[1]), path)
-        for path in folder.iterdir()
-        if (match := _FRAME_NAME.fullmatch(path.name))
-    )
-    for number, path in numbered:
-        time = (number - 1) / fps
-        if not _inside(time, options):
-            continue
-        data = path.read_bytes()
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-        if bgr is None:
-            raise BagError(f"{path}: no readable image, perhaps cut short; extract it again")
-        # A JPEG of the right size goes into the bag as it is: coding it again would only hurt it.
-        unchanged = path.suffix.lower() != ".png" and (
-            options.size is None or options.size == (bgr.shape[1], bgr.shape[0])
-        )
-        yield Frame(time, np.asarray(bgr, np.uint8), data if unchanged else None)
-
-
-def _video_frames(video: Path, options: BagOptions) -> Iterator[Frame]:
-    spacing = 1.0 / options.fps if options.fps else 0.0
-    due = -1.0
-    try:
-        with av.open(str(video)) as container:
-            if not container.streams.video:
-                raise BagError(f"{video}: has no video stream")
-            stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
-            if options.start > 1.0:
-                container.seek(int((options.start - 1.0) * av.time_base))
-            origin = float((stream.start_time or 0) * (stream.time_base or 0))
-            for decoded in container.decode(stream):
-                if decoded.time is None:
-                    raise BagError(f"{video}: a frame has no presentation time")
-                time = decoded.time - origin
-                if options.stop is not None and time >= options.stop:
-                    break
-                # Half a millisecond of slack: container time bases round presentation times.
-                if time < options.start or time < due - 5e-4:
-                    continue
-                due = time + spacing
-                yield Frame(time, np.asarray(decoded.to_ndarray(format="bgr24"), np.uint8))
-    except av.error.FFmpegError as error:
-        raise BagError(f"{video}: cannot be decoded ({error}); is the file complete?") from error
