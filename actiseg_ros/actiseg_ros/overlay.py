@@ -37,8 +37,7 @@ def draw_overlay(
         rgb: uint8 [H, W, 3].
         segmentation: Result for this image, its labels of the image's size; None draws none.
         decision: Decision for the banner.
-        uncertain: bool [H, W] or the mask grid's [h, w], drawn as white hatching; None takes
-            `segmentation.uncertain`.
+        uncertain: bool [H, W] or the mask grid's [h, w], drawn as white hatching.
 
     Returns:
         uint8 [H, W, 3], a new array.
@@ -46,9 +45,10 @@ def draw_overlay(
     picture = np.ascontiguousarray(rgb).copy()
     if segmentation is not None:
         _draw_masks(picture, segmentation)
-        _hatch(picture, segmentation.uncertain if uncertain is None else uncertain)
+        if uncertain is not None:
+            _hatch(picture, uncertain)
         _draw_names(picture, segmentation, decision.target)
-    _draw_banner(picture, decision, segmentation.narration if segmentation else "")
+    _draw_banner(picture, decision, segmentation.prompt.narration if segmentation else "")
     return picture
 
 
@@ -58,7 +58,7 @@ def _draw_masks(picture: npt.NDArray[np.uint8], segmentation: Segmentation) -> N
     if not width:
         return
     table = np.zeros((1, 256, 3), np.uint8)
-    for label in range(1, len(segmentation.names) + 1):
+    for label in range(1, len(segmentation.prompt.names) + 1):
         table[0, label] = color_of(label)
     inside = (slice(y, y + height), slice(x, x + width))
     area = np.ascontiguousarray(labels[inside])
@@ -85,7 +85,7 @@ def _stripes(height: int, width: int) -> npt.NDArray[np.uint8]:
 
 def _draw_names(picture: npt.NDArray[np.uint8], segmentation: Segmentation, target: str) -> None:
     scale = _text_scale(picture)
-    for index, name in enumerate(segmentation.names):
+    for index, name in enumerate(segmentation.prompt.names):
         x, y, width, height = cv2.boundingRect(
             cv2.inRange(segmentation.labels, index + 1, index + 1)
         )

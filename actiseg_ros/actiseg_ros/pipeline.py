@@ -17,11 +17,12 @@ import numpy.typing as npt
 from actiseg_ros.bundle import Bundle, load_bundle
 from actiseg_ros.errors import BundleError, PromptError
 from actiseg_ros.gate.calibration import Calibration, load_calibration
-from actiseg_ros.gate.evidence import features_of
+from actiseg_ros.gate.features import target_features
 from actiseg_ros.gate.state import Gate, GateOptions
 from actiseg_ros.prompts import (
     MAX_DURATION,
     MAX_NAME,
+    Prompt,
     Vocabulary,
     choose_target,
     clean_names,
@@ -29,16 +30,7 @@ from actiseg_ros.prompts import (
     objects_of_narration,
     read_noun_classes,
 )
-from actiseg_ros.vision.segmenter import Segmentation, Segmenter
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """What to look for: cleaned narration, candidate objects, and the target among them."""
-
-    narration: str
-    names: tuple[str, ...]
-    target: str
+from actiseg_ros.vision.segmenter import EncodedPrompt, Segmentation, Segmenter
 
 
 @dataclass(frozen=True)
@@ -86,6 +78,7 @@ class Pipeline:
         self._objects: tuple[str, ...] = ()
         self._action: tuple[tuple[str, ...], str] = ((), "")
         self._prompt: Prompt | None = None
+        self._encoded: EncodedPrompt | None = None  # the worker's own
 
     @property
     def prompt(self) -> Prompt | None:
@@ -247,11 +240,12 @@ class Pipeline:
             self.gate.image_accepted()
             return None
         try:
-            self.segmenter.set_prompt(prompt.narration, prompt.names)
-            segmentation = self.segmenter.segment(rgb)
+            if self._encoded is None or self._encoded.prompt != prompt:
+                self._encoded = self.segmenter.encode(prompt)
+            segmentation = self.segmenter.segment(rgb, self._encoded)
             calibration = self.gate.calibration
-            domain = calibration.domain if calibration else None
-            features = features_of(segmentation, prompt.target, self.bundle, domain)
+            novelty = calibration.novelty if calibration else None
+            features = target_features(segmentation, self.bundle, novelty)
         except Exception:
             self.gate.inference_failed()
             raise

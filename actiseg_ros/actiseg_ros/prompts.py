@@ -27,6 +27,21 @@ _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 
 
 @dataclass(frozen=True)
+class Prompt:
+    """What to look for.
+
+    Attributes:
+        narration: What is being done, cleaned (`clean_narration`).
+        names: Candidate objects, cleaned (`clean_names`).
+        target: The one of `names` that may be grasped; empty if there is none.
+    """
+
+    narration: str
+    names: tuple[str, ...]
+    target: str = ""
+
+
+@dataclass(frozen=True)
 class CleanText:
     """A narration fit for the tokenizer.
 

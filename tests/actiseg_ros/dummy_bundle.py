@@ -126,12 +126,12 @@ def _hashes(folder: Path) -> dict[str, str]:
 def _finish(folder: Path, record: dict[str, Any], limits: dict[str, float] | None) -> None:
     if limits is not None:
         from actiseg_ros.bundle import model_id
-        from actiseg_ros.gate.appearance import SIZE
-        from actiseg_ros.gate.familiarity import Domain, save_domain
+        from actiseg_ros.gate.novelty import NoveltyDetector, save_novelty
         from actiseg_ros.gate.rule import FEATURE_VERSION
+        from actiseg_ros.vision.image_descriptor import SIZE
 
-        # One direction with a huge spread, and any appearance: every image is close.
-        domain = Domain(
+        # One direction with a huge spread, and any statistics: every image is close.
+        novelty = NoveltyDetector(
             mean=np.full(6, 0.5),
             basis=np.eye(1, 6),
             deviation=np.ones(1),
@@ -139,7 +139,7 @@ def _finish(folder: Path, record: dict[str, Any], limits: dict[str, float] | Non
             weights=np.zeros(SIZE),
             bias=np.asarray(0.0),
         )
-        save_domain(domain, folder / "calibration.npz")
+        save_novelty(novelty, folder / "calibration.npz")
         record["files"] = _hashes(folder)
         record["gate"] = {
             "features": FEATURE_VERSION,

@@ -7,8 +7,9 @@ import pytest
 
 from actiseg_ros.bundle import Bundle, load_bundle
 from actiseg_ros.gate.calibration import load_calibration
-from actiseg_ros.gate.evidence import features_of
+from actiseg_ros.gate.features import target_features
 from actiseg_ros.gate.rule import Reason, judge
+from actiseg_ros.prompts import Prompt
 from actiseg_ros.vision.compressed import decode_compressed
 from actiseg_ros.vision.segmenter import Segmenter
 
@@ -38,13 +39,13 @@ def test_real_kitchens_are_out_of_its_world(bundle: Bundle, shared: Path) -> Non
     calibration = load_calibration(bundle)
     assert calibration is not None
     segmenter = Segmenter(bundle, threads=1)
-    segmenter.set_prompt("pick up two spoons", NAMES)
+    prompts = [segmenter.encode(Prompt("pick up two spoons", NAMES, x)) for x in NAMES[:2]]
     frames = sorted((shared / "epic" / "demo_frames").glob("*/*.jpg"))
     assert frames
     for path in frames:
-        result = segmenter.segment(decode_compressed(path.read_bytes()))
-        for target in NAMES[:2]:
-            features = features_of(result, target, bundle, calibration.domain)
+        for prompt in prompts:
+            result = segmenter.segment(decode_compressed(path.read_bytes()), prompt)
+            features = target_features(result, bundle, calibration.novelty)
             assert Reason.OUT_OF_DISTRIBUTION in judge(features, calibration.limits), path
 
 
@@ -58,4 +59,4 @@ def test_images_without_a_scene_are_out_of_its_world(bundle: Bundle) -> None:
         np.full((480, 854, 3), 255, np.uint8),
         random.integers(0, 256, (480, 854, 3), np.uint8),
     ):
-        assert calibration.domain.distance(*segmenter.look(image)) > calibration.limits.distance
+        assert calibration.novelty.distance(segmenter.describe(image)) > calibration.limits.distance

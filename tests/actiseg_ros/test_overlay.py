@@ -6,6 +6,8 @@ import pytest
 from actiseg_ros.gate.rule import Reason
 from actiseg_ros.gate.state import Decision
 from actiseg_ros.overlay import color_of, draw_overlay
+from actiseg_ros.prompts import Prompt
+from actiseg_ros.vision.image_descriptor import ImageDescriptor
 from actiseg_ros.vision.segmenter import Segmentation
 
 NO_GO = Decision(go=False, reasons=(Reason.HOLDING,), target="cup")
@@ -15,13 +17,15 @@ GO = Decision(go=True, reasons=(), target="cup")
 def segmentation(height: int = 240, width: int = 320) -> Segmentation:
     labels = np.zeros((height, width), np.uint8)
     labels[height // 2 : height // 2 + 40, 40:120] = 1
-    uncertain = np.zeros((height // 4, width // 4), np.bool_)
-    uncertain[-5:, -5:] = True
     return Segmentation(
-        "take cup", ("cup", "knife"), labels, np.zeros((2, height // 4, width // 4), np.float32),
-        np.float32([0.9, 0.1]), np.float32([0.8, 0.8]), uncertain, np.zeros(3, np.float32),
-        np.zeros(4, np.float32), {},
-    )  # fmt: skip
+        prompt=Prompt("take cup", ("cup", "knife")),
+        labels=labels,
+        probabilities=np.zeros((2, height // 4, width // 4), np.float32),
+        active=np.float32([0.9, 0.1]),
+        objectness=np.float32([0.8, 0.8]),
+        descriptor=ImageDescriptor(np.zeros(3, np.float32), np.zeros(4, np.float32)),
+        timings={},
+    )
 
 
 def test_masks_are_tinted_and_the_rest_stays() -> None:
@@ -36,7 +40,9 @@ def test_masks_are_tinted_and_the_rest_stays() -> None:
 
 
 def test_uncertain_pixels_are_hatched() -> None:
-    result = draw_overlay(np.zeros((240, 320, 3), np.uint8), segmentation(), NO_GO)
+    uncertain = np.zeros((60, 80), np.bool_)
+    uncertain[-5:, -5:] = True
+    result = draw_overlay(np.zeros((240, 320, 3), np.uint8), segmentation(), NO_GO, uncertain)
     corner = result[-20:, -20:].max(axis=2)
     assert 0.1 < (corner == 255).mean() < 0.9
 

@@ -14,7 +14,7 @@ from actiseg_ros.gate.rule import Reason
 from actiseg_ros.gate.state import GateOptions
 from actiseg_ros.pipeline import ImageTicket, Pipeline
 from actiseg_ros.prompts import Vocabulary
-from actiseg_ros.vision.segmenter import Segmentation, Segmenter
+from actiseg_ros.vision.segmenter import EncodedPrompt, Segmentation, Segmenter
 from tests.actiseg_ros.dummy_bundle import paint, write_dummy_bundle
 
 LIMITS = {"active_score": 0.5, "p_uncertainty": 0.5, "n_uncertainty": 0.5, "distance": 1e6}
@@ -107,8 +107,8 @@ def test_evidence_for_an_old_prompt_never_reaches_the_gate(
     pipeline.narrate("cut tomato")
     segment = pipeline.segmenter.segment
 
-    def interrupted(rgb: np.ndarray) -> Segmentation:
-        result = segment(rgb)
+    def interrupted(rgb: np.ndarray, prompt: EncodedPrompt) -> Segmentation:
+        result = segment(rgb, prompt)
         if change == "narrate":
             pipeline.narrate("take plate")
         elif change == "set_objects":

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from actiseg_ros.bundle import load_bundle
-from actiseg_ros.gate.evidence import features_of
+from actiseg_ros.gate.features import target_features
+from actiseg_ros.prompts import Prompt
 from actiseg_ros.vision.segmenter import Segmenter
 
 NAMES = ("knife", "pepper", "plate", "bowl", "spoon", "sponge", "left hand", "right hand")
@@ -31,17 +32,17 @@ def main() -> None:
     options = parser.parse_args()
     bundle = load_bundle(options.bundle)
     segmenter = Segmenter(bundle, threads=options.threads)
-    segmenter.set_prompt("cut pepper", NAMES)
+    prompt = segmenter.encode(Prompt("cut pepper", NAMES, "pepper"))
     size = (options.height, options.width, 3)
     images = np.random.default_rng(0).integers(0, 256, (4, *size), dtype=np.uint8)
     for image in images:
-        segmenter.segment(image)
+        segmenter.segment(image, prompt)
     seconds: list[float] = []
     stages: dict[str, list[float]] = {}
     for index in range(options.frames):
         began = time.perf_counter()
-        result = segmenter.segment(images[index % len(images)])
-        features_of(result, "pepper", bundle, None)
+        result = segmenter.segment(images[index % len(images)], prompt)
+        target_features(result, bundle, None)
         seconds.append(time.perf_counter() - began)
         for name, value in result.timings.items():
             stages.setdefault(name, []).append(value)

@@ -38,9 +38,6 @@ def play_through_node(
     """
     try:
         import domain_coordinator
-        import rclpy
-
-        from training.demo.recorder_node import Recorder
     except ImportError as error:
         raise ActisegError(
             f"ROS 2 is not ready in this shell ({error}); run `make setup` and `source env.bash`"
@@ -48,19 +45,18 @@ def play_through_node(
     with domain_coordinator.domain_id() as domain:
         os.environ["ROS_DOMAIN_ID"] = str(domain)
         os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-        rclpy.init()
-        try:
-            options = {"use_sim_time": "true", "image_transport": "compressed"}
-            if bundle is not None:
-                options["bundle"] = str(bundle.resolve())
-            with Recorder(out) as recorder, _node("segment_node", log, options) as segment:
-                _wait_until_active(recorder, segment, log)
+        options = {"use_sim_time": "true", "image_transport": "compressed"}
+        if bundle is not None:
+            options["bundle"] = str(bundle.resolve())
+        recorded = {"use_sim_time": "true", "bag": str(out)}
+        with _node("record_node", log, recorded) as record:
+            _wait(out.exists, record, log, "record_node did not start")
+            with _node("segment_node", log, options) as segment:
+                _wait_until_active(segment, log)
                 replayed = {"bag": str(bag), "clock": "true", "wait_for_subscribers": "30.0"}
                 with _node("replay_node", log, replayed) as replay:
                     _follow(replay, segment, duration, log)
                 time.sleep(_LINGER)
-        finally:
-            rclpy.try_shutdown()
 
 
 def _executable(name: str) -> Path:
@@ -92,10 +88,12 @@ def _node(name: str, log: Path, parameters: dict[str, str]) -> Iterator[subproce
             process.wait()
 
 
-def _wait_until_active(recorder: object, segment: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_active(segment: subprocess.Popen[bytes], log: Path) -> None:
     def active() -> bool:
-        last = getattr(recorder, "last", None)
-        return last is not None and "NOT_ACTIVE" not in last.reasons
+        told = log.read_text(errors="replace")
+        if "cannot configure" in told or "cannot activate" in told:
+            raise ActisegError(f"segment_node did not become active:\n{_tail(log)}")
+        return "active: listening" in told
 
     _wait(active, segment, log, "segment_node did not become active")
 

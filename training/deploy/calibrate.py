@@ -24,21 +24,26 @@ from tqdm import tqdm
 
 from actiseg_ros.bundle import Bundle, file_sha256, load_bundle, read_record
 from actiseg_ros.gate.calibration import load_calibration
-from actiseg_ros.gate.evidence import features_of
-from actiseg_ros.gate.familiarity import Domain, save_domain
+from actiseg_ros.gate.features import target_features
+from actiseg_ros.gate.novelty import NoveltyDetector, save_novelty
 from actiseg_ros.gate.rule import FEATURE_VERSION
-from actiseg_ros.prompts import MAX_OBJECTS, Vocabulary, choose_target, clean_names, clean_narration
+from actiseg_ros.prompts import (
+    MAX_OBJECTS,
+    Prompt,
+    Vocabulary,
+    choose_target,
+    clean_names,
+    clean_narration,
+)
 from actiseg_ros.vision import letterbox
 from actiseg_ros.vision.compressed import decode_compressed
+from actiseg_ros.vision.image_descriptor import ImageDescriptor
 from actiseg_ros.vision.segmenter import Segmenter
 from training.data.clips import Clip, load_clips
 from training.data.palette import read_label_png
-from training.deploy.novelty import Rgb, Views, altered, collage_appearances, fit_novelty
+from training.deploy.novelty import Descriptors, Rgb, altered, collage_statistics, fit_novelty
 from training.deploy.risk_control import Criteria, Outcome, Trial, choose_limits
 from training.files.errors import ActisegError
-
-Look = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
-"""Embedding and appearance of one image."""
 
 _FAMILIAR = 300
 """Largest number of images taken from a split of familiar images."""
@@ -75,17 +80,17 @@ def calibrate(
     loaded = load_bundle(bundle)
     clips = [clip for clip in load_clips(split) if not clip.flagged]
     segmenter = Segmenter(loaded, threads=threads)
-    world = _World(segmenter)
-    trials, places = _run_trials(segmenter, clips, data, criteria, world)
+    images = _FamiliarImages(segmenter)
+    trials, places = _run_trials(segmenter, clips, data, criteria, images)
     if not trials:
         raise ActisegError(
             f"{split}: no frame of {len(clips)} clips has a target; calibration needs clips "
             "whose narration names one of their objects"
         )
-    held_out = len(world.looks)
+    held_out = len(images.descriptors)
     if familiar is not None:
-        _add_familiar(segmenter, data, familiar, world)
-    domain, distances = world.describe(criteria.novelty_quantile)
+        _add_familiar(segmenter, data, familiar, images)
+    novelty, distances = images.fit_detector(criteria.novelty_quantile)
     trials = [
         replace(trial, features=replace(trial.features, distance=float(distances[place])))
         for trial, place in zip(trials, places, strict=True)
@@ -94,52 +99,56 @@ def calibrate(
     distance_limit = max(1.0, edge) * criteria.novelty_margin
     outcome = choose_limits(trials, loaded.thresholds.positive, distance_limit, criteria)
     record = _gate_record(loaded, outcome, criteria, data, split)
-    _write(bundle, record, domain)
+    _write(bundle, record, novelty)
     load_calibration(load_bundle(bundle))
     return outcome
 
 
-class _World:
-    """Collects what the images of the familiar world look like; lists run over images."""
+class _FamiliarImages:
+    """Collects what is known of the familiar images; lists run over images."""
 
     def __init__(self, segmenter: Segmenter) -> None:
         self.groups: list[str] = []
-        self.looks: list[Look] = []
-        self.altered: list[Look] = []
+        self.descriptors: list[ImageDescriptor] = []
+        self.altered: list[ImageDescriptor] = []
         self.pool: list[Rgb] = []
         self._segmenter = segmenter
         self._random = np.random.default_rng(0)
 
-    def add(self, group: str, rgb: Rgb, look: Look) -> int:
+    def add(self, group: str, rgb: Rgb, descriptor: ImageDescriptor) -> int:
         """Adds an image and an altered version of it; returns its index."""
         small = letterbox.resize(rgb, self._segmenter.bundle.input)
         self.groups.append(group)
-        self.looks.append(look)
-        self.altered.append(self._segmenter.look(altered(small, self._random)))
+        self.descriptors.append(descriptor)
+        self.altered.append(self._segmenter.describe(altered(small, self._random)))
         self.pool.append(small)
-        return len(self.looks) - 1
+        return len(self.descriptors) - 1
 
-    def describe(self, quantile: float) -> tuple[Domain, npt.NDArray[np.float64]]:
-        """Fits the domain; returns the held-out distance of each image too."""
-        both = [*self.looks, *self.altered]
-        inside = Views(
+    def fit_detector(self, quantile: float) -> tuple[NoveltyDetector, npt.NDArray[np.float64]]:
+        """Fits the detector; returns the held-out distance of each image too."""
+        both = [*self.descriptors, *self.altered]
+        inside = Descriptors(
             groups=self.groups * 2,
-            embeddings=np.stack([embedding for embedding, _ in both]),
-            appearances=np.stack([look for _, look in both]),
+            embeddings=np.stack([image.embedding for image in both]),
+            statistics=np.stack([image.statistics for image in both]),
         )
         random = np.random.default_rng(1)
-        outside = collage_appearances(self.pool, len(self.pool), random)
-        domain, distances = fit_novelty(inside, outside, quantile)
-        return domain, distances[: len(self.looks)]
+        outside = collage_statistics(self.pool, len(self.pool), random)
+        detector, distances = fit_novelty(inside, outside, quantile)
+        return detector, distances[: len(self.descriptors)]
 
 
 def _run_trials(
-    segmenter: Segmenter, clips: Sequence[Clip], data: Path, criteria: Criteria, world: _World
+    segmenter: Segmenter,
+    clips: Sequence[Clip],
+    data: Path,
+    criteria: Criteria,
+    images: _FamiliarImages,
 ) -> tuple[list[Trial], list[int]]:
     """Runs the segmenter on every frame.
 
     Returns:
-        The frames with a target, and the index of each in `world`.
+        The frames with a target, and the index of each in `images`.
     """
     bundle = segmenter.bundle
     vocabulary = Vocabulary({entry.class_id: entry.names for entry in bundle.vocabulary})
@@ -152,28 +161,28 @@ def _run_trials(
             continue
         target = choose_target(narration, names, vocabulary)
         ids = [item.object_id for item in clip.objects if clean_names([item.name]) == (target,)]
-        segmenter.set_prompt(narration, names)
+        prompt = segmenter.encode(Prompt(narration, names, target))
         for frame in clip.frames:
             rgb, folder = _read_image(data, clip.sequence, frame)
-            result = segmenter.segment(rgb)
-            place = world.add(_video_of(clip.sequence), rgb, (result.embedding, result.appearance))
+            result = segmenter.segment(rgb, prompt)
+            place = images.add(_video_of(clip.sequence), rgb, result.descriptor)
             if target:
                 truth = _read_labels(data, folder, clip.sequence, frame, rgb.shape[:2])
                 drawn = result.labels == names.index(target) + 1
-                features = features_of(result, target, bundle, None)
+                features = target_features(result, bundle, None)
                 wrong = failures(drawn, truth, ids, criteria)
                 trials.append(Trial(clip.sequence, features, *wrong))
                 places.append(place)
     return trials, places
 
 
-def _add_familiar(segmenter: Segmenter, data: Path, split: Path, world: _World) -> None:
+def _add_familiar(segmenter: Segmenter, data: Path, split: Path, images: _FamiliarImages) -> None:
     """Adds one image of each clip of a split, at most `_FAMILIAR` of them."""
     clips = [clip for clip in load_clips(split) if clip.frames]
     step = max(1, -(-len(clips) // _FAMILIAR))
     for clip in tqdm(clips[::step], desc="familiar images", unit="clip"):
         rgb, _ = _read_image(data, clip.sequence, clip.frames[0])
-        world.add(_video_of(clip.sequence), rgb, segmenter.look(rgb))
+        images.add(_video_of(clip.sequence), rgb, segmenter.describe(rgb))
 
 
 def _video_of(sequence: str) -> str:
@@ -248,11 +257,11 @@ def _gate_record(
     }
 
 
-def _write(folder: Path, gate: dict[str, Any], domain: Domain) -> None:
+def _write(folder: Path, gate: dict[str, Any], novelty: NoveltyDetector) -> None:
     """Replaces the calibration; a reader sees the old bundle or the new one, never a mixture."""
     record = read_record(folder)
     temporary = folder / ".calibration.npz.part"
-    save_domain(domain, temporary)
+    save_novelty(novelty, temporary)
     digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
     # The content is in the name, so that the old bundle.json keeps the file that it lists.
     name = f"calibration-{digest[:8]}.npz"

@@ -1,4 +1,4 @@
-"""Fits the description of the calibration images' world that the gate's distance needs."""
+"""Fits the gate's novelty detector to the calibration images."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from actiseg_ros.gate.appearance import appearance
-from actiseg_ros.gate.familiarity import Domain
+from actiseg_ros.gate.novelty import NoveltyDetector
 from actiseg_ros.vision.compressed import decode_compressed, encode_jpeg
+from actiseg_ros.vision.image_descriptor import image_statistics
 
 Rgb = npt.NDArray[np.uint8]
 Float64 = npt.NDArray[np.float64]
@@ -24,18 +24,18 @@ _FOLDS = 4
 
 
 @dataclass(frozen=True)
-class Views:
-    """What the gate's distance sees of N images.
+class Descriptors:
+    """Descriptors of N images, see `ImageDescriptor`.
 
     Attributes:
         groups: Group (video) of each image; images of a group resemble each other.
         embeddings: float32 [N, E].
-        appearances: float32 [N, S].
+        statistics: float32 [N, S].
     """
 
     groups: Sequence[str]
     embeddings: npt.NDArray[np.float32]
-    appearances: npt.NDArray[np.float32]
+    statistics: npt.NDArray[np.float32]
 
 
 def altered(rgb: Rgb, random: np.random.Generator) -> Rgb:
@@ -87,26 +87,26 @@ def collage(pool: Sequence[Rgb], random: np.random.Generator) -> Rgb:
     return np.clip(255 * (out / 255.0) ** gamma * slope, 0, 255).astype(np.uint8)
 
 
-def collage_appearances(
+def collage_statistics(
     pool: Sequence[Rgb], count: int, random: np.random.Generator
 ) -> npt.NDArray[np.float32]:
-    """Appearances of collages, float32 [count, S]."""
-    return np.stack([appearance(collage(pool, random)) for _ in range(count)])
+    """Statistics of collages, float32 [count, S]."""
+    return np.stack([image_statistics(collage(pool, random)) for _ in range(count)])
 
 
 def fit_novelty(
-    inside: Views, outside: npt.NDArray[np.float32], quantile: float = 0.99
-) -> tuple[Domain, Float64]:
-    """Describes the world of the images.
+    inside: Descriptors, outside: npt.NDArray[np.float32], quantile: float = 0.99
+) -> tuple[NoveltyDetector, Float64]:
+    """Fits a detector to images.
 
     Args:
         inside: Calibration images and their altered versions.
-        outside: Appearances of collages, float32 [M, S].
+        outside: Statistics of collages, float32 [M, S].
         quantile: Held-out quantile that becomes distance 1.
 
     Returns:
-        The description fitted on all images, and the distance of each image from a description
-        fitted without its group, float64 [N].
+        The detector fitted on all images, and the distance of each image by a detector fitted
+        without its group, float64 [N].
     """
     groups = sorted(set(inside.groups))
     fold = np.array([groups.index(group) % min(_FOLDS, len(groups)) for group in inside.groups])
@@ -115,13 +115,13 @@ def fit_novelty(
         test = fold == held
         # One group only leaves nothing to fit on; it then has to describe itself.
         train = ~test if not test.all() else test
-        domain = _fit(inside.embeddings[train], inside.appearances[train], outside)
-        spread[test] = [domain.spread(x) for x in inside.embeddings[test].astype(np.float64)]
-        linear[test] = inside.appearances[test] @ domain.weights + domain.bias
+        detector = _fit(inside.embeddings[train], inside.statistics[train], outside)
+        spread[test] = [detector.spread(x) for x in inside.embeddings[test].astype(np.float64)]
+        linear[test] = inside.statistics[test] @ detector.weights + detector.bias
     unit = max(float(np.quantile(spread, quantile)), 1e-6)
     middle = float(np.median(linear))
     step = max(float(np.quantile(linear, quantile)) - middle, 1e-6)
-    full = _fit(inside.embeddings, inside.appearances, outside)
+    full = _fit(inside.embeddings, inside.statistics, outside)
     scaled = replace(
         full,
         deviation=full.deviation * unit,
@@ -136,9 +136,11 @@ def _fit(
     embeddings: npt.NDArray[np.float32],
     inside: npt.NDArray[np.float32],
     outside: npt.NDArray[np.float32],
-) -> Domain:
+) -> NoveltyDetector:
     weights, bias = _discriminant(inside.astype(np.float64), outside.astype(np.float64))
-    return Domain(*_main_directions(embeddings.astype(np.float64)), weights, np.asarray(bias))
+    return NoveltyDetector(
+        *_main_directions(embeddings.astype(np.float64)), weights, np.asarray(bias)
+    )
 
 
 def _main_directions(x: Float64) -> tuple[Float64, Float64, Float64, Float64]:

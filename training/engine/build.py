@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from training.checkpoints.weights import load_published, load_weights
 from training.config.run import Recipe, TrainConfig
 from training.data.clips import ClipDataset, load_clips
-from training.data.narration_pairs import NarrationPairs
 from training.data.transforms import FixedSize, PublishedTraining, Transform
+from training.engine.narration_pairs import NarrationPairs
 from training.files.errors import ActisegError
 from training.model import ActionVOS, ModelConfig, build_model, load_tokenizer, preset
 from training.model import tokenize as tokenize_prompts

@@ -17,8 +17,8 @@ from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from actiseg_ros.bundle import load_bundle
-from actiseg_ros.prompts import PROMPT_TEMPLATE
-from actiseg_ros.vision.segmenter import Segmenter
+from actiseg_ros.prompts import PROMPT_TEMPLATE, Prompt
+from actiseg_ros.vision.segmenter import EncodedPrompt, Segmenter
 from training.checkpoints.weights import load_model
 from training.data.clips import Clip, load_clips
 from training.data.layout import IMAGES, write_bytes
@@ -79,6 +79,7 @@ class BundlePredictor:
 
     def __init__(self, segmenter: Segmenter) -> None:
         self._segmenter = segmenter
+        self._encoded: EncodedPrompt | None = None
 
     def __call__(self, frames: Sequence[UInt8], expressions: Sequence[str]) -> UInt8:
         """Label maps uint8 [T, H, W].
@@ -101,8 +102,12 @@ class BundlePredictor:
             narrations.add(narration)
         if len(narrations) > 1:
             raise ActisegError(f"one sequence has several narrations: {sorted(narrations)[:3]}")
-        self._segmenter.set_prompt(narrations.pop(), names)
-        return np.stack([part.labels for part in self._segmenter.segment_clip(frames)])
+        prompt = Prompt(narrations.pop(), tuple(names))
+        # The clips of a sequence share their expressions.
+        if self._encoded is None or self._encoded.prompt != prompt:
+            self._encoded = self._segmenter.encode(prompt)
+        parts = self._segmenter.segment_clip(frames, self._encoded)
+        return np.stack([part.labels for part in parts])
 
 
 def predict(

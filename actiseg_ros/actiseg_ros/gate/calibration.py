@@ -9,7 +9,7 @@ from typing import Any
 
 from actiseg_ros.bundle import Bundle
 from actiseg_ros.errors import BundleError
-from actiseg_ros.gate.familiarity import Domain, load_domain
+from actiseg_ros.gate.novelty import NoveltyDetector, load_novelty
 from actiseg_ros.gate.rule import FEATURE_VERSION, Limits
 
 _LIMIT_NAMES = tuple(Limits.__dataclass_fields__)
@@ -21,13 +21,13 @@ class Calibration:
 
     Attributes:
         limits: Limits for `judge`.
-        domain: Spread of the calibration images.
+        novelty: Tells images that are unlike those of the calibration.
         certified: Whether the stated risk was met at the stated confidence.
         record: The whole record, for diagnostics.
     """
 
     limits: Limits
-    domain: Domain
+    novelty: NoveltyDetector
     certified: bool
     record: Mapping[str, Any]
 
@@ -64,8 +64,8 @@ def load_calibration(bundle: Bundle) -> Calibration | None:
         file = str(record["domain"]["file"])
         if file not in bundle.files:
             raise ValueError(f"{file} has no hash in `files`")
-        domain = load_domain(bundle.path / file)
-        return Calibration(limits, domain, record.get("certified") is True, record)
+        novelty = load_novelty(bundle.path / file)
+        return Calibration(limits, novelty, record.get("certified") is True, record)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, BundleError):
             raise

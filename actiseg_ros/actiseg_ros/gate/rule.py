@@ -45,7 +45,7 @@ class Features:
         active_score: Probability in [0, 1] that the target is used in the action.
         p_uncertainty: See `uncertainty.p_uncertainty`, in [0, 1].
         n_uncertainty: See `uncertainty.n_uncertainty`, in [0, 1].
-        distance: See `domain.Domain.distance`, from 0 on.
+        distance: See `novelty.NoveltyDetector.distance`, from 0 on.
     """
 
     target: str = ""

@@ -18,7 +18,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from actiseg_ros.bundle import Bundle
-from actiseg_ros.gate.evidence import doubt_of
+from actiseg_ros.gate.features import mask_uncertainty, uncertain_map
 from actiseg_ros.gate.state import Decision
 from actiseg_ros.ros.health import Level, Problem
 from actiseg_ros.ros.parameters import ParameterSpec
@@ -78,10 +78,10 @@ def jpeg(header: Header, rgb: npt.NDArray[np.uint8]) -> CompressedImage:
     return message
 
 
-def uncertainty_map(segmentation: Segmentation) -> npt.NDArray[np.uint8]:
+def uncertainty_map(segmentation: Segmentation, bundle: Bundle) -> npt.NDArray[np.uint8]:
     """Uncertain pixels, uint8 [H, W] of the image's size: 255 where uncertain, else 0."""
     height, width = segmentation.labels.shape
-    grid = segmentation.uncertain.astype(np.uint8) * 255
+    grid = uncertain_map(segmentation, bundle).astype(np.uint8) * 255
     return np.asarray(cv2.resize(grid, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
@@ -93,21 +93,21 @@ def objects_message(
     message.header = header
     if segmentation is None:
         return message
-    message.narration = str(segmentation.narration)
+    message.narration = str(segmentation.prompt.narration)
     message.objects = [
-        _object(segmentation, index, bundle) for index in range(len(segmentation.names))
+        _object(segmentation, index, bundle) for index in range(len(segmentation.prompt.names))
     ]
     return message
 
 
 def _object(segmentation: Segmentation, index: int, bundle: Bundle) -> ActiveObject:
-    doubt = doubt_of(segmentation, index, bundle)
+    uncertainty = mask_uncertainty(segmentation, index, bundle)
     message = ActiveObject()
-    message.name = str(segmentation.names[index])
+    message.name = str(segmentation.prompt.names[index])
     message.label = int(index + 1)
     message.active_score = float(segmentation.active[index])
-    message.p_uncertainty = float(doubt.p_uncertainty)
-    message.n_uncertainty = float(doubt.n_uncertainty)
+    message.p_uncertainty = float(uncertainty.p_uncertainty)
+    message.n_uncertainty = float(uncertainty.n_uncertainty)
     mask = (segmentation.labels == index + 1).astype(np.uint8)
     message.area = int(np.count_nonzero(mask))
     if not message.area:

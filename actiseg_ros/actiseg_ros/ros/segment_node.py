@@ -32,6 +32,7 @@ from std_msgs.msg import Bool, Header, String
 from std_srvs.srv import Trigger
 
 from actiseg_ros.errors import ImageError, RobotError
+from actiseg_ros.gate.features import uncertain_map
 from actiseg_ros.gate.state import Decision, Gate, GateOptions
 from actiseg_ros.overlay import draw_overlay
 from actiseg_ros.pipeline import ImageTicket, Pipeline, load_pipeline
@@ -166,6 +167,9 @@ class SegmentNode(ListeningNode):
         self.listen(
             Input("action", ActionNarration, reliable, "narration", remedy), self._on_action
         )
+        topics = (self._image_topic, "narration", "action")
+        names = ", ".join(self.resolve_topic_name(name) for name in topics)
+        self.get_logger().info(f"active: listening to {names}")
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -328,7 +332,9 @@ class SegmentNode(ListeningNode):
             self._judged += 1
             self._latencies.append(decision.latency)
         if self._overlay.get_subscription_count():
-            self._overlay.publish(jpeg(header, draw_overlay(rgb, segmentation, decision)))
+            uncertain = uncertain_map(segmentation, pipeline.bundle) if segmentation else None
+            picture = draw_overlay(rgb, segmentation, decision, uncertain)
+            self._overlay.publish(jpeg(header, picture))
 
     def _publish_segmentation(
         self, header: Header, rgb: Rgb, segmentation: Segmentation | None, pipeline: Pipeline
@@ -336,7 +342,7 @@ class SegmentNode(ListeningNode):
         nothing = np.zeros(rgb.shape[:2], np.uint8)
         self._mask.publish(mono8(header, segmentation.labels if segmentation else nothing))
         self._objects.publish(objects_message(header, segmentation, pipeline.bundle))
-        doubtful = uncertainty_map(segmentation) if segmentation else nothing
+        doubtful = uncertainty_map(segmentation, pipeline.bundle) if segmentation else nothing
         self._uncertainty.publish(mono8(header, doubtful))
 
     # Outputs of any thread

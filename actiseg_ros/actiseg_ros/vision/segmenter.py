@@ -13,10 +13,9 @@ from tokenizers import Tokenizer
 
 from actiseg_ros.bundle import GRAPH_NAMES, Bundle
 from actiseg_ros.errors import BundleError, PromptError
-from actiseg_ros.gate.appearance import appearance
-from actiseg_ros.gate.uncertainty import uncertain_pixels
-from actiseg_ros.prompts import MAX_OBJECTS
+from actiseg_ros.prompts import MAX_OBJECTS, Prompt
 from actiseg_ros.vision import letterbox
+from actiseg_ros.vision.image_descriptor import ImageDescriptor, image_statistics
 from actiseg_ros.vision.label_map import merge_logits, sigmoid
 from actiseg_ros.vision.onnx_graph import Arrays, Graph, choose_providers
 
@@ -32,39 +31,39 @@ class Segmentation:
     """What the network says about one image.
 
     Attributes:
-        narration: Narration of the prompt.
-        names: Names of the P candidate objects.
-        labels: uint8 [H, W] of the image's size; 0 background, i the i-th name.
+        prompt: The prompt that it answers, with P candidate objects.
+        labels: uint8 [H, W] of the image's size; 0 background, i the i-th candidate.
         probabilities: float32 [P, h, w] in [0, 1] on the mask grid, without letterbox padding.
         active: float32 [P], probability that the object is used in the action.
         objectness: float32 [P], score of the query whose mask was taken.
-        uncertain: bool [h, w], Eq. 4 for any active object.
-        embedding: float32 [E], the network's pooled features.
-        appearance: float32 [S], see `appearance.appearance`.
+        descriptor: Global descriptor of the image.
         timings: Seconds of each stage.
     """
 
-    narration: str
-    names: tuple[str, ...]
+    prompt: Prompt
     labels: npt.NDArray[np.uint8]
     probabilities: FloatArray
     active: FloatArray
     objectness: FloatArray
-    uncertain: npt.NDArray[np.bool_]
-    embedding: FloatArray
-    appearance: FloatArray
+    descriptor: ImageDescriptor
     timings: Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class _Prompt:
-    narration: str
-    names: tuple[str, ...]
+class EncodedPrompt:
+    """A prompt and what the text encoder makes of it; from `Segmenter.encode`.
+
+    Attributes:
+        prompt: The prompt.
+        inputs: Text inputs of the decoder by name, one row per candidate.
+    """
+
+    prompt: Prompt
     inputs: Arrays
 
 
 class Segmenter:
-    """The run-time network. `set_prompt` and `segment` may run in different threads.
+    """The run-time network. It remembers nothing: every result depends on its arguments alone.
 
     Args:
         bundle: Verified bundle.
@@ -86,7 +85,6 @@ class Segmenter:
         LOGGER.info("bundle %s runs on %s", bundle.name, ", ".join(self.providers))
         self._check_graphs()
         self._tokenizer = _open_tokenizer(bundle)
-        self._prompt: _Prompt | None = None
 
     def _check_graphs(self) -> None:
         image, text, decoder = (self._graphs[name] for name in GRAPH_NAMES)
@@ -104,40 +102,29 @@ class Segmenter:
                     "export the bundle anew with `actiseg export`"
                 )
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the current prompt, empty before the first."""
-        prompt = self._prompt
-        return prompt.names if prompt else ()
-
-    def set_prompt(self, narration: str, names: Sequence[str]) -> bool:
-        """Encodes the prompt texts, unless they are the current ones.
+    def encode(self, prompt: Prompt) -> EncodedPrompt:
+        """Encodes the texts of a prompt.
 
         Args:
-            narration: What is being done, cleaned (`prompts.clean_narration`).
-            names: Candidate objects, 1 to `MAX_OBJECTS`.
+            prompt: Cleaned narration and 1 to `MAX_OBJECTS` candidates.
 
         Returns:
-            Whether the prompt changed.
+            What `segment` takes, for any number of images.
 
         Raises:
             PromptError: No name, or too many.
             InferenceError: The text encoder failed.
         """
-        names = tuple(names)
-        current = self._prompt
-        if current and (current.narration, current.names) == (narration, names):
-            return False
-        if not 1 <= len(names) <= MAX_OBJECTS:
-            raise PromptError(f"{len(names)} object names, expected 1 to {MAX_OBJECTS}")
+        if not 1 <= len(prompt.names) <= MAX_OBJECTS:
+            raise PromptError(f"{len(prompt.names)} object names, expected 1 to {MAX_OBJECTS}")
         texts = [
             # Not str.format: a narration may contain braces.
-            self.bundle.prompt.template.replace("{object}", name).replace("{narration}", narration)
-            for name in names
+            self.bundle.prompt.template.replace("{object}", name).replace(
+                "{narration}", prompt.narration
+            )
+            for name in prompt.names
         ]
-        inputs = self._encode(texts)
-        self._prompt = _Prompt(narration, names, inputs)
-        return True
+        return EncodedPrompt(prompt, self._encode(texts))
 
     def _encode(self, texts: Sequence[str]) -> Arrays:
         spec = self.bundle.prompt
@@ -160,14 +147,12 @@ class Segmenter:
 
     def warm_up(self) -> None:
         """Runs every graph once, so that the first real frame is not slower than the rest."""
-        before = self._prompt
-        self.set_prompt("take cup", ("cup", "left hand", "right hand"))
+        encoded = self.encode(Prompt("take cup", ("cup", "left hand", "right hand")))
         spec = self.bundle.input
-        self.segment(np.zeros((spec.height, spec.width, 3), np.uint8))
-        self._prompt = before
+        self.segment(np.zeros((spec.height, spec.width, 3), np.uint8), encoded)
 
-    def look(self, rgb: npt.NDArray[np.uint8]) -> tuple[FloatArray, FloatArray]:
-        """Embedding [E] and appearance [S] of an image, without segmenting it.
+    def describe(self, rgb: npt.NDArray[np.uint8]) -> ImageDescriptor:
+        """Global descriptor of an image, without segmenting it.
 
         Args:
             rgb: uint8 [H, W, 3].
@@ -175,13 +160,15 @@ class Segmenter:
         small = letterbox.resize(rgb, self.bundle.input)
         batch = letterbox.pad(small, self.bundle.input)[None]
         image = self._graphs["image_encoder"]({"frames": batch})
-        return image["embedding"][0], appearance(small)
+        return ImageDescriptor(image["embedding"][0], image_statistics(small))
 
-    def segment(self, rgb: npt.NDArray[np.uint8]) -> Segmentation:
-        """Segments one image with the current prompt; see `segment_clip`."""
-        return self.segment_clip([rgb])[0]
+    def segment(self, rgb: npt.NDArray[np.uint8], prompt: EncodedPrompt) -> Segmentation:
+        """Segments one image; see `segment_clip`."""
+        return self.segment_clip([rgb], prompt)[0]
 
-    def segment_clip(self, frames: Sequence[npt.NDArray[np.uint8]]) -> list[Segmentation]:
+    def segment_clip(
+        self, frames: Sequence[npt.NDArray[np.uint8]], prompt: EncodedPrompt
+    ) -> list[Segmentation]:
         """Segments the frames of a clip together.
 
         As in the official inference, the query and the activity of an object are decided once
@@ -189,17 +176,14 @@ class Segmenter:
 
         Args:
             frames: At least one image uint8 [H, W, 3], RGB, all of one size.
+            prompt: From `encode` of this segmenter.
 
         Returns:
             One result per frame.
 
         Raises:
-            PromptError: `set_prompt` was not called.
             InferenceError: A graph failed or answered with numbers that are not finite.
         """
-        prompt = self._prompt
-        if prompt is None:
-            raise PromptError("no prompt is set; call set_prompt first")
         if not frames or any(frame.shape != frames[0].shape for frame in frames):
             raise ValueError("a clip needs at least one frame, and all frames of one size")
         watch = _StopWatch()
@@ -212,30 +196,24 @@ class Segmenter:
         decoded = self._graphs["prompt_decoder"]({**image, **prompt.inputs})
         watch.lap("prompt_decoder")
         masks, objectness = choose_query(decoded["logits"], decoded["masks"])
-        active = sigmoid(decoded["positive"].reshape(len(prompt.names)))
+        active = sigmoid(decoded["positive"].reshape(len(prompt.prompt.names)))
         height, width = frames[0].shape[:2]
-        results = []
-        for t in range(len(frames)):
-            labels, probabilities = self._draw(masks[:, t], active, height, width)
-            results.append((labels, probabilities, self._uncertain(probabilities, active)))
+        drawn = [self._draw(masks[:, t], active, height, width) for t in range(len(frames))]
         watch.lap("labels")
-        looks = [appearance(frame) for frame in small]
-        watch.lap("appearance")
+        statistics = [image_statistics(frame) for frame in small]
+        watch.lap("statistics")
         return [
             Segmentation(
-                prompt.narration,
-                prompt.names,
+                prompt.prompt,
                 labels,
                 probabilities,
                 active,
                 objectness,
-                uncertain,
-                embedding,
-                look,
+                ImageDescriptor(embedding, numbers),
                 watch.laps,
             )
-            for (labels, probabilities, uncertain), embedding, look in zip(
-                results, image["embedding"], looks, strict=True
+            for (labels, probabilities), embedding, numbers in zip(
+                drawn, image["embedding"], statistics, strict=True
             )
         ]
 
@@ -260,13 +238,6 @@ class Segmenter:
             )
             labels = np.concatenate([[0], drawn + 1]).astype(np.uint8)[order]
         return labels, sigmoid(grid)
-
-    def _uncertain(self, probabilities: FloatArray, active: FloatArray) -> npt.NDArray[np.bool_]:
-        spec = self.bundle.uncertainty
-        union = np.zeros(probabilities.shape[1:], np.bool_)
-        for index in np.flatnonzero(active >= self.bundle.thresholds.positive):
-            union |= uncertain_pixels(probabilities[index], spec.tau_m, spec.tau_e)
-        return union
 
 
 def choose_query(logits: FloatArray, masks: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actiseg_ros.gate.calibration import Calibration
-from actiseg_ros.gate.familiarity import Domain
+from actiseg_ros.gate.novelty import NoveltyDetector
 from actiseg_ros.gate.rule import Features, Limits, Reason, judge
 from actiseg_ros.gate.state import Decision, Gate, GateOptions
 
@@ -23,8 +23,10 @@ class World:
 
     def __init__(self, certified: bool = True, calibrated: bool = True, **options: object) -> None:
         self.now = 1000.0
-        domain = Domain(np.zeros(2), np.eye(2), np.ones(2), np.ones(()), np.zeros(3), np.zeros(()))
-        calibration = Calibration(LIMITS, domain, certified, {}) if calibrated else None
+        novelty = NoveltyDetector(
+            np.zeros(2), np.eye(2), np.ones(2), np.ones(()), np.zeros(3), np.zeros(())
+        )
+        calibration = Calibration(LIMITS, novelty, certified, {}) if calibrated else None
         self.gate = Gate(
             calibration,
             GateOptions(**options),

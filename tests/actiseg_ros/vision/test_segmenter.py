@@ -7,12 +7,13 @@ import pytest
 
 from actiseg_ros.bundle import InputSpec, load_bundle
 from actiseg_ros.errors import BundleError, InferenceError, PromptError
-from actiseg_ros.gate.appearance import SIZE
 from actiseg_ros.gate.calibration import load_calibration
-from actiseg_ros.gate.evidence import features_of
+from actiseg_ros.gate.features import target_features, uncertain_map
 from actiseg_ros.gate.rule import judge
+from actiseg_ros.prompts import Prompt
 from actiseg_ros.vision import letterbox
-from actiseg_ros.vision.segmenter import Segmenter, choose_query
+from actiseg_ros.vision.image_descriptor import SIZE
+from actiseg_ros.vision.segmenter import Segmentation, Segmenter, choose_query
 from tests.actiseg_ros.dummy_bundle import paint, rehash, write_dummy_bundle
 
 NAMES = ("tomato", "lettuce", "left hand")
@@ -31,10 +32,15 @@ def segmenter(folder: Path) -> Segmenter:
     return Segmenter(load_bundle(folder), threads=1)
 
 
+def segment(
+    segmenter: Segmenter, image: np.ndarray, narration: str = "cut tomato", target: str = "tomato"
+) -> Segmentation:
+    return segmenter.segment(image, segmenter.encode(Prompt(narration, NAMES, target)))
+
+
 def test_active_objects_are_drawn_where_they_are(segmenter: Segmenter) -> None:
-    segmenter.set_prompt("cut tomato", NAMES)
-    image = paint(SCENE, 128, 192)
-    result = segmenter.segment(image)
+    result = segment(segmenter, paint(SCENE, 128, 192))
+    assert result.prompt == Prompt("cut tomato", NAMES, "tomato")
     expected = np.zeros((128, 192), np.uint8)
     expected[32:64, 16:64] = 1
     expected[80:112, 16:48] = 3
@@ -45,13 +51,12 @@ def test_active_objects_are_drawn_where_they_are(segmenter: Segmenter) -> None:
     np.testing.assert_array_equal(result.labels[36:60:4, 20:60:4], 1)
     assert (result.active >= 0.75).tolist() == [True, False, True]
     assert result.probabilities.shape == (3, 16, 24)
-    assert result.embedding.shape == (6,) and result.appearance.shape == (SIZE,)
+    assert result.descriptor.embedding.shape == (6,)
+    assert result.descriptor.statistics.shape == (SIZE,)
 
 
 def test_activity_follows_the_narration(segmenter: Segmenter) -> None:
-    image = paint(SCENE, 128, 192)
-    segmenter.set_prompt("cut lettuce", NAMES)
-    labels = segmenter.segment(image).labels
+    labels = segment(segmenter, paint(SCENE, 128, 192), "cut lettuce").labels
     assert set(np.unique(labels)) == {0, 2, 3}
 
 
@@ -60,11 +65,10 @@ def test_labels_have_the_images_size_for_any_aspect(
     segmenter: Segmenter, size: tuple[int, int]
 ) -> None:
     height, width = size
-    segmenter.set_prompt("cut tomato", NAMES)
     box = (width // 4, height // 4, width // 2 + 1, height // 2 + 1)
-    result = segmenter.segment(paint({"tomato": box}, height, width))
+    result = segment(segmenter, paint({"tomato": box}, height, width))
     assert result.labels.shape == size
-    assert result.uncertain.shape == result.probabilities.shape[1:]
+    assert uncertain_map(result, segmenter.bundle).shape == result.probabilities.shape[1:]
     if min(size) > 16:
         truth = np.zeros(size, np.bool_)
         truth[box[1] : box[1] + box[3], box[0] : box[0] + box[2]] = True
@@ -72,60 +76,52 @@ def test_labels_have_the_images_size_for_any_aspect(
         assert np.count_nonzero(drawn & truth) / np.count_nonzero(drawn | truth) > 0.75
 
 
-def test_the_text_side_runs_only_when_the_prompt_changes(
-    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert segmenter.set_prompt("cut tomato", NAMES)
-    assert not segmenter.set_prompt("cut tomato", list(NAMES))
-    assert segmenter.set_prompt("cut tomato", NAMES[:2])
-    assert segmenter.set_prompt("cut lettuce", NAMES[:2])
-    assert segmenter.names == NAMES[:2]
+def test_prompts_in_any_order_never_mix(segmenter: Segmenter) -> None:
+    image = paint(SCENE, 128, 192)
+    tomato = segmenter.encode(Prompt("cut tomato", NAMES))
+    first = segmenter.segment(image, tomato)
+    lettuce = segmenter.encode(Prompt("cut lettuce", NAMES[:2]))
+    assert segmenter.segment(image, lettuce).prompt.names == NAMES[:2]
+    again = segmenter.segment(image, tomato)
+    assert again.prompt is tomato.prompt
+    np.testing.assert_array_equal(again.labels, first.labels)
 
 
 def test_candidates_do_not_influence_each_other(segmenter: Segmenter) -> None:
     image = paint(SCENE, 128, 192)
-    segmenter.set_prompt("cut tomato", NAMES)
-    together = segmenter.segment(image)
+    together = segment(segmenter, image)
     for index, name in enumerate(NAMES):
-        segmenter.set_prompt("cut tomato", [name])
-        alone = segmenter.segment(image)
+        alone = segmenter.segment(image, segmenter.encode(Prompt("cut tomato", (name,))))
         np.testing.assert_allclose(alone.probabilities[0], together.probabilities[index], atol=1e-6)
 
 
 def test_odd_texts_reach_the_tokenizer_unharmed(segmenter: Segmenter) -> None:
-    segmenter.set_prompt("cut {object} {narration} {} %s " + "word " * 500, ["{tomato}", "\u4e2d"])
-    assert segmenter.segment(paint(SCENE, 64, 96)).labels.shape == (64, 96)
+    odd = Prompt("cut {object} {narration} {} %s " + "word " * 500, ("{tomato}", "\u4e2d"))
+    result = segmenter.segment(paint(SCENE, 64, 96), segmenter.encode(odd))
+    assert result.labels.shape == (64, 96)
 
 
 def test_number_of_objects_is_bounded(segmenter: Segmenter) -> None:
     with pytest.raises(PromptError, match="1000 object names"):
-        segmenter.set_prompt("cut tomato", [f"thing {i}" for i in range(1000)])
+        segmenter.encode(Prompt("cut tomato", tuple(f"thing {i}" for i in range(1000))))
     with pytest.raises(PromptError, match="0 object names"):
-        segmenter.set_prompt("cut tomato", [])
-    with pytest.raises(PromptError, match="no prompt"):
-        segmenter.segment(paint(SCENE, 64, 96))
-
-
-def test_warm_up_leaves_no_prompt(segmenter: Segmenter) -> None:
-    segmenter.warm_up()
-    assert segmenter.names == ()
+        segmenter.encode(Prompt("cut tomato", ()))
 
 
 def test_clip_decides_activity_once_and_equals_single_frames(segmenter: Segmenter) -> None:
-    segmenter.set_prompt("cut tomato", NAMES)
+    prompt = segmenter.encode(Prompt("cut tomato", NAMES))
     frames = [paint(SCENE, 128, 192), paint({"tomato": (80, 64, 40, 40)}, 128, 192)]
-    for clip, frame in zip(segmenter.segment_clip(frames), frames, strict=True):
-        np.testing.assert_array_equal(clip.labels, segmenter.segment(frame).labels)
+    for clip, frame in zip(segmenter.segment_clip(frames, prompt), frames, strict=True):
+        np.testing.assert_array_equal(clip.labels, segmenter.segment(frame, prompt).labels)
     with pytest.raises(ValueError, match="one size"):
-        segmenter.segment_clip([frames[0], frames[1][:-1]])
+        segmenter.segment_clip([frames[0], frames[1][:-1]], prompt)
 
 
 def test_numbers_that_are_not_finite_are_an_error(tmp_path: Path) -> None:
     segmenter = Segmenter(load_bundle(write_dummy_bundle(tmp_path, poison=True)), threads=1)
-    segmenter.set_prompt("cut tomato", NAMES)
-    segmenter.segment(paint(SCENE, 64, 96))
+    segment(segmenter, paint(SCENE, 64, 96))
     with pytest.raises(InferenceError, match=r"masks.*not finite"):
-        segmenter.segment(np.full((64, 96, 3), 255, np.uint8))
+        segment(segmenter, np.full((64, 96, 3), 255, np.uint8))
 
 
 @pytest.mark.parametrize("name", ["image_encoder.onnx", "tokenizer.json"])
@@ -161,14 +157,15 @@ def test_query_is_the_best_over_all_frames() -> None:
 def test_features_of_a_good_scene_pass_the_rule(folder: Path, segmenter: Segmenter) -> None:
     calibration = load_calibration(segmenter.bundle)
     assert calibration is not None
-    segmenter.set_prompt("cut tomato", NAMES)
-    result = segmenter.segment(paint(SCENE, 128, 192))
-    good = features_of(result, "tomato", segmenter.bundle, calibration.domain)
+    image = paint(SCENE, 128, 192)
+    result = segment(segmenter, image)
+    good = target_features(result, segmenter.bundle, calibration.novelty)
     assert judge(good, calibration.limits) == ()
     for target in ("lettuce", "plate", ""):
-        bad = features_of(result, target, segmenter.bundle, calibration.domain)
+        other = segment(segmenter, image, target=target)
+        bad = target_features(other, segmenter.bundle, calibration.novelty)
         assert judge(bad, calibration.limits)
-    assert features_of(result, "tomato", segmenter.bundle, None).distance == float("inf")
+    assert target_features(result, segmenter.bundle, None).distance == float("inf")
 
 
 def test_letterbox_pads_with_zero_after_normalisation() -> None:

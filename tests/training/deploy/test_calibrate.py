@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from actiseg_ros.bundle import load_bundle
 from actiseg_ros.gate.calibration import load_calibration
-from actiseg_ros.gate.evidence import features_of
+from actiseg_ros.gate.features import target_features
 from actiseg_ros.gate.rule import Features, Reason, judge
+from actiseg_ros.prompts import Prompt
 from actiseg_ros.vision.segmenter import Segmenter
 from tests.actiseg_ros.dummy_bundle import paint, write_dummy_bundle
 from training.data.palette import write_label_png
@@ -191,11 +192,11 @@ def test_familiar_scenes_pass_and_unfamiliar_ones_do_not(tmp_path: Path, data: P
     calibration = load_calibration(bundle)
     assert calibration is not None
     segmenter = Segmenter(bundle, threads=1)
-    segmenter.set_prompt("cut tomato", ["left hand", "tomato"])
+    prompt = segmenter.encode(Prompt("cut tomato", ("left hand", "tomato"), "tomato"))
     scene = paint({"left": (90, 60, 30, 30), "tomato": (30, 16, 48, 40)}, 128, 192)
     dark = scene // 4
     reasons = [
-        judge(features_of(segmenter.segment(image), "tomato", bundle, calibration.domain),
+        judge(target_features(segmenter.segment(image, prompt), bundle, calibration.novelty),
               calibration.limits)
         for image in (scene, dark)
     ]  # fmt: skip

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actiseg_ros.errors import BundleError
-from actiseg_ros.gate.appearance import SIZE, appearance
-from actiseg_ros.gate.familiarity import Domain, load_domain, save_domain
-from training.deploy.novelty import Views, altered, collage, collage_appearances, fit_novelty
+from actiseg_ros.gate.novelty import NoveltyDetector, load_novelty, save_novelty
+from actiseg_ros.vision.image_descriptor import SIZE, ImageDescriptor, image_statistics
+from training.deploy.novelty import Descriptors, altered, collage, collage_statistics, fit_novelty
 
 
 def scene(seed: int) -> np.ndarray:
@@ -29,32 +29,34 @@ def scene(seed: int) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def world() -> tuple[Domain, np.ndarray]:
+def world() -> tuple[NoveltyDetector, np.ndarray]:
     random = np.random.default_rng(0)
     images = [scene(seed) for seed in range(60)]
     changed = [altered(image, random) for image in images]
     both = [*images, *changed]
-    inside = Views(
+    inside = Descriptors(
         [f"video{index % 12}" for index in range(60)] * 2,
         np.stack([image.mean((0, 1)) / 255 for image in both]).astype(np.float32),
-        np.stack([appearance(image) for image in both]),
+        np.stack([image_statistics(image) for image in both]),
     )
-    return fit_novelty(inside, collage_appearances(images, 60, random))
+    return fit_novelty(inside, collage_statistics(images, 60, random))
 
 
-def distance(domain: Domain, image: np.ndarray) -> float:
-    return domain.distance(np.float32(image.mean((0, 1)) / 255), appearance(image))
+def distance(detector: NoveltyDetector, image: np.ndarray) -> float:
+    return detector.distance(
+        ImageDescriptor(np.float32(image.mean((0, 1)) / 255), image_statistics(image))
+    )
 
 
-def test_held_out_images_lie_around_one_at_most(world: tuple[Domain, np.ndarray]) -> None:
-    domain, held_out = world
+def test_held_out_images_lie_around_one_at_most(world: tuple[NoveltyDetector, np.ndarray]) -> None:
+    detector, held_out = world
     assert np.quantile(held_out, 0.9) < 1.2
-    new = [distance(domain, scene(seed)) for seed in range(1000, 1030)]
+    new = [distance(detector, scene(seed)) for seed in range(1000, 1030)]
     assert np.median(new) < 1
 
 
-def test_unfamiliar_images_lie_beyond(world: tuple[Domain, np.ndarray]) -> None:
-    domain, held_out = world
+def test_unfamiliar_images_lie_beyond(world: tuple[NoveltyDetector, np.ndarray]) -> None:
+    detector, held_out = world
     random = np.random.default_rng(5)
     limit = np.quantile(held_out, 0.99)
     for image in (
@@ -62,41 +64,56 @@ def test_unfamiliar_images_lie_beyond(world: tuple[Domain, np.ndarray]) -> None:
         np.zeros((90, 160, 3), np.uint8),
         collage([scene(seed) for seed in range(2000, 2010)], random),
     ):
-        assert distance(domain, image) > limit
+        assert distance(detector, image) > limit
 
 
-def test_what_cannot_be_compared_is_infinitely_far(world: tuple[Domain, np.ndarray]) -> None:
-    domain, _ = world
-    look = np.zeros(SIZE, np.float32)
-    assert domain.distance(np.full(3, np.nan, np.float32), look) == math.inf
-    assert domain.distance(np.zeros(4, np.float32), look) == math.inf
-    assert domain.distance(np.zeros(3, np.float32), look[:-1]) == math.inf
-    assert domain.distance(np.zeros(3, np.float32), look + np.float32(np.inf)) == math.inf
+def test_what_cannot_be_compared_is_infinitely_far(
+    world: tuple[NoveltyDetector, np.ndarray],
+) -> None:
+    detector, _ = world
+    statistics = np.zeros(SIZE, np.float32)
+
+    def far(*views: np.ndarray) -> bool:
+        return detector.distance(ImageDescriptor(*views)) == math.inf
+
+    assert far(np.full(3, np.nan, np.float32), statistics)
+    assert far(np.zeros(4, np.float32), statistics)
+    assert far(np.zeros(3, np.float32), statistics[:-1])
+    assert far(np.zeros(3, np.float32), statistics + np.float32(np.inf))
 
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 70), st.integers(1, 70), st.sampled_from([0, 255, None]))
-def test_appearance_is_finite_for_any_size_and_content(h: int, w: int, value: int | None) -> None:
+def test_statistics_are_finite_for_any_size_and_content(h: int, w: int, value: int | None) -> None:
     image = np.random.default_rng(h).integers(0, 256, (h, w, 3), np.uint8)
     if value is not None:
         image[:] = value
-    look = appearance(image)
-    assert look.shape == (SIZE,) and look.dtype == np.float32 and np.isfinite(look).all()
+    statistics = image_statistics(image)
+    assert (
+        statistics.shape == (SIZE,)
+        and statistics.dtype == np.float32
+        and np.isfinite(statistics).all()
+    )
 
 
 def test_one_group_and_equal_images_do_not_break_the_fit() -> None:
     image = scene(1)
-    same = Views(["v"] * 4, np.ones((4, 3), np.float32), np.stack([appearance(image)] * 4))
-    domain, held_out = fit_novelty(same, collage_appearances([image], 4, np.random.default_rng(0)))
+    same = Descriptors(
+        ["v"] * 4, np.ones((4, 3), np.float32), np.stack([image_statistics(image)] * 4)
+    )
+    detector, held_out = fit_novelty(same, collage_statistics([image], 4, np.random.default_rng(0)))
     assert np.isfinite(held_out).all()
-    assert domain.distance(np.float32([1, 1, 1.5]), appearance(image)) > 100
+    far = ImageDescriptor(np.float32([1, 1, 1.5]), image_statistics(image))
+    assert detector.distance(far) > 100
 
 
-def test_file_round_trip_and_damage(tmp_path: Path, world: tuple[Domain, np.ndarray]) -> None:
-    domain, path = world[0], tmp_path / "domain.npz"
-    save_domain(domain, path)
+def test_file_round_trip_and_damage(
+    tmp_path: Path, world: tuple[NoveltyDetector, np.ndarray]
+) -> None:
+    detector, path = world[0], tmp_path / "detector.npz"
+    save_novelty(detector, path)
     image = scene(7)
-    assert distance(load_domain(path), image) == pytest.approx(distance(domain, image), abs=1e-3)
+    assert distance(load_novelty(path), image) == pytest.approx(distance(detector, image), abs=1e-3)
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(BundleError, match="calibrat"):
-        load_domain(path)
+        load_novelty(path)

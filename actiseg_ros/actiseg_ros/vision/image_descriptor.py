@@ -1,12 +1,14 @@
-"""What an image looks like, in a hundred numbers that no network has to be trusted for.
+"""A global descriptor of an image: the network's features and statistics that it would ignore.
 
 A segmentation network is trained to ignore what does not matter for its task, so that its own
-features hardly tell an image of another world from one of its training world. These statistics
+features hardly tell an image of another world from one of its training world. The statistics
 keep what it ignores: how strong and how sparse the detail is at each scale, how many colours
 there are, and how the outlines hang together.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -21,11 +23,24 @@ _BLURS, _CANNY = (0.0, 1.5, 3.0), ((40, 80), (80, 160))
 _SMALLEST = 32
 
 SIZE = 4 * (3 * _LEVELS - 2) + 3 * len(_QUANTILES) + 6 + len(_BLURS) * len(_CANNY) * 4
-"""Length of the vector that `appearance` returns."""
+"""Length of the vector that `image_statistics` returns."""
 
 
-def appearance(rgb: Rgb) -> FloatArray:
-    """Describes an image at the network's resolution.
+@dataclass(frozen=True)
+class ImageDescriptor:
+    """What novelty detection knows of one image.
+
+    Attributes:
+        embedding: float32 [E], the network's pooled features.
+        statistics: float32 [SIZE], see `image_statistics`.
+    """
+
+    embedding: FloatArray
+    statistics: FloatArray
+
+
+def image_statistics(rgb: Rgb) -> FloatArray:
+    """Describes an image at the network's resolution, without a network.
 
     Args:
         rgb: uint8 [h, w, 3], of any size; comparable only among images of similar size.

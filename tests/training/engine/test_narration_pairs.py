@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from actiseg_ros.prompts import PROMPT_TEMPLATE
-from training.data.narration_pairs import NarrationPairs
+from training.engine.narration_pairs import NarrationPairs
 from training.noise.layer import LabelNoise
 from training.noise.text import TextNoise
 

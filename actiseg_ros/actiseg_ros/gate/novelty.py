@@ -1,8 +1,8 @@
-"""Does an image belong to the world of the calibration images?
+"""Novelty detection: does an image resemble the images of the calibration?
 
 Two views are joined. The network's pooled features are compared with their spread over the
 calibration images (Mahalanobis distance in the main directions, and what those leave over). The
-image's appearance is judged by a linear discriminant that tells the calibration images from
+image's statistics are judged by a linear discriminant that tells the calibration images from
 collages of them (outlier exposure), because a spread alone says little about images that are
 unfamiliar only in how their parts come together.
 """
@@ -17,13 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from actiseg_ros.errors import BundleError
+from actiseg_ros.vision.image_descriptor import ImageDescriptor
 
 FloatArray = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Domain:
-    """The world of the calibration images.
+class NoveltyDetector:
+    """Spread of the calibration images' descriptors.
 
     Both views are scaled so that 1 is about the 99 % quantile of held-out calibration images.
 
@@ -32,7 +33,7 @@ class Domain:
         basis: float64 [K, E], orthonormal rows: the main directions.
         deviation: float64 [K], scaled standard deviation along each row, above 0.
         residual: float64 [], scaled root mean square of what the basis leaves over, above 0.
-        weights: float64 [S], linear discriminant of the appearance.
+        weights: float64 [S], linear discriminant of the statistics.
         bias: float64 [], added to the discriminant.
     """
 
@@ -43,23 +44,21 @@ class Domain:
     weights: FloatArray
     bias: FloatArray
 
-    def distance(
-        self, embedding: npt.NDArray[np.float32], appearance: npt.NDArray[np.float32]
-    ) -> float:
+    def distance(self, image: ImageDescriptor) -> float:
         """Distance of an image from the calibration images, by the stricter of both views.
 
         Args:
-            embedding: float32 [E].
-            appearance: float32 [S].
+            image: Descriptor of the image.
 
         Returns:
             Number from 0 on; infinity if an input is not finite or has another length.
         """
-        x, look = np.asarray(embedding, np.float64), np.asarray(appearance, np.float64)
-        fits = x.shape == self.mean.shape and look.shape == self.weights.shape
-        if not fits or not (np.isfinite(x).all() and np.isfinite(look).all()):
+        x = np.asarray(image.embedding, np.float64)
+        statistics = np.asarray(image.statistics, np.float64)
+        fits = x.shape == self.mean.shape and statistics.shape == self.weights.shape
+        if not fits or not (np.isfinite(x).all() and np.isfinite(statistics).all()):
             return float("inf")
-        return max(0.0, self.spread(x), float(self.weights @ look + self.bias))
+        return max(0.0, self.spread(x), float(self.weights @ statistics + self.bias))
 
     def spread(self, embedding: npt.NDArray[np.float64]) -> float:
         """Scaled Mahalanobis distance of an embedding [E], from 0 on."""
@@ -71,35 +70,35 @@ class Domain:
         return float(np.sqrt(max(inner, outer)))
 
 
-_NAMES = tuple(field.name for field in fields(Domain))
+_NAMES = tuple(field.name for field in fields(NoveltyDetector))
 
 
-def save_domain(domain: Domain, path: Path) -> None:
-    """Writes a domain as an ``.npz`` file without pickled objects."""
-    arrays = {name: np.asarray(getattr(domain, name), np.float32) for name in _NAMES}
+def save_novelty(detector: NoveltyDetector, path: Path) -> None:
+    """Writes a detector as an ``.npz`` file without pickled objects."""
+    arrays = {name: np.asarray(getattr(detector, name), np.float32) for name in _NAMES}
     with path.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)
 
 
-def load_domain(path: Path) -> Domain:
-    """Reads what `save_domain` wrote.
+def load_novelty(path: Path) -> NoveltyDetector:
+    """Reads what `save_novelty` wrote.
 
     Raises:
         BundleError: The file is missing, damaged, or its arrays do not fit each other.
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            domain = Domain(*(np.asarray(arrays[name], np.float64) for name in _NAMES))
+            detector = NoveltyDetector(*(np.asarray(arrays[name], np.float64) for name in _NAMES))
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BundleError(f"{path}: no calibration data ({error}); calibrate again") from error
     fits = (
-        domain.mean.ndim == domain.weights.ndim == 1
-        and domain.basis.shape == (len(domain.deviation), len(domain.mean))
-        and domain.residual.shape == domain.bias.shape == ()
-        and all(np.isfinite(getattr(domain, name)).all() for name in _NAMES)
-        and bool((domain.deviation > 0).all())
-        and bool(domain.residual > 0)
+        detector.mean.ndim == detector.weights.ndim == 1
+        and detector.basis.shape == (len(detector.deviation), len(detector.mean))
+        and detector.residual.shape == detector.bias.shape == ()
+        and all(np.isfinite(getattr(detector, name)).all() for name in _NAMES)
+        and bool((detector.deviation > 0).all())
+        and bool(detector.residual > 0)
     )
     if not fits:
         raise BundleError(f"{path}: its arrays do not fit each other; calibrate again")
-    return domain
+    return detector

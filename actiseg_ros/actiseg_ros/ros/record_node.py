@@ -1,0 +1,99 @@
+"""ROS 2 node `record`: writes what `segment_node` says into a bag, as the bytes that came over DDS.
+
+Stands in for ``ros2 bag record`` where that is not installed. Messages are timed by the node's
+clock: with `use_sim_time` by /clock.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+
+from actiseg_ros.bags.type_store import typestore
+
+TOPICS = {
+    "segment/mask": "sensor_msgs/msg/Image",
+    "segment/objects": "actiseg_msgs/msg/ActiveObjectArray",
+    "segment/uncertainty": "sensor_msgs/msg/Image",
+    "segment/overlay/compressed": "sensor_msgs/msg/CompressedImage",
+    "segment/grasp": "actiseg_msgs/msg/GraspDecision",
+    "segment/go": "std_msgs/msg/Bool",
+    "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray",
+}
+
+
+class RecordNode(Node):
+    """Subscribes to the outputs and writes each message when it comes.
+
+    Args:
+        writer: Open writer of the bag.
+    """
+
+    def __init__(self, writer: Writer) -> None:
+        super().__init__("record")
+        self._writer = writer
+        qos = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+        for topic, type_name in TOPICS.items():
+            package, _, name = type_name.partition("/msg/")
+            kind = getattr(import_module(f"{package}.msg"), name)
+            resolved = self.resolve_topic_name(topic)
+            connection = writer.add_connection(resolved, type_name, typestore=typestore())
+            self.create_subscription(kind, topic, self._writing(connection), qos, raw=True)
+
+    def _writing(self, connection: Any) -> Callable[[bytes], None]:
+        def write(raw: bytes) -> None:
+            now = self.get_clock().now().nanoseconds
+            if now:  # before the first /clock message nothing belongs to the recording
+                self._writer.write(connection, now, raw)
+
+        return write
+
+
+def _bag_folder() -> Path:
+    """The parameter `bag` of this process."""
+    node = Node("record")
+    folder = str(node.declare_parameter("bag", "").value)
+    node.destroy_node()
+    return Path(folder)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Records until a signal; 2 if the parameter `bag` (folder of the new bag) is unusable."""
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stopping.set())
+    folder = _bag_folder()
+    if not folder.name or folder.exists():
+        print(f"record_node: `bag` is '{folder}'; give the folder of a new bag", file=sys.stderr)
+        rclpy.try_shutdown()
+        return 2
+    writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
+    # Label maps are mostly one value: compressed they take a fiftieth of the space.
+    writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
+    with writer:
+        node = RecordNode(writer)
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while not stopping.is_set():
+            executor.spin_once(timeout_sec=0.1)
+        executor.shutdown()
+        node.destroy_node()
+    rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
