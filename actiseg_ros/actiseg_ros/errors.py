@@ -1,9 +1,13 @@
-"""Typed errors of the robot side; each message names the culprit and the remedy."""
+"""Typed errors; each message names the culprit, its value and the remedy."""
 
 from __future__ import annotations
 
 
-class RobotError(ValueError):
+class ActisegError(Exception):
+    """A problem that the user can fix; commands tell it in one line, without a traceback."""
+
+
+class RobotError(ActisegError, ValueError):
     """Base of every error that bad input causes on the robot side."""
 
 

@@ -285,14 +285,12 @@ class _Attempt:
 
 
 def log_tail(folder: Path) -> list[str]:
-    """Last lines of a cell's log; of a progress bar, what it showed last."""
+    """Last lines of a cell's log."""
     file = folder / LOG_FILE
     if not file.exists():
         return []
-    with file.open(encoding="utf-8", errors="replace", newline="") as stream:
-        lines = stream.read().split("\n")
-    shown = [line.rstrip("\r").rpartition("\r")[2] for line in lines if line.strip()]
-    return shown[-_TAIL_LINES:]
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    return [line for line in lines if line.strip()][-_TAIL_LINES:]
 
 
 def kill_processes() -> None:
@@ -326,7 +324,6 @@ def _listed(process: subprocess.Popen[bytes]) -> Iterator[None]:
 def _environment(threads: int, devices: str | None) -> dict[str, str]:
     environment = dict(os.environ)
     environment["OMP_NUM_THREADS"] = str(threads)
-    environment["TQDM_MININTERVAL"] = "10"  # it goes to a file
     if devices is not None:
         environment["CUDA_VISIBLE_DEVICES"] = devices
     return environment

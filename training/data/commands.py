@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -150,18 +150,16 @@ def seconds_bar(what: str) -> Iterator[Callable[[float, float], None]]:
     Yields:
         To be called with the second that was done last, and the last one.
     """
-    from tqdm import tqdm
+    from training.files.progress import Progress
 
-    form = "{l_bar}{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]"
     with ExitStack() as stack:
-        bars: list[tqdm[Any]] = []
+        bars: list[Progress] = []
 
         def progress(done: float, end: float) -> None:
             # Drawn when there is something to tell, not above the line that refuses the input.
             if not bars:
-                bar: tqdm[Any] = tqdm(total=end, desc=what, bar_format=form, mininterval=1.0)
-                bars.append(stack.enter_context(bar))
-            bars[0].update(min(done, end) - bars[0].n)
+                bars.append(stack.enter_context(Progress(what, "seconds", end)))
+            bars[0].reach(min(done, end))
 
         yield progress
 

@@ -17,8 +17,6 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
-from tqdm import tqdm
-
 from training.data.actions import Action, read_actions
 from training.data.contacts import read_contacts
 from training.data.expressions import meta_expressions, objects_category
@@ -29,6 +27,7 @@ from training.data.resume import Journal, fingerprint
 from training.data.tree import Problem, VisorTree
 from training.data.visor import SequencePlan, VideoPlan, plan_video, read_mapping
 from training.files.errors import ActisegError
+from training.files.progress import Progress, tracked
 
 _SEQUENCES_PER_TASK = 8
 _INLINE_FRAMES = 32
@@ -112,7 +111,7 @@ def prepare(
         videos = _videos_of_split(tree, split, mapping, actions, summary, on_error)
         plans = [
             plan_video(tree, split, video, mapping[video], actions[video], broken.keys())
-            for video in tqdm(videos, f"plan {split}", disable=not progress, leave=False)
+            for video in tracked(videos, f"plan {split}", "videos", shown=progress, brief=True)
         ]
         _report([p for plan in plans for p in plan.problems], summary, on_error)
         sequences = _numbered(plans)
@@ -120,8 +119,8 @@ def prepare(
         finished = journal.finished(sequences)
         resumed = len(finished)
         tasks = _tasks(tree, out, split, [s for s in sequences if s.name not in finished], contacts)
-        with tqdm(
-            total=len(sequences), initial=resumed, desc=split, unit="seq", disable=not progress
+        with Progress(
+            f"prepare {split}", "sequences", len(sequences), initial=resumed, shown=progress
         ) as bar:
             for results in _run(tasks, workers):
                 _report([p for done in results for p in done.problems], summary, on_error)

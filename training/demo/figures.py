@@ -9,9 +9,9 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from training.demo.results import Outputs, Recorded
+from training.files.progress import tracked
 
 _TIME_BASE = Fraction(1, 1000)
 
@@ -24,7 +24,7 @@ def write_overlay(path: Path, outputs: Outputs, frame_rate: float) -> None:
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": "23", "preset": "veryfast"}
         stream.codec_context.time_base = _TIME_BASE
-        for entry in tqdm(outputs.overlays, desc="overlay.mp4", unit="frame"):
+        for entry in tracked(outputs.overlays, "overlay.mp4", "frames"):
             coded = np.asarray(entry.message.data, np.uint8)
             picture = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
             height, width = (side // 2 * 2 for side in picture.shape[:2])

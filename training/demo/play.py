@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tqdm import tqdm
-
 from training.files.errors import ActisegError
+from training.files.progress import Progress
 
 _START = 60.0
 """Seconds that the node may take to load its model and be discovered."""
@@ -117,14 +116,14 @@ def _follow(
     """Shows progress until the replay ends."""
     began = time.monotonic()
     total = round(duration)
-    with tqdm(total=total, desc="playing", bar_format="{l_bar}{bar}| {n}/{total} s") as bar:
+    with Progress("play", "seconds", total) as bar:
         while replay.poll() is None:
             if segment.poll() is not None:
                 raise ActisegError(f"segment_node ended during the replay:\n{_tail(log)}")
             if time.monotonic() - began > 3 * duration + _START:
                 raise ActisegError(f"the replay does not end:\n{_tail(log)}")
             time.sleep(0.2)
-            bar.update(min(round(time.monotonic() - began), total) - bar.n)
+            bar.reach(min(round(time.monotonic() - began), total))
     if replay.returncode:
         raise ActisegError(f"replay_node failed:\n{_tail(log)}")
 

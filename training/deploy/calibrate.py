@@ -20,7 +20,6 @@ from typing import Any
 import cv2
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from actiseg_ros.bundle import Bundle, file_sha256, load_bundle, read_record
 from actiseg_ros.gate.calibration import load_calibration
@@ -44,6 +43,7 @@ from training.data.palette import read_label_png
 from training.deploy.novelty import Descriptors, Rgb, altered, collage_statistics, fit_novelty
 from training.deploy.risk_control import Criteria, Outcome, Trial, choose_limits
 from training.files.errors import ActisegError
+from training.files.progress import tracked
 
 _FAMILIAR = 300
 """Largest number of images taken from a split of familiar images."""
@@ -154,7 +154,7 @@ def _run_trials(
     vocabulary = Vocabulary({entry.class_id: entry.names for entry in bundle.vocabulary})
     trials: list[Trial] = []
     places: list[int] = []
-    for clip in tqdm(clips, desc="calibrate", unit="clip"):
+    for clip in tracked(clips, "calibrate", "clips"):
         narration = clean_narration(clip.narration or "").text
         names = clean_names([item.name for item in clip.objects][:MAX_OBJECTS])
         if not names:
@@ -180,7 +180,7 @@ def _add_familiar(segmenter: Segmenter, data: Path, split: Path, images: _Famili
     """Adds one image of each clip of a split, at most `_FAMILIAR` of them."""
     clips = [clip for clip in load_clips(split) if clip.frames]
     step = max(1, -(-len(clips) // _FAMILIAR))
-    for clip in tqdm(clips[::step], desc="familiar images", unit="clip"):
+    for clip in tracked(clips[::step], "familiar images", "clips"):
         rgb, _ = _read_image(data, clip.sequence, clip.frames[0])
         images.add(_video_of(clip.sequence), rgb, segmenter.describe(rgb))
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch.utils.tensorboard import SummaryWriter
-from tqdm import tqdm
 
 from training.checkpoints.weights import save_weights
 from training.config.run import TrainConfig
@@ -36,6 +35,7 @@ from training.engine.validation import Validator
 from training.evaluation.inference import CLIP_LENGTH
 from training.files.disk import full_disk_explained
 from training.files.errors import ActisegError
+from training.files.progress import Progress, say
 from training.model import ActionVOS
 
 CHECKPOINT = "checkpoint.pt"
@@ -144,12 +144,12 @@ class Trainer:
         for learner in self.learners:
             learner.network.train()
         self.strategy.begin_epoch(self.epoch, self.recipe.epochs)
-        progress = tqdm(
-            total=self.steps_per_epoch,
+        progress = Progress(
+            f"epoch {self.epoch + 1}/{self.recipe.epochs}",
+            "steps",
+            self.steps_per_epoch,
             initial=self.window * self.steps_per_window,
-            desc=f"epoch {self.epoch + 1}/{self.recipe.epochs}",
-            unit="step",
-            disable=not self.world.main,
+            shown=self.world.main,
         )
         self.meter.start()
         with progress:
@@ -164,7 +164,7 @@ class Trainer:
                 for losses in self._learn(window):
                     progress.update()
                     if self.step % LOG_EVERY == 0:
-                        progress.set_postfix(loss=f"{losses['total']:.3f}")
+                        progress.note(loss=f"{losses['total']:.3f}")
                         if writer is not None:
                             for name, value in losses.items():
                                 writer.add_scalar(f"train/{name}", value, self.step)
@@ -337,7 +337,7 @@ class Trainer:
 
     def _say(self, text: str) -> None:
         if self.world.main:
-            tqdm.write(text)
+            say(text)
 
 
 def _line(metrics: dict[str, Any]) -> str:

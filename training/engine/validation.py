@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from tqdm import tqdm
 
 from training.data.clips import Clip, load_clips
 from training.data.palette import read_label_png
@@ -21,6 +20,7 @@ from training.evaluation.inference import (
 )
 from training.evaluation.metrics import Tally
 from training.files.errors import ActisegError
+from training.files.progress import tracked
 from training.model import ActionVOS
 
 
@@ -63,7 +63,7 @@ class Validator:
         training = model.training
         model.eval()
         tally = Tally()
-        for clip in tqdm(self._clips, desc="validating", unit="clip", leave=False):
+        for clip in tracked(self._clips, "validate", "clips", brief=True):
             positive = {prompt.object_id: bool(prompt.positive) for prompt in clip.objects}
             for part in clips_of(len(clip.frames), self._clip_length):
                 names = clip.frames[part]

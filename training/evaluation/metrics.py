@@ -20,12 +20,12 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from training.data.layout import read_json, sequence_name, write_bytes
 from training.data.palette import read_label_png
 from training.evaluation.sequence_folders import sequence_root
 from training.files.errors import ActisegError
+from training.files.progress import tracked
 
 REVIEW_FLAGS = ("redundant", "missing", "other")
 """A sequence with one of these flags was rejected by the human check of the split."""
@@ -252,17 +252,15 @@ def _map(work: Any, sequences: list[_Sequence], workers: int | None) -> Iterator
     """Yields the tally of every sequence, with progress."""
     frames = sum(len(sequence.frames) for sequence in sequences)
     workers = min(workers or os.cpu_count() or 1, len(sequences))
-    progress = partial(
-        tqdm, total=len(sequences), desc="evaluate", unit="sequence", disable=None, leave=False
-    )
+    shown = partial(tracked, title="evaluate", unit="sequences", total=len(sequences), brief=True)
     if workers == 1 or frames < _FRAMES_FOR_PROCESSES:
-        yield from progress(map(work, sequences))
+        yield from shown(map(work, sequences))
         return
     # Not forked: a fork of a process that runs PyTorch's threads can hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         chunk = max(1, len(sequences) // (8 * workers))
-        yield from progress(pool.map(work, sequences, chunksize=chunk))
+        yield from shown(pool.map(work, sequences, chunksize=chunk))
 
 
 def _evaluate_sequence(predictions: Path, annotations: Path, sequence: _Sequence) -> Tally:

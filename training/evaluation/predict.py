@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from tokenizers import Tokenizer
-from tqdm import tqdm
 
 from actiseg_ros.bundle import load_bundle
 from actiseg_ros.prompts import PROMPT_TEMPLATE, Prompt
@@ -26,6 +25,7 @@ from training.data.palette import write_label_png
 from training.evaluation.inference import Tokenize, clips_of, predict_clip, trained_threshold
 from training.evaluation.sequence_folders import sequence_root
 from training.files.errors import ActisegError
+from training.files.progress import tracked
 from training.model import ActionVOS, tokenize
 
 UInt8 = NDArray[np.uint8]
@@ -233,7 +233,7 @@ def write_predictions(
     _claim(out, settings)
     labels = _ObjectIds(split)
     todo = [clip for clip in clips if not _complete(out, clip)]
-    for clip in tqdm(todo, desc="predict", unit="sequence", disable=None):
+    for clip in tracked(todo, "predict", "sequences"):
         expressions = [entry.expression for entry in clip.objects]
         table = labels.of(clip)
         for part in clips_of(len(clip.frames), clip_length):

@@ -1,5 +1,5 @@
 """The error that the command line reports without a traceback."""
 
+from actiseg_ros.errors import ActisegError
 
-class ActisegError(Exception):
-    """A problem that the user can fix: names the file or option, its value and the remedy."""
+__all__ = ["ActisegError"]

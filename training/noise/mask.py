@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from training.config.noise import Negatives, Order
 from training.data.labels import WEIGHT_OTHER
 from training.data.layout import read_json
 from training.data.palette import read_label_png, write_label_png
 from training.files.errors import ActisegError
+from training.files.progress import Progress
 from training.noise.published import CLEAN_SUFFIX
 from training.noise.statistics import Severity
 from training.noise.text import read_split, sequence_name, write_json
@@ -296,8 +296,7 @@ def _run(
 ) -> Iterator[_Result]:
     """Results in the order of the jobs, from several processes if that pays."""
     workers = workers or len(os.sched_getaffinity(0))
-    bar = tqdm(total=len(jobs), unit="clip", desc=title)
-    with bar:
+    with Progress(title, "clips", len(jobs)) as bar:
         if workers == 1 or len(jobs) < _INLINE_SEQUENCES:
             for job in jobs:
                 yield work(job)

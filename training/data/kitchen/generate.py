@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-from tqdm import tqdm
 
 from training.data.kitchen.clips import compose_clips, draw_kitchen
 from training.data.kitchen.writer import (
@@ -26,6 +25,7 @@ from training.data.kitchen.writer import (
     write_video,
 )
 from training.files.errors import ActisegError
+from training.files.progress import Progress
 
 VERSION = 1
 """Raised whenever the same seed draws other pictures, so that old and new parts never mix."""
@@ -169,10 +169,10 @@ def make_kitchen(
         return
     jobs = _jobs(out, config)
     todo = [job for job in jobs if not job.part.is_file()]
-    with tqdm(total=config.clips, unit="clip", desc="kitchen", disable=not progress) as bar:
-        bar.update(config.clips - sum(job.clips for job in todo))
-        for done in _finished(todo, workers or os.cpu_count() or 1):
-            bar.update(done)
+    done = config.clips - sum(job.clips for job in todo)
+    with Progress("kitchen", "clips", config.clips, initial=done, shown=progress) as bar:
+        for clips in _finished(todo, workers or os.cpu_count() or 1):
+            bar.update(clips)
     write_tables(out, [json.loads(job.part.read_text(encoding="utf-8")) for job in jobs])
     state = json.loads((out / _STATE).read_text(encoding="utf-8"))
     write_text(out / _STATE, json.dumps({**state, "complete": True}))

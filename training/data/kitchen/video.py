@@ -17,7 +17,6 @@ import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from training.data.kitchen import choreography
 from training.data.kitchen.actions import cast_action, cast_among
@@ -38,6 +37,7 @@ from training.data.kitchen.writer import (
 )
 from training.data.prepare import prepare
 from training.files.errors import ActisegError
+from training.files.progress import tracked
 
 VIDEO_ID = "P01_101"
 _THINGS = 7
@@ -277,7 +277,7 @@ def _encode(
         else:
             stream.bit_rate = 6_000_000
         total = round(options.seconds * options.fps)
-        for image in tqdm(images, total=total, unit="frame", desc="video", disable=not progress):
+        for image in tracked(images, "video", "frames", total=total, shown=progress):
             frame = av.VideoFrame.from_ndarray(image, format="bgr24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
