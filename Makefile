@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-epic test lint check bench benchmark clean
+.PHONY: help setup demo demo-epic test test-slow lint check bench benchmark clean
 
 EPIC ?= ../shared/epic
 ENV := source ./env.bash &&
@@ -21,6 +21,9 @@ demo-epic: setup ## the same with real EPIC-KITCHENS frames (EPIC=folder); resul
 
 test: setup lint ## lint, type checks and all tests
 	@$(ENV) python -m pytest
+
+test-slow: setup ## the tests that take minutes: VISOR's real annotations, long runs
+	@$(ENV) python -m pytest -m slow
 
 lint: setup ## ruff and mypy
 	@$(ENV) ruff check . && $(ENV) ruff format --check . && $(ENV) mypy

@@ -68,7 +68,7 @@ class Row:
         return TableError(f"{self.path}, line {self.line}: {column} is {value!r}, not {expected}")
 
     def integer(self, column: str) -> int:
-        """The value as a whole number.
+        """The value as a whole number; ``323.0``, as pandas saves it, is one.
 
         Raises:
             TableError: It is none.
@@ -76,7 +76,14 @@ class Row:
         try:
             return int(self[column])
         except ValueError:
-            raise self.error(column, "a whole number") from None
+            pass
+        try:
+            value = float(self[column])
+        except ValueError:
+            value = math.nan
+        if not value.is_integer():
+            raise self.error(column, "a whole number")
+        return int(value)
 
     def number(self, column: str) -> float:
         """The value as a finite number.
@@ -105,9 +112,12 @@ class Row:
             found = ast.literal_eval(self.get(column, "[]"))
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             found = None
-        if not isinstance(found, list) or not all(type(item) in (str, int) for item in found):
+        if not isinstance(found, list) or not all(
+            type(item) in (str, int) or (type(item) is float and item.is_integer())
+            for item in found
+        ):
             raise self.error(column, "a list such as ['cup', 'plate']")
-        return found
+        return [int(item) if isinstance(item, float) else item for item in found]
 
 
 def read_table(

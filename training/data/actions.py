@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import ast
-import csv
-from collections.abc import Mapping
 from dataclasses import dataclass
 
+from actiseg_ros.tables import Row, TableError, read_table
 from training.data.tree import Problem, VisorTree
 from training.files.errors import ActisegError
+
+_COLUMNS = (
+    "narration_id", "video_id", "start_frame", "stop_frame", "narration", "verb", "verb_class",
+    "noun", "noun_class", "all_noun_classes",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,48 +41,60 @@ def read_actions(tree: VisorTree) -> tuple[dict[str, list[Action]], list[Problem
         The actions of each video in the order of their narration ids, and unusable rows.
 
     Raises:
-        ActisegError: If a table is missing or lacks a column.
+        ActisegError: If a table is missing, is no table or lacks a column.
     """
     actions: dict[str, list[Action]] = {}
-    problems = []
+    problems: list[Problem] = []
     for path in tree.tables():
+        if not path.is_file():
+            raise ActisegError(f"{path}: not found; it is an EPIC-KITCHENS-100 table")
+        refuse = _Refusals(str(path), problems)
         try:
-            with path.open(newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
-        except FileNotFoundError as error:
-            raise ActisegError(f"{path}: not found; it is an EPIC-KITCHENS-100 table") from error
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise ActisegError(f"{path}: not readable as CSV ({error})") from error
-        for number, row in enumerate(rows, start=2):
-            try:
-                action = _action(row)
-            except KeyError as error:
-                raise ActisegError(f"{path}: there is no column {error}") from error
-            except (TypeError, ValueError, SyntaxError) as error:
-                problems.append(Problem(str(path), f"row {number} is unusable ({error})"))
-                continue
-            actions.setdefault(action.video, []).append(action)
+            for row in read_table(path, _COLUMNS, on_error=refuse):
+                try:
+                    action = _action(row)
+                except TableError as error:
+                    refuse(error)
+                else:
+                    actions.setdefault(action.video, []).append(action)
+        except TableError as error:
+            raise ActisegError(str(error)) from error
     for listed in actions.values():
         listed.sort(key=lambda action: action.order)
     return actions, problems
 
 
-def _action(row: Mapping[str, str]) -> Action:
-    narration_id = row["narration_id"]
-    noun_classes = ast.literal_eval(row["all_noun_classes"])
-    if not isinstance(noun_classes, list):
-        raise ValueError(f"all_noun_classes is {row['all_noun_classes']!r}; expected a list")
-    if any("/" in row[name] for name in ("video_id", "verb", "noun")):
-        raise ValueError("video, verb or noun contains '/', which cannot be in a folder name")
+class _Refusals:
+    """Notes rows of a table that cannot be used."""
+
+    def __init__(self, file: str, problems: list[Problem]) -> None:
+        self._file, self._problems = file, problems
+
+    def __call__(self, error: TableError) -> None:
+        what = str(error).removeprefix(self._file).lstrip(":, ")
+        self._problems.append(Problem(self._file, what))
+
+
+def _action(row: Row) -> Action:
+    noun_classes = row.listed("all_noun_classes")
+    if not all(isinstance(class_id, int) for class_id in noun_classes):
+        raise row.error("all_noun_classes", "a list of class ids")
+    for column in ("video_id", "verb", "noun"):
+        if "/" in row[column]:
+            raise row.error(column, "fit for the name of a folder: it contains '/'")
+    try:
+        order = tuple(int(part) for part in row["narration_id"][1:].split("_"))
+    except ValueError:
+        raise row.error("narration_id", "of the form P01_01_0") from None
     return Action(
         video=row["video_id"],
-        start=int(row["start_frame"]),
-        end=int(row["stop_frame"]),
+        start=row.integer("start_frame"),
+        end=row.integer("stop_frame"),
         narration=row["narration"],
         verb=row["verb"],
-        verb_class=int(row["verb_class"]),
+        verb_class=row.integer("verb_class"),
         noun=row["noun"],
-        noun_class=int(row["noun_class"]),
-        noun_classes=frozenset(noun_classes),
-        order=tuple(int(part) for part in narration_id[1:].split("_")),
+        noun_class=row.integer("noun_class"),
+        noun_classes=frozenset(int(class_id) for class_id in noun_classes),
+        order=order,
     )

@@ -25,11 +25,15 @@ class Prepare:
     visor: Path
     """Folder with frame_mapping.json and GroundTruth-SparseAnnotations."""
     annotations: Path
-    """Folder with EPIC_100_train.csv, EPIC_100_validation.csv and visor_hos_SPLIT.json."""
+    """Folder with EPIC_100_train.csv and EPIC_100_validation.csv; also visor_hos_SPLIT.json, if you
+    have it, and val_human.json, which is then written beside the splits."""
     out: Path
     """Folder to write."""
     splits: str = "train,val"
     """Splits to prepare, separated by commas."""
+    contacts: Literal["official", "annotations"] | None = None
+    """Objects in contact with hands: from visor_hos_SPLIT.json (`official`), or from the
+    annotations themselves. By default the file where there is one."""
     on_error: Literal["skip", "refuse"] = "skip"
     """Report and leave out missing frames, broken polygons and unknown videos, or refuse them."""
     workers: int | None = None
@@ -45,6 +49,7 @@ class Prepare:
             self.annotations,
             self.out,
             splits,
+            contacts=self.contacts,
             workers=self.workers,
             on_error=self.on_error,
         )

@@ -1,17 +1,39 @@
-"""Reads the hand-object files: which objects are in contact with a hand."""
+"""Which objects are in contact with a hand: from the hand-object files, or from VISOR itself.
+
+VISOR's annotations say of each hand which object it holds (`in_contact_object`). The hand-object
+files (`visor_hos_SPLIT.json`) that ActionVOS's preparation reads were made from that by VISOR-HOS;
+`annotated_contacts` follows its rules.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from training.data.labels import Contacts, polygon
+import cv2
+import numpy as np
+
+from actiseg_ros.prompts import HANDS
+from training.data.labels import ANNOTATED_HEIGHT, ANNOTATED_WIDTH, Contacts, Int32, polygon
 from training.data.layout import read_json
 from training.data.tree import Problem
 from training.files.errors import ActisegError
 
+Source = Literal["official", "annotations"]
+
 _CONTACT_CATEGORY = 2
 """The published files mark hands with 1 and objects in contact with 2."""
+_GLOVES = frozenset(
+    {"oven glove", "gloves", "rubber glove", "left glove", "right glove", "glove"}
+)  # fmt: skip
+_NOTHING = frozenset({"hand-not-in-contact", "glove-not-in-contact"})
+_UNKNOWN = frozenset({"none-of-the-above", "inconclusive"})
+_CHECKED_SPLITS = ("val", "test")
+"""In these, VISOR-HOS leaves out frames where a contact is not known."""
+_REACH = 10
+"""Largest distance of a part that counts as held (pixels of 1920x1080, steps along the axes):
+VISOR-HOS dilates hand and part by five steps each."""
 
 
 def read_contacts(path: Path) -> tuple[dict[str, Contacts], dict[str, Problem]]:
@@ -56,3 +78,113 @@ def read_contacts(path: Path) -> tuple[dict[str, Contacts], dict[str, Problem]]:
         if frame not in problems
     }
     return contacts, problems
+
+
+def says_contacts(annotations: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether a frame's annotations say what its hands hold."""
+    return any("in_contact_object" in annotation for annotation in annotations)
+
+
+def unknown_objects(annotations: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Ids in contact that no object of the frame has."""
+    ids = {str(annotation.get("id")) for annotation in annotations}
+    named = (_held(annotation) for annotation in annotations)
+    return [held for held in named if held is not None and held not in ids]
+
+
+def annotated_contacts(annotations: Sequence[Mapping[str, Any]], split: str) -> Contacts | None:
+    """Objects in contact with a hand in one frame, from VISOR's own annotations.
+
+    A worn glove belongs to its hand, or is the hand where that is not seen, and what it holds the
+    hand holds. Of an object in several parts only those count that a hand reaches. The validation
+    split has no contacts in frames where a hand's contact is not known.
+
+    Args:
+        annotations: The frame's objects, with valid polygons.
+        split: `train`, `val` or `test`.
+
+    Returns:
+        The contacts; None if there are none, as for a frame without hand-object data.
+    """
+    if split in _CHECKED_SPLITS and any(map(_is_unknown, annotations)):
+        return None
+    by_id = {str(annotation.get("id")): annotation for annotation in annotations}
+    seen = {annotation["name"] for annotation in annotations}
+    boxes, shapes = [], []
+    for annotation in annotations:
+        worn = _worn_on(annotation)
+        if annotation["name"] not in HANDS and (not worn or seen & worn):
+            continue
+        hand = list(annotation["segments"])
+        held = by_id.get(_held(annotation) or "")
+        if held is not None and annotation["name"] in _worn_on(held):
+            hand += held["segments"]
+            held = by_id.get(_held(held) or "")
+        if held is None:
+            continue
+        parts = _reached(_outlines(held["segments"]), [outline for _, outline in _outlines(hand)])
+        if parts:
+            corners = np.concatenate([outline for _, outline in parts])
+            (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
+            boxes.append((int(left), int(top), int(right - left), int(bottom - top)))
+            # The files hold two decimals, which the preparation then truncates.
+            rounded = ([[round(x, 2), round(y, 2)] for x, y in points] for points, _ in parts)
+            shapes.append(tuple(map(polygon, rounded)))
+    return Contacts(tuple(boxes), tuple(shapes)) if boxes else None
+
+
+def _held(annotation: Mapping[str, Any]) -> str | None:
+    """Id of the object that a hand or glove holds; None if it holds none or none is known."""
+    held = annotation.get("in_contact_object")
+    return None if held is None or held in _NOTHING | _UNKNOWN else str(held)
+
+
+def _worn_on(annotation: Mapping[str, Any]) -> set[str]:
+    """Hands that a glove is worn on; empty for everything else."""
+    worn = annotation.get("on_which_hand")
+    if annotation["name"] not in _GLOVES or not isinstance(worn, list):
+        return set()
+    # Some lists of two have a hand misspelt.
+    return set(HANDS) if len(worn) == len(HANDS) else set(worn)
+
+
+def _is_unknown(annotation: Mapping[str, Any]) -> bool:
+    """Whether it is not known what a hand, or a glove on a hand, holds."""
+    contact = annotation.get("in_contact_object")
+    if annotation["name"] in HANDS:
+        return contact in _UNKNOWN
+    worn = annotation.get("on_which_hand")
+    if annotation["name"] not in _GLOVES or worn is None:
+        return False
+    return contact in _UNKNOWN or len(_worn_on(annotation)) == len(HANDS)
+
+
+def _outlines(segments: Iterable[Any]) -> list[tuple[Any, Int32]]:
+    """Polygons that have an area, as annotated and truncated to pixels."""
+    return [(points, polygon(points)) for points in segments if len(points) >= 3]
+
+
+def _reached(parts: Sequence[tuple[Any, Int32]], hand: Sequence[Int32]) -> list[tuple[Any, Int32]]:
+    """The parts that come within reach of a hand's filled outlines."""
+    if not parts or not hand:
+        return []
+    corners = np.concatenate(hand)
+    limits = np.array([ANNOTATED_WIDTH, ANNOTATED_HEIGHT])
+    low = np.clip(corners.min(axis=0) - _REACH, 0, limits)
+    size = np.clip(corners.max(axis=0) + _REACH + 1, 0, limits) - low
+    if not size.all():
+        return []
+    shape = int(size[1]), int(size[0])
+    # One pixel more at each side: a distance needs a hand pixel, and a hand outside has none.
+    outside = np.ones(shape, np.uint8)
+    cv2.fillPoly(outside, [outline - low.astype(np.int32) for outline in hand], 0)
+    if outside.all():
+        return []
+    near = cv2.distanceTransform(outside, cv2.DIST_L1, 3) <= _REACH
+    reached = []
+    for part in parts:
+        filled = np.zeros(shape, np.uint8)
+        cv2.fillPoly(filled, [part[1] - low.astype(np.int32)], 1)
+        if (near & (filled > 0)).any():
+            reached.append(part)
+    return reached

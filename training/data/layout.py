@@ -35,6 +35,26 @@ def sequence_name(seq_id: int, video: str, verb: str, noun: str) -> str:
     return f"{seq_id:08d}_{video}_{verb}_{noun}"
 
 
+def whole_number(value: Any) -> int:
+    """A whole number as tables and JSON files have it: 323, 323.0 or a text of either.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        raise ValueError(f"{value!r} is no whole number")
+    try:
+        return int(value) if isinstance(value, int) else _exact(float(value))
+    except (OverflowError, ValueError):
+        raise ValueError(f"{value!r} is no whole number") from None
+
+
+def _exact(value: float) -> int:
+    if value != int(value):
+        raise ValueError
+    return int(value)
+
+
 def read_json(path: Path) -> Any:
     """Reads a JSON file.
 

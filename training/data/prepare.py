@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from training.data.actions import Action, read_actions
-from training.data.contacts import read_contacts
+from training.data.checked_splits import matched_clips
+from training.data.contacts import Source, read_contacts
 from training.data.expressions import meta_expressions, objects_category
 from training.data.labels import Contacts
-from training.data.layout import write_bytes
+from training.data.layout import read_json, write_bytes
 from training.data.rendering import RenderedSequence, RenderTask, render_task
 from training.data.resume import Journal, fingerprint
 from training.data.tree import Problem, VisorTree
@@ -32,6 +33,9 @@ from training.files.progress import Progress, tracked
 _SEQUENCES_PER_TASK = 8
 _INLINE_FRAMES = 32
 """Below this many frames, starting processes takes longer than the work."""
+
+_TOLD = 20
+"""Problems that an error lists at most."""
 
 OnError = Literal["refuse", "skip"]
 
@@ -47,6 +51,8 @@ class SplitSummary:
     """Sequences that an earlier run had finished."""
     dropped: int
     """Sequences left out because fewer than two usable frames remained."""
+    contacts: Source
+    """Where the objects in contact with hands come from."""
 
 
 @dataclass
@@ -56,18 +62,36 @@ class Summary:
     out: Path
     seconds: float = 0.0
     splits: dict[str, SplitSummary] = field(default_factory=dict)
+    checked: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Of each split that others have checked: clips that are there, and clips in its file."""
     problems: list[Problem] = field(default_factory=list)
 
     def lines(self) -> list[str]:
         """The summary as text, problems first."""
         text = [f"skipped: {problem}" for problem in self.problems]
         for split, counts in self.splits.items():
+            source = {"official": "visor_hos file", "annotations": "annotations"}[counts.contacts]
             text.append(
                 f"{split}: {counts.sequences} sequences, {counts.frames} frames"
-                f" ({counts.resumed} sequences were there already, {counts.dropped} left out)"
+                f" ({counts.resumed} sequences were there already, {counts.dropped} left out;"
+                f" contacts from the {source})"
             )
+        for name, (there, count) in self.checked.items():
+            text.append(f"{name}: {there} of {count} clips")
         text.append(f"{len(self.problems)} problems, {self.seconds:.1f} s, in {self.out}")
         return text
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """A split that is ready to be rendered."""
+
+    split: str
+    videos: list[str]
+    sequences: list[SequencePlan]
+    source: Source
+    contacts: dict[str, Contacts] | None
+    """Contacts by VISOR frame name; None takes them from the annotations."""
 
 
 def prepare(
@@ -76,6 +100,7 @@ def prepare(
     out: Path,
     splits: Sequence[str] = ("train", "val"),
     *,
+    contacts: Source | None = None,
     workers: int | None = None,
     on_error: OnError = "skip",
     progress: bool = True,
@@ -84,19 +109,24 @@ def prepare(
 
     Sequences are numbered by annotations and action tables alone, so a missing image or a broken
     polygon takes a frame, or a sequence with fewer than two others, out without renaming the rest.
+    Splits of some clips that others have checked, `SPLIT_*.json` among the annotations (ActionVOS's
+    `val_human.json`), are written beside their split, with the numbers of this preparation.
 
     Args:
         visor: Folder with `frame_mapping.json` and `GroundTruth-SparseAnnotations`.
-        annotations: Folder with both EPIC-KITCHENS-100 tables and `visor_hos_SPLIT.json`.
+        annotations: Folder with both EPIC-KITCHENS-100 tables and, if there are any,
+            `visor_hos_SPLIT.json` and the checked splits.
         out: Folder to write; an interrupted preparation of the same input continues.
         splits: Splits to prepare.
+        contacts: Objects in contact with hands from `visor_hos_SPLIT.json` (`official`) or from the
+            annotations' own `in_contact_object`; None takes the file where there is one.
         workers: Processes; all cores if None.
         on_error: Leave out what cannot be used and report it, or refuse to go on.
         progress: Show a progress bar on standard error.
 
     Raises:
-        ActisegError: If the input lacks a file, `out` holds the preparation of another input, or
-            something cannot be used and `on_error` is `refuse`.
+        ActisegError: If the input lacks a file, a split has no sequence at all, `out` holds the
+            preparation of another input, or something cannot be used and `on_error` is `refuse`.
     """
     begin = time.monotonic()
     tree = VisorTree(visor, annotations)
@@ -105,39 +135,104 @@ def prepare(
     actions, problems = read_actions(tree)
     _report(problems, summary, on_error)
     workers = workers or len(os.sched_getaffinity(0))
-    for split in splits:
-        contacts, broken = read_contacts(tree.contacts_file(split))
-        _report(list(broken.values()), summary, on_error)
-        videos = _videos_of_split(tree, split, mapping, actions, summary, on_error)
-        plans = [
-            plan_video(tree, split, video, mapping[video], actions[video], broken.keys())
-            for video in tracked(videos, f"plan {split}", "videos", shown=progress, brief=True)
-        ]
-        _report([p for plan in plans for p in plan.problems], summary, on_error)
-        sequences = _numbered(plans)
-        journal = Journal(out, split, fingerprint(tree, split, videos))
-        finished = journal.finished(sequences)
-        resumed = len(finished)
-        tasks = _tasks(tree, out, split, [s for s in sequences if s.name not in finished], contacts)
-        with Progress(
-            f"prepare {split}", "sequences", len(sequences), initial=resumed, shown=progress
-        ) as bar:
-            for results in _run(tasks, workers):
-                _report([p for done in results for p in done.problems], summary, on_error)
-                for done in results:
-                    journal.append(done)
-                    finished[done.name] = done.entry
-                    bar.update()
-        entries = [entry for s in sequences if (entry := finished[s.name]) is not None]
-        _write_split(out, split, entries)
-        summary.splits[split] = SplitSummary(
-            sequences=len(entries),
-            frames=sum(len(entry["sparse_frames"]) for entry in entries),
-            resumed=resumed,
-            dropped=len(sequences) - len(entries),
-        )
+    plans = [
+        _plan(tree, split, mapping, actions, contacts, summary, on_error, progress)
+        for split in splits
+    ]
+    for plan in plans:
+        entries = _render(tree, out, plan, workers, summary, on_error, progress)
+        _write_split(out, plan.split, entries)
+        for file in tree.further_splits(plan.split):
+            chosen, missing = matched_clips(file, entries)
+            _report(missing, summary, on_error)
+            summary.checked[file.stem] = len(chosen), len(read_json(file))
+            _write_split(out, file.stem, chosen)
     summary.seconds = time.monotonic() - begin
     return summary
+
+
+def _plan(
+    tree: VisorTree,
+    split: str,
+    mapping: dict[str, dict[str, str]],
+    actions: Mapping[str, Sequence[Action]],
+    contacts: Source | None,
+    summary: Summary,
+    on_error: OnError,
+    progress: bool,
+) -> _Plan:
+    """Finds a split's sequences; nothing is written."""
+    source = contacts or ("official" if tree.contacts_file(split).is_file() else "annotations")
+    known: dict[str, Contacts] | None = None
+    broken: dict[str, Problem] = {}
+    if source == "official":
+        known, broken = read_contacts(tree.contacts_file(split))
+        _report(list(broken.values()), summary, on_error)
+    videos = _videos_of_split(tree, split, mapping, actions, summary, on_error)
+    unusable = None if known is None else broken.keys()
+    plans = [
+        plan_video(tree, split, video, mapping[video], actions[video], unusable)
+        for video in tracked(videos, f"plan {split}", "videos", shown=progress, brief=True)
+    ]
+    _report([p for plan in plans for p in plan.problems], summary, on_error)
+    sequences = _numbered(plans)
+    if not any(len(sequence.frames) >= 2 for sequence in sequences):
+        raise ActisegError(_nothing_in(split, videos, summary))
+    if known is None and not any(plan.says_contacts for plan in plans):
+        raise ActisegError(
+            f"{tree.polygons_folder(split)}: no hand says what it holds (in_contact_object), and"
+            f" there is no {tree.contacts_file(split)}; one of the two is needed"
+        )
+    return _Plan(split, videos, sequences, source, known)
+
+
+def _nothing_in(split: str, videos: Sequence[str], summary: Summary) -> str:
+    """Why a split has no sequence."""
+    told = [f"\n  {problem}" for problem in summary.problems[:_TOLD]]
+    more = len(summary.problems) - len(told)
+    told += [f"\n  and {more} more problems"] if more > 0 else []
+    reason = "".join(told) or (
+        f" its {len(videos)} videos have no action with two annotated frames in the tables"
+    )
+    return f"the split {split!r} has no sequence:{reason}"
+
+
+def _render(
+    tree: VisorTree,
+    out: Path,
+    plan: _Plan,
+    workers: int,
+    summary: Summary,
+    on_error: OnError,
+    progress: bool,
+) -> list[dict[str, Any]]:
+    """Writes a split's pictures and maps; returns the entries of its file."""
+    split, sequences = plan.split, plan.sequences
+    journal = Journal(out, split, fingerprint(tree, split, plan.videos, plan.source))
+    finished = journal.finished(sequences)
+    resumed = len(finished)
+    open_sequences = [s for s in sequences if s.name not in finished]
+    tasks = _tasks(tree, out, split, open_sequences, plan.contacts)
+    with Progress(
+        f"prepare {split}", "sequences", len(sequences), initial=resumed, shown=progress
+    ) as bar:
+        for results in _run(tasks, workers):
+            _report([p for done in results for p in done.problems], summary, on_error)
+            for done in results:
+                journal.append(done)
+                finished[done.name] = done.entry
+                bar.update()
+    entries = [entry for s in sequences if (entry := finished[s.name]) is not None]
+    if not entries:
+        raise ActisegError(_nothing_in(split, plan.videos, summary))
+    summary.splits[split] = SplitSummary(
+        sequences=len(entries),
+        frames=sum(len(entry["sparse_frames"]) for entry in entries),
+        resumed=resumed,
+        dropped=len(sequences) - len(entries),
+        contacts=plan.source,
+    )
+    return entries
 
 
 def _report(problems: Sequence[Problem], summary: Summary, on_error: OnError) -> None:
@@ -160,12 +255,10 @@ def _videos_of_split(
     on_error: OnError,
 ) -> list[str]:
     """Videos that have annotations in the split and actions, in the order of the mapping."""
-    folder = tree.polygons_file(split, "").parent
-    if not folder.is_dir():
-        raise ActisegError(f"{folder}: no annotations of the split {split!r}")
+    folder = tree.polygons_folder(split)
     annotated = {path.stem for path in folder.glob("*.json")}
     problems = [
-        Problem(str(tree.polygons_file(split, video)), f"video is not in {where}")
+        Problem(str(folder / f"{video}.json"), f"video is not in {where}")
         for where, known in (
             ("frame_mapping.json", mapping),
             ("the EPIC-KITCHENS tables", actions),
@@ -189,7 +282,7 @@ def _tasks(
     out: Path,
     split: str,
     sequences: Sequence[SequencePlan],
-    contacts: dict[str, Contacts],
+    contacts: dict[str, Contacts] | None,
 ) -> list[RenderTask]:
     tasks = []
     by_video: dict[str, list[SequencePlan]] = {}
@@ -198,8 +291,10 @@ def _tasks(
     for listed in by_video.values():
         for start in range(0, len(listed), _SEQUENCES_PER_TASK):
             part = tuple(listed[start : start + _SEQUENCES_PER_TASK])
-            names = {frame.visor_name for sequence in part for frame in sequence.frames}
-            own = {name: contacts[name] for name in names if name in contacts}
+            own = None
+            if contacts is not None:
+                names = {frame.visor_name for sequence in part for frame in sequence.frames}
+                own = {name: contacts[name] for name in names if name in contacts}
             tasks.append(RenderTask(tree, out, split, part, own))
     return tasks
 

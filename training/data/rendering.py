@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
+from training.data.contacts import annotated_contacts
 from training.data.labels import (
     HEIGHT,
     WIDTH,
@@ -24,6 +26,10 @@ from training.data.palette import write_label_png
 from training.data.tree import Problem, VisorTree
 from training.data.visor import FramePlan, SequencePlan, read_entities, read_polygons
 
+_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_TRAILER = 256
+"""Bytes at a JPEG's end among which its end mark must be; some writers add a few after it."""
+
 
 @dataclass(frozen=True)
 class RenderTask:
@@ -33,7 +39,8 @@ class RenderTask:
     out: Path
     split: str
     sequences: tuple[SequencePlan, ...]
-    contacts: dict[str, Contacts]
+    contacts: dict[str, Contacts] | None
+    """Contacts of the frames by VISOR name; None takes them from the annotations."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ class _FrameStore:
         self._task = task
         self._video = task.sequences[0].action.video
         self._polygons = read_polygons(task.tree.polygons_file(task.split, self._video))
+        self._pictures = task.tree.frames(task.split, self._video)
         self._last_use = {
             frame.visor_name: sequence.seq_id
             for sequence in task.sequences
@@ -74,15 +82,26 @@ class _FrameStore:
                 self._frames.pop(frame.visor_name, None)
 
     def _load(self, frame: FramePlan) -> tuple[RenderedFrame, bytes] | Problem:
-        path = self._task.tree.image_file(self._task.split, self._video, frame.visor_name)
-        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        name = frame.visor_name
+        where = self._pictures.where(name)
+        try:
+            stored = self._pictures.read(name)
+        except OSError as error:
+            return Problem(where, f"frame is not readable ({error.strerror or error})")
+        image = cv2.imdecode(np.frombuffer(stored, np.uint8), cv2.IMREAD_COLOR) if stored else None
         if image is None:
-            return Problem(str(path), "frame is not a readable image")
+            return Problem(where, "frame is not a readable image")
+        # Some versions of OpenCV fill what is missing with grey, and say nothing.
+        if stored.startswith(_JPEG_START) and stored.rfind(_JPEG_END, -_TRAILER) < 0:
+            return Problem(where, f"frame is cut short after {len(stored)} bytes")
         small = cv2.resize(image, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR)
         _, jpeg = cv2.imencode(".jpg", small)
-        entities = read_entities(self._polygons[frame.visor_name])
-        rendered = render_frame(entities, self._task.contacts.get(frame.visor_name))
-        return rendered, jpeg.tobytes()
+        annotations = self._polygons[name]
+        if self._task.contacts is None:
+            contacts = annotated_contacts(annotations, self._task.split)
+        else:
+            contacts = self._task.contacts.get(name)
+        return render_frame(read_entities(annotations), contacts), jpeg.tobytes()
 
 
 def render_task(task: RenderTask) -> list[RenderedSequence]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from training.data.contacts import Source
 from training.data.layout import IMAGES, LABELS, WEIGHTS, write_bytes
 from training.data.rendering import RenderedSequence
 from training.data.tree import VisorTree
@@ -17,13 +18,18 @@ from training.files.errors import ActisegError
 _FORMAT = 1
 
 
-def fingerprint(tree: VisorTree, split: str, videos: Sequence[str]) -> dict[str, Any]:
+def fingerprint(
+    tree: VisorTree, split: str, videos: Sequence[str], contacts: Source
+) -> dict[str, Any]:
     """What identifies the input of a split: hashes of the shared files, sizes of the others."""
-    files = [tree.mapping_file, *tree.tables(), tree.contacts_file(split)]
+    files = [tree.mapping_file, *tree.tables()]
+    if contacts == "official":
+        files.append(tree.contacts_file(split))
+    folder = tree.polygons_folder(split)
     return {
         "format": _FORMAT,
         "files": {path.name: _sha256(path) for path in files},
-        "polygons": {video: tree.polygons_file(split, video).stat().st_size for video in videos},
+        "polygons": {video: (folder / f"{video}.json").stat().st_size for video in videos},
     }
 
 

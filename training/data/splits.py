@@ -100,3 +100,12 @@ def _clip_of_expressions(sequence: str, content: Mapping[str, Any]) -> Clip:
         )
     frames = tuple(str(name).removesuffix(".jpg") for name in content["frames"])
     return Clip(sequence, frames, tuple(objects), narration, flagged=False)
+
+
+def validation_split(data: Path) -> str:
+    """Name of the split that a network is validated on: the human-checked one where there is one.
+
+    Args:
+        data: Folder in the ActionVOS layout.
+    """
+    return "val_human" if (data / "ImageSets" / "val_human.json").is_file() else "val"

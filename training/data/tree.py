@@ -1,13 +1,29 @@
-"""Where the parts of a preparation's input lie."""
+"""A VISOR tree: where the parts of a preparation's input lie, as people have them on their disks.
+
+The official download leaves `annotations/SPLIT/VIDEO.json` and one zip of frames a video,
+`rgb_frames/SPLIT/PARTICIPANT/VIDEO.zip`; VISOR-HOS's scripts write `annotations_corrected` and
+unpack the zips beside them; ActionVOS reads `rgb_frames/SPLIT/VIDEO/`. All of these are found.
+"""
 
 from __future__ import annotations
 
+import os
+import zipfile
+import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from training.files.errors import ActisegError
 
 ACTION_TABLES = ("EPIC_100_train.csv", "EPIC_100_validation.csv")
 """Rows of both tables serve both splits."""
 SPARSE = "GroundTruth-SparseAnnotations"
+POLYGONS = ("annotations_corrected", "annotations")
+"""Folders of polygons, the preferred one first: VISOR-HOS corrects contacts of a few frames."""
+
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+"""What reading a member of a damaged, encrypted or oddly packed zip raises."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +35,75 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.file}: {self.what}"
+
+
+class FileStore:
+    """Files found by their base names in folders (with what is below them) and zip files.
+
+    Args:
+        places: Where to look, the preferred place first; a folder may be a zip of the same name
+            plus `.zip` instead. Places that do not exist count as empty.
+    """
+
+    def __init__(self, places: Sequence[Path]) -> None:
+        self.places = tuple(places)
+        self.problems: list[Problem] = []
+        """Zips that cannot be read."""
+        self._folders: dict[str, Path] = {}
+        self._zips: dict[str, tuple[zipfile.ZipFile, str]] = {}
+        for place in self.places:
+            for folder, _, names in os.walk(place):
+                for name in names:
+                    self._folders.setdefault(name, Path(folder, name))
+            self._index_zip(place.with_name(f"{place.name}.zip"))
+
+    def _index_zip(self, path: Path) -> None:
+        if not path.is_file():
+            return
+        try:
+            archive = zipfile.ZipFile(path)
+        except (OSError, zipfile.BadZipFile) as error:
+            what = f"is no readable zip ({error}); it may be cut short: download it again"
+            self.problems.append(Problem(str(path), what))
+            return
+        for member in archive.namelist():
+            if name := member.rpartition("/")[2]:
+                self._zips.setdefault(name, (archive, member))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._folders or name in self._zips
+
+    def where(self, name: str) -> str:
+        """Where a file lies, to be told to people."""
+        if name in self._folders:
+            return str(self._folders[name])
+        if name in self._zips:
+            archive, member = self._zips[name]
+            return f"{archive.filename}/{member}"
+        return str(self.places[0] / name)
+
+    def read(self, name: str) -> bytes:
+        """Content of a file.
+
+        Raises:
+            FileNotFoundError: There is none.
+            OSError: It cannot be read, or its zip is damaged there.
+        """
+        if name in self._folders:
+            return self._folders[name].read_bytes()
+        if name not in self._zips:
+            raise FileNotFoundError(self.where(name))
+        archive, member = self._zips[name]
+        try:
+            return archive.read(member)
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            NotImplementedError,
+            RuntimeError,
+        ) as error:
+            raise OSError(f"damaged in its zip ({error})") from error
 
 
 @dataclass(frozen=True)
@@ -33,13 +118,41 @@ class VisorTree:
         """`frame_mapping.json`: video to VISOR frame name to EPIC frame name."""
         return self.visor / "frame_mapping.json"
 
-    def polygons_file(self, split: str, video: str) -> Path:
-        """Polygons of a video's sparse frames."""
-        return self.visor / SPARSE / "annotations_corrected" / split / f"{video}.json"
+    @property
+    def _sparse(self) -> Path:
+        return self.visor / SPARSE
 
-    def image_file(self, split: str, video: str, visor_name: str) -> Path:
-        """JPEG of a sparse frame."""
-        return self.visor / SPARSE / "rgb_frames" / split / video / visor_name
+    def polygons_folder(self, split: str) -> Path:
+        """Folder of a split's polygon files.
+
+        Raises:
+            ActisegError: If there is none with a file in it.
+        """
+        for name in POLYGONS:
+            folder = self._sparse / name / split
+            if next(folder.glob("*.json"), None):
+                return folder
+        tried = " or ".join(f"{name}/{split}" for name in POLYGONS)
+        raise ActisegError(
+            f"{self._sparse}: no annotations of the split {split!r} (VIDEO.json in {tried}); is"
+            " --visor the folder that holds frame_mapping.json?"
+        )
+
+    def polygons_file(self, split: str, video: str) -> Path:
+        """Polygons of a video's sparse frames.
+
+        Raises:
+            ActisegError: If the split has no annotations at all.
+        """
+        return self.polygons_folder(split) / f"{video}.json"
+
+    def frames(self, split: str, video: str) -> FileStore:
+        """Pictures of a video's sparse frames by VISOR name, in folders or zips."""
+        participant = video.partition("_")[0]
+        roots = (self._sparse / "rgb_frames" / split, self._sparse / "rgb_frames")
+        return FileStore(
+            [place for root in roots for place in (root / video, root / participant / video)]
+        )
 
     def contacts_file(self, split: str) -> Path:
         """Hand-object data of a split, COCO layout."""
@@ -48,3 +161,7 @@ class VisorTree:
     def tables(self) -> tuple[Path, ...]:
         """The EPIC-KITCHENS action tables."""
         return tuple(self.annotations / name for name in ACTION_TABLES)
+
+    def further_splits(self, split: str) -> list[Path]:
+        """Splits of some of a split's clips that others have checked, as `val_human.json`."""
+        return sorted(self.annotations.glob(f"{split}_*.json"))

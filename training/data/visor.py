@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from training.data.actions import Action
+from training.data.contacts import says_contacts, unknown_objects
 from training.data.labels import Entity, polygon
-from training.data.layout import read_json, sequence_name
-from training.data.tree import Problem, VisorTree
+from training.data.layout import read_json, sequence_name, whole_number
+from training.data.tree import FileStore, Problem, VisorTree
 from training.files.errors import ActisegError
 
 _MAX_OBJECTS = 255
@@ -53,6 +54,8 @@ class VideoPlan:
     sequences: list[tuple[Action, tuple[FramePlan, ...]]] = field(default_factory=list)
     """May hold a sequence with fewer than two usable frames, because it takes a number."""
     problems: list[Problem] = field(default_factory=list)
+    says_contacts: bool = False
+    """Whether the annotations of a usable frame say what its hands hold."""
 
 
 def read_mapping(tree: VisorTree) -> dict[str, dict[str, str]]:
@@ -64,7 +67,20 @@ def read_mapping(tree: VisorTree) -> dict[str, dict[str, str]]:
     mapping = read_json(tree.mapping_file)
     if not isinstance(mapping, dict) or not all(isinstance(v, dict) for v in mapping.values()):
         raise ActisegError(f"{tree.mapping_file}: expected {{video: {{VISOR frame: EPIC frame}}}}")
-    return mapping
+    try:
+        return {
+            video: {name: _epic_name(frame) for name, frame in frames.items()}
+            for video, frames in mapping.items()
+        }
+    except ValueError as error:
+        raise ActisegError(f"{tree.mapping_file}: {error}") from error
+
+
+def _epic_name(frame: Any) -> str:
+    """`frame_0000000323.jpg`, also of its number alone."""
+    if isinstance(frame, str) and not frame.replace(".", "").isdecimal():
+        return frame
+    return f"frame_{whole_number(frame):010d}.jpg"
 
 
 def read_polygons(path: Path) -> dict[str, list[dict[str, Any]]]:
@@ -98,8 +114,9 @@ def read_entities(annotations: Sequence[Mapping[str, Any]]) -> tuple[Entity, ...
     for annotation in annotations:
         try:
             name, class_id = annotation["name"], annotation["class_id"]
-            if not isinstance(name, str) or not isinstance(class_id, int):
-                raise ValueError(f"object {name!r} has class_id {class_id!r}")
+            if not isinstance(name, str):
+                raise ValueError(f"the name is {name!r}")
+            class_id = whole_number(class_id)
             polygons = tuple(polygon(points) for points in annotation["segments"])
         except KeyError as error:
             raise ValueError(f"object {annotation.get('name')!r} lacks {error}") from error
@@ -109,13 +126,44 @@ def read_entities(annotations: Sequence[Mapping[str, Any]]) -> tuple[Entity, ...
     return tuple(entities)
 
 
+class _Findings:
+    """What is wrong with the frames of one video, told in one line for each kind of fault."""
+
+    def __init__(self, video: str) -> None:
+        self._video = video
+        self._frames: dict[tuple[str, str], list[str]] = {}
+        self._details: dict[tuple[str, str], str] = {}
+        self.used = 0
+        """Frames that some sequence asks for."""
+
+    def add(self, file: str, what: str, frame: str, detail: str = "") -> None:
+        """Notes a fault; `detail` is told for the first frame that has it."""
+        self._frames.setdefault((file, what), []).append(frame)
+        self._details.setdefault((file, what), detail)
+
+    def problems(self) -> list[Problem]:
+        """One line for each kind of fault."""
+        lines = []
+        for (file, what), frames in self._frames.items():
+            count = len(frames)
+            share = (
+                f"all {count}" if count == self.used and count > 1 else f"{count} of {self.used}"
+            )
+            detail = self._details[file, what]
+            first = f"{'the first ' if count > 1 else ''}{frames[0]}{detail and f': {detail}'}"
+            lines.append(
+                Problem(file, f"{share} {self.used} frames of {self._video} {what} ({first})")
+            )
+        return lines
+
+
 def plan_video(
     tree: VisorTree,
     split: str,
     video: str,
     mapping: Mapping[str, str],
     actions: Sequence[Action],
-    unusable: AbstractSet[str],
+    unusable: AbstractSet[str] | None,
 ) -> VideoPlan:
     """Finds the sequences of a video, and frames that cannot be used.
 
@@ -125,7 +173,8 @@ def plan_video(
         video: Its annotation file exists in this split.
         mapping: VISOR frame name to EPIC frame name.
         actions: The video's actions in order.
-        unusable: VISOR names of frames with broken hand-object data, reported already.
+        unusable: VISOR names of frames with broken hand-object data, reported already; None if
+            contacts come from the annotations.
     """
     path = tree.polygons_file(split, video)
     plan = VideoPlan()
@@ -134,6 +183,8 @@ def plan_video(
     except ActisegError as error:
         what = str(error).removeprefix(f"{path}: ")
         return VideoPlan(problems=[Problem(str(path), f"video skipped: {what}")])
+    store = tree.frames(split, video)
+    findings = _Findings(video)
     visor_names = {name: visor_name for visor_name, name in mapping.items()}
     names = sorted(visor_names)
     usable: dict[str, bool] = {}
@@ -143,13 +194,18 @@ def plan_video(
         frames = [FramePlan(name, visor_names[name]) for name in names[first:last]]
         if len(frames) < 2 or not any(_has_object(polygons.get(f.visor_name)) for f in frames):
             continue
-        for frame in frames:
-            if frame.visor_name not in usable:
-                problem = _problem_of_frame(tree, split, video, frame, polygons)
-                usable[frame.visor_name] = problem is None and frame.visor_name not in unusable
-                if problem:
-                    plan.problems.append(problem)
+        for name in (frame.visor_name for frame in frames):
+            if name not in usable:
+                findings.used += 1
+                sound = _sound(path, store, name, polygons.get(name), findings)
+                usable[name] = sound and name not in (unusable or ())
+                if sound and unusable is None:
+                    plan.says_contacts |= says_contacts(polygons[name])
+                    for held in unknown_objects(polygons[name]):
+                        what = "have a hand in contact with an object that is not there"
+                        findings.add(str(path), what, name, held)
         plan.sequences.append((action, tuple(f for f in frames if usable[f.visor_name])))
+    plan.problems = store.problems + findings.problems()
     return plan
 
 
@@ -161,20 +217,25 @@ def _has_object(annotations: Sequence[Mapping[str, Any]] | None) -> bool:
         return True  # broken, but somebody meant to annotate it; reported by its own check
 
 
-def _problem_of_frame(
-    tree: VisorTree,
-    split: str,
-    video: str,
-    frame: FramePlan,
-    polygons: Mapping[str, Sequence[Mapping[str, Any]]],
-) -> Problem | None:
-    path = tree.polygons_file(split, video)
-    if frame.visor_name not in polygons:
-        what = f"frame {frame.visor_name} is in frame_mapping.json but has no annotation here"
-        return Problem(str(path), what)
+def _sound(
+    path: Path,
+    store: FileStore,
+    name: str,
+    annotations: Sequence[Mapping[str, Any]] | None,
+    findings: _Findings,
+) -> bool:
+    """Whether a frame has valid annotations and a picture; notes what it lacks."""
+    if annotations is None:
+        findings.add(str(path), "are in frame_mapping.json but have no annotation here", name)
+        return False
     try:
-        read_entities(polygons[frame.visor_name])
+        read_entities(annotations)
     except (AttributeError, TypeError, ValueError) as error:
-        return Problem(str(path), f"frame {frame.visor_name}: {error}")
-    image = tree.image_file(split, video, frame.visor_name)
-    return None if image.is_file() else Problem(str(image), "frame is missing")
+        findings.add(str(path), "have broken annotations", name, str(error))
+        return False
+    if name not in store:
+        places = sorted(str(p) for p in store.places if p.exists())
+        tried = "; looked in " + ", ".join(places) if places else ", neither in a folder nor a zip"
+        findings.add(str(store.places[0]), f"are missing{tried}", name)
+        return False
+    return True

@@ -28,7 +28,7 @@ def write_tree(
     *,
     videos: tuple[tuple[str, str], ...] = (("P01_02", "train"), ("P02_101", "val")),
     frames: int = 4,
-    actions: int = 4,
+    actions: int = 8,
     image_size: tuple[int, int] = (192, 108),
 ) -> None:
     """Writes `root/VISOR` and `root/annotations` with every edge that real trees have.
@@ -105,14 +105,19 @@ def _objects(rng: np.random.Generator) -> list[dict[str, Any]]:
     chosen = rng.permutation(len(OBJECTS))[: rng.integers(0, 7)].tolist()
     if chosen and rng.random() < 0.2:
         chosen.append(chosen[0])
-    return [
+    objects = [
         {
+            "id": f"{rng.integers(2**60):015x}",
             "name": OBJECTS[index][0],
             "class_id": OBJECTS[index][1],
             "segments": [_polygon(rng) for _ in range(rng.choice([0, 1, 1, 1, 2, 3]))],
         }
         for index in chosen
     ]
+    for hand in (entry for entry in objects if str(entry["name"]).endswith(" hand")):
+        held = [entry["id"] for entry in objects if entry is not hand]
+        hand["in_contact_object"] = str(rng.choice([*held, "hand-not-in-contact"]))
+    return objects
 
 
 def _add_contacts(rng: np.random.Generator, content: dict[str, list[Any]], name: str) -> None:
