@@ -12,12 +12,15 @@ import pytest
 import rclpy
 from actiseg_msgs.msg import ActionNarration
 from rclpy.executors import SingleThreadedExecutor
+from rosbags.rosbag2 import StoragePlugin
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CompressedImage
+from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import String
 
 from actiseg_ros.bags.epic_bag import BagOptions, write_bag
 from actiseg_ros.vision.compressed import encode_jpeg
+from tests.actiseg_ros.bags import bags
+from tests.actiseg_ros.bags.test_recording import unindexed
 from tests.ros.harness import running, scene
 
 RATE, COUNT = 10, 25
@@ -50,6 +53,8 @@ class Listener:
             ("image/compressed", CompressedImage),
             ("narration", String),
             ("action", ActionNarration),
+            ("camera/image/compressed", CompressedImage),
+            ("camera_info", CameraInfo),
             ("/clock", Clock),
         ):
             kept = self.heard.setdefault(topic, [])
@@ -92,6 +97,8 @@ def test_everything_arrives_in_time(bag: Path, tmp_path: Path, clock: bool) -> N
         # Twice as fast as recorded; a busy machine may be late but never early.
         assert images[-1][0] - images[0][0] >= (COUNT - 1) / RATE / 2 - 0.2
         stamps = _stamps(images)
+        # A synchroniser finds an image's camera info by its stamp.
+        assert _stamps(listener.heard["camera_info"]).tolist() == stamps.tolist()
         if clock:
             assert stamps == pytest.approx(np.arange(COUNT) / RATE, abs=1e-6)
             ticks = [m.clock.sec + m.clock.nanosec * 1e-9 for _, m in listener.heard["/clock"]]
@@ -127,16 +134,65 @@ def test_a_start_offset_skips_and_a_loop_repeats(bag: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    "other", ["tf2_msgs/msg/TFMessage", "nav_msgs/msg/Odometry", "vendor_msgs/msg/Extrinsics"]
+)
+def test_types_that_are_not_installed_are_left_out(tmp_path: Path, other: str) -> None:
+    path = bags.write(tmp_path / "bag", others=(other,))
+    listener = Listener("/replay_others")
+    try:
+        parameters = {"bag": path, "wait_for_subscribers": 30, "rate": 4}
+        with running("replay_node", "/replay_others", tmp_path / "log", **parameters) as process:
+            assert process.popen.wait(60) == 0, process.log
+        assert f"/other0 is not played: its type {other} is not installed" in process.log
+        assert len(listener.heard["camera/image/compressed"]) == 10
+        assert len(listener.heard["narration"]) == 10
+    finally:
+        listener.close()
+
+
+def test_chosen_topics_of_an_unfinished_bag_are_played(tmp_path: Path) -> None:
+    path = bags.write(tmp_path / "bag", storage=StoragePlugin.SQLITE3)
+    (path / "metadata.yaml").unlink()
+    listener = Listener("/replay_chosen")
+    try:
+        parameters = {"bag": path, "rate": 4, "topics": "[narration]", "start_offset": 0.45}
+        with running("replay_node", "/replay_chosen", tmp_path / "log", **parameters) as process:
+            assert process.popen.wait(60) == 0, process.log
+        assert "files are read themselves" in process.log
+        assert "5 messages played" in process.log
+    finally:
+        listener.close()
+
+
+def test_a_bag_that_breaks_off_is_told_by_the_exit_status(tmp_path: Path) -> None:
+    path = unindexed(tmp_path / "hurt.mcap", finish=True)
+    data = bytearray(path.read_bytes())
+    place = data.index(b"zstd", 700) + 30
+    data[place : place + 8] = bytes(8)
+    path.write_bytes(data)
+    with running("replay_node", "/broken", tmp_path / "log", bag=path, rate=100) as process:
+        assert process.popen.wait(60) == 1
+    assert "the replay broke off: " in process.log and "breaks off after" in process.log
+
+
+@pytest.mark.parametrize(
     ("parameters", "told"),
     [
         ({}, "no such bag folder"),
         ({"bag": "/nowhere/at/all"}, "no such bag folder"),
+        ({"bag": "BAG", "loop": True, "start_offset": 5.0}, "nothing to play"),
+        ({"bag": "BAG", "topics": "[/depth]"}, "names /depth, which"),
+        ({"bag": "ROS1"}, "is a bag of ROS 1; convert it with `rosbags-convert"),
         ({"rate": 0.0, "bag": "/"}, "rate"),
     ],
 )
 def test_what_cannot_be_played_is_told(
-    tmp_path: Path, parameters: dict[str, Any], told: str
+    bag: Path, tmp_path: Path, parameters: dict[str, Any], told: str
 ) -> None:
+    if parameters.get("bag") == "BAG":
+        parameters = {**parameters, "bag": bag}
+    if parameters.get("bag") == "ROS1":
+        parameters = {"bag": bags.write_ros1(tmp_path / "r.bag")}
     with running("replay_node", "/refused", tmp_path / "log", **parameters) as process:
         assert process.popen.wait(60) == 2
     assert told in process.log and "Traceback" not in process.log

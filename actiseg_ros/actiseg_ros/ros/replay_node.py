@@ -1,18 +1,15 @@
 """ROS 2 node `replay`: plays a bag to its topics with the recorded timing.
 
-Stands in for ``ros2 bag play`` where that is not installed, and reads every bag that rosbags reads.
-Messages go out as the bytes that were recorded; only stamps are rewritten, and only on request.
+Stands in for ``ros2 bag play`` where that is not installed, and reads what a recorder left that was
+stopped hard. Messages go out as the bytes that were recorded; only stamps are rewritten.
 """
 
 from __future__ import annotations
 
 import signal
-import struct
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,26 +20,31 @@ from rclpy.duration import Duration
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from rosbags.highlevel import AnyReader, AnyReaderError
 from rosgraph_msgs.msg import Clock
 
-from actiseg_ros.bags.type_store import typestore
+from actiseg_ros.bags.playback import Playback, Restamper, play, unplayable
+from actiseg_ros.bags.recording import Recorded, Topic, open_recording
 from actiseg_ros.errors import RobotError
 
-_CLOCK_PERIOD_NS = 10_000_000
 _SETTLE = 0.5
 """Seconds between the discovery of a subscriber and the first message."""
+_PAUSE = 0.1
+"""Seconds between two rounds of a loop, so that one message alone is no flood."""
+_DEPTH = 10
+_LATCHED_DEPTH = 1000
 _PARAMETERS: dict[str, tuple[Any, str]] = {
-    "bag": ("", "folder of the bag"),
+    "bag": ("", "folder or file of the bag"),
+    "topics": (Parameter.Type.STRING_ARRAY, "topics to play; all without any"),
     "rate": (1.0, "speed of the replay; 1 is as recorded"),
     "loop": (False, "start again at the end"),
     "start_offset": (0.0, "seconds of the bag to skip"),
     "clock": (
         False,
         "publish /clock with the bag's time and leave the stamps as recorded; otherwise header "
-        "stamps are rewritten to the present, so that nodes on the system's clock find them fresh",
+        "stamps are moved to the present, so that nodes on the system's clock find them fresh",
     ),
     "wait_for_subscribers": (
         0.0,
@@ -53,16 +55,6 @@ _PARAMETERS: dict[str, tuple[Any, str]] = {
 
 class ReplayError(RobotError):
     """A bag cannot be played."""
-
-
-@dataclass(frozen=True)
-class _Recorded:
-    """One message of the bag; `stamped` tells whether its first field is a header."""
-
-    topic: str
-    time_ns: int
-    raw: bytes
-    stamped: bool
 
 
 class ReplayNode(Node):
@@ -79,63 +71,72 @@ class ReplayNode(Node):
         if not 0.001 <= self.rate <= 1000:
             raise ReplayError(f"`rate` is {self.rate}, it must be from 0.001 to 1000")
         self.loop, self.clock = bool(self._value("loop")), bool(self._value("clock"))
-        bag = Path(self._value("bag"))
-        if not self._value("bag") or not bag.exists():
-            raise ReplayError(f"`bag` is {self._value('bag')!r}, there is no such bag folder")
-        self._reader = AnyReader([bag], default_typestore=typestore())
-        try:
-            self._reader.open()
-        except AnyReaderError as error:
-            raise ReplayError(f"{bag}: cannot be read as a bag ({error})") from error
-        if not self._reader.message_count:
-            raise ReplayError(f"{bag}: holds no message")
-        self._outputs = {
-            connection.topic: self._publisher(connection.msgtype, connection.topic)
-            for connection in self._reader.connections
+        if not self._value("bag"):
+            raise ReplayError("`bag` is empty, there is no such bag folder; give its path")
+        self._recording = open_recording(Path(self._value("bag")).expanduser())
+        for note in self._recording.notes:
+            self.get_logger().warning(note)
+        self._playback = Playback(
+            self._recording, self._value("topics") or (), float(self._value("start_offset"))
+        )
+        self._outputs: dict[str, Any] = {}
+        self._stamped: set[str] = set()
+        left_out = {
+            topic.name: reason for topic in self._playback.topics if (reason := self._add(topic))
         }
+        for name, reason in left_out.items():
+            self.get_logger().warning(f"{name} is not played: {reason}")
+        self._playback.leave_out(left_out)
+        self._playback.check()
         self._ticks = self.create_publisher(Clock, "/clock", 10) if self.clock else None
 
     def _value(self, name: str) -> Any:
-        return self.get_parameter(name).value
+        return self.get_parameter_or(name, Parameter(name)).value
 
-    def _publisher(self, type_name: str, topic: str) -> Any:
-        package, _, name = type_name.partition("/msg/")
+    def _add(self, topic: Topic) -> str:
+        """Makes a topic's publisher; returns why that cannot be, or an empty text."""
+        package, _, name = topic.type.partition("/msg/")
         try:
             kind = getattr(import_module(f"{package}.msg"), name)
-        except (ImportError, AttributeError) as error:
-            raise ReplayError(
-                f"{topic} has the type {type_name}, which is not installed here; install {package}"
-            ) from error
-        qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+        except (ImportError, AttributeError, ValueError):
+            return f"its type {topic.type or 'is not recorded'} is not installed; install {package}"
+        if reason := unplayable(topic):
+            return reason
+        fields = kind.get_fields_and_field_types()
+        if next(iter(fields.items()), None) == ("header", "std_msgs/Header"):
+            self._stamped.add(topic.name)
+        qos = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
+        if topic.latched:
+            qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
+            qos.depth = max(_DEPTH, min(topic.count, _LATCHED_DEPTH))
         # Relative: a namespace and remappings of this node move the recorded topics.
-        return self.create_publisher(kind, topic.lstrip("/"), qos)
+        self._outputs[topic.name] = self.create_publisher(kind, topic.name.lstrip("/"), qos)
+        return ""
 
     @property
     def has_listener(self) -> bool:
         """Whether somebody listens to an image topic (to any, if the bag has no images)."""
-        images = [c.topic for c in self._reader.connections if c.msgtype.endswith("Image")]
+        images = [topic.name for topic in self._playback.topics if topic.type.endswith("Image")]
         topics = images or list(self._outputs)
         return any(self._outputs[topic].get_subscription_count() for topic in topics)
 
-    def recorded(self) -> Iterator[_Recorded]:
-        """The bag's messages from the start offset on, in order of time."""
-        offset_ns = round(float(self._value("start_offset")) * 1e9)
-        first = self._reader.start_time + max(0, offset_ns)
-        types = self._reader.typestore.types
-        for connection, time_ns, raw in self._reader.messages(start=first):
-            # A message whose first field is a header has its stamp right behind the CDR header.
-            fields = getattr(types[connection.msgtype], "__dataclass_fields__", {})
-            stamped = next(iter(fields), "") == "header"
-            yield _Recorded(connection.topic, time_ns, bytes(raw), stamped)
+    def play_once(self, stopping: threading.Event) -> int:
+        """Plays the bag from the start offset to its end; returns how many messages were sent."""
+        restamper: Restamper | None = None
 
-    def send(self, message: _Recorded) -> None:
-        """Publishes one message, its stamp moved to the present unless /clock is published."""
-        raw = message.raw
-        if message.stamped and not self.clock:
-            raw = restamped(raw, self.get_clock().now().nanoseconds)
-        self._outputs[message.topic].publish(raw)
+        def send(message: Recorded) -> None:
+            nonlocal restamper
+            if self.clock or message.topic.name not in self._stamped:
+                raw = message.raw
+            else:
+                now = self.get_clock().now().nanoseconds
+                restamper = restamper or Restamper(message.time_ns, now, self.rate)
+                raw = restamper.restamped(message)
+            self._outputs[message.topic.name].publish(raw)
 
-    def tick(self, time_ns: int) -> None:
+        return play(self._playback.messages(), send, self._tick, self.rate, stopping)
+
+    def _tick(self, time_ns: int) -> None:
         """Publishes the bag's time on /clock."""
         if self._ticks is not None:
             message = Clock()
@@ -146,52 +147,7 @@ class ReplayNode(Node):
         """Closes the bag, after what was sent has arrived."""
         for publisher in self._outputs.values():
             publisher.wait_for_all_acked(Duration(seconds=1.0))
-        self._reader.close()
-
-
-def restamped(raw: bytes, stamp_ns: int) -> bytes:
-    """Replaces the stamp of a serialised message that begins with a `std_msgs/Header`.
-
-    Args:
-        raw: CDR bytes: four bytes of encapsulation, then seconds (int32), nanoseconds (uint32).
-        stamp_ns: New stamp in nanoseconds.
-    """
-    seconds, nanoseconds = divmod(stamp_ns, 10**9)
-    order = "<" if raw[1] & 1 else ">"
-    return raw[:4] + struct.pack(f"{order}iI", seconds, nanoseconds) + raw[12:]
-
-
-def play(node: ReplayNode, stopping: threading.Event) -> int:
-    """Plays the bag once.
-
-    Args:
-        node: Node with an open bag.
-        stopping: Ends the replay early.
-
-    Returns:
-        Number of messages sent.
-    """
-    sent = 0
-    began, first_ns, ticked_ns = time.monotonic(), 0, 0
-    for message in node.recorded():
-        if not sent:
-            first_ns = ticked_ns = message.time_ns
-            node.tick(first_ns)
-        while not stopping.is_set():
-            now_ns = first_ns + round((time.monotonic() - began) * 1e9 * node.rate)
-            due = min(message.time_ns, ticked_ns + _CLOCK_PERIOD_NS)
-            if now_ns >= due:
-                ticked_ns = due
-                node.tick(due)
-                if due == message.time_ns:
-                    break
-            else:
-                stopping.wait((due - now_ns) * 1e-9 / node.rate)
-        if stopping.is_set():
-            break
-        node.send(message)
-        sent += 1
-    return sent
+        self._recording.close()
 
 
 def _run(node: ReplayNode, stopping: threading.Event, failures: list[Exception]) -> None:
@@ -203,10 +159,11 @@ def _run(node: ReplayNode, stopping: threading.Event, failures: list[Exception])
         # Each side discovers the other by itself: the first message must not fall in between.
         stopping.wait(_SETTLE)
         while not stopping.is_set():
-            sent = play(node, stopping)
+            sent = node.play_once(stopping)
             node.get_logger().info(f"{sent} messages played")
             if not node.loop:
                 break
+            stopping.wait(_PAUSE)
         node.close()
     except Exception as error:
         failures.append(error)
@@ -239,7 +196,7 @@ def main(arguments: list[str] | None = None) -> int:
         executor.spin_once(timeout_sec=0.2)
     player.join()
     for failure in failures:
-        node.get_logger().error(f"the replay broke off: {failure!r}")
+        node.get_logger().error(f"the replay broke off: {failure}")
     executor.shutdown()
     node.destroy_node()
     rclpy.try_shutdown()
