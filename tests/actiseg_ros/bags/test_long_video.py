@@ -40,7 +40,7 @@ def peak_memory(folder: Path, seconds: int, *options: str) -> float:
     )  # fmt: skip
     assert f"{seconds * RATE} images" in done.stdout
     # Progress is told in seconds of the video.
-    assert re.search(rf"writing: .*/{seconds} s", done.stderr)
+    assert re.search(rf"writing: .* of {seconds} seconds in", done.stderr)
     return float(done.stdout.split()[-1])
 
 
