@@ -31,8 +31,9 @@ from training.data.kitchen import KitchenConfig, make_kitchen
 from training.data.prepare import prepare
 from training.data.transforms import FixedSize
 from training.engine.distributed import joined_world
-from training.engine.run_record import code_version, environment, peak_memory, write_json
+from training.engine.run_record import code_version, environment, peak_memory
 from training.engine.trainer import Trainer
+from training.files.disk import write_json
 from training.model import preset
 from training.model.text import train_tokenizer
 from training.strategies import STRATEGIES

@@ -8,7 +8,6 @@ so that any number of processes on any number of machines can share a benchmark.
 from __future__ import annotations
 
 import fcntl
-import json
 import math
 import os
 import shlex
@@ -35,7 +34,8 @@ from training.benchmark.results import (
     Scores,
     write_result,
 )
-from training.data.layout import LABELS, read_json, write_bytes
+from training.data.layout import LABELS
+from training.files.disk import read_json, write_json
 
 State = Literal["new", "running", "interrupted", "failed", "done"]
 
@@ -280,8 +280,7 @@ class _Attempt:
         if outcome == "failed":
             attempt["log_tail"] = log_tail(self._job.folder)
         attempts = [*read_attempts(self._job.folder), attempt]
-        content = json.dumps(attempts, indent=1)
-        write_bytes(self._job.folder / ATTEMPTS_FILE, content.encode())
+        write_json(self._job.folder / ATTEMPTS_FILE, attempts)
 
 
 def log_tail(folder: Path) -> list[str]:
@@ -343,10 +342,14 @@ def _scores(values: Mapping[str, Any]) -> Scores:
 
 def _curve_point(entry: Mapping[str, Any]) -> CurvePoint:
     """An epoch of ``run.json``; a validation with an undefined number is left out."""
-    metrics = _scores(entry) if "p_miou" in entry else None
-    if metrics is not None and not all(map(math.isfinite, vars(metrics).values())):
+    metrics = _scores(entry) if entry.get("p_miou") is not None else None
+    if metrics is not None and not all(map(_is_finite, vars(metrics).values())):
         metrics = None
     return CurvePoint(entry["epoch"], entry["step"], entry["loss"], metrics)
+
+
+def _is_finite(value: float | None) -> bool:
+    return value is not None and math.isfinite(value)
 
 
 def _remove_resumable(run: Path) -> None:

@@ -8,7 +8,6 @@ of the count, because nobody can find a hand that is not there.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +16,10 @@ from typing import Any
 import tyro
 
 from training.data.kitchen import KitchenConfig, make_kitchen
-from training.data.layout import write_bytes
 from training.data.prepare import prepare
 from training.evaluation.metrics import evaluate
 from training.evaluation.predict import predict
+from training.files.disk import read_json, write_json
 
 SIZE = (854, 480)
 _HANDS = frozenset({300, 301})
@@ -55,7 +54,7 @@ def measure(options: Cues) -> dict[str, Numbers]:
     """
     seen = _kitchen(options, hands=True)
     unseen = _kitchen(options, hands=False)
-    records = json.loads((seen / "ImageSets" / "val.json").read_text(encoding="utf-8"))
+    records = read_json(seen / "ImageSets" / "val.json")
     splits = options.work / "splits"
     everything = _write(splits / "val_all.json", records)
     objects = _write(splits / "val_objects.json", [_without_hands(record) for record in records])
@@ -109,8 +108,7 @@ def _without_hands(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _write(path: Path, records: object) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_bytes(path, json.dumps(records).encode())
+    write_json(path, records, indent=None)
     return path
 
 
@@ -119,7 +117,7 @@ def main() -> None:
     options = tyro.cli(Cues, prog="python -m training.benchmark.cues")
     results = measure(options)
     if options.json is not None:
-        write_bytes(options.json, (json.dumps(results, indent=1) + "\n").encode())
+        write_json(options.json, results)
     print(table(results))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from training.benchmark.cell import CellJob
 from training.benchmark.options import BenchmarkOptions
 from training.benchmark.results import SETTINGS_FILE, CellKey
 from training.config.run import TrainConfig
-from training.data.layout import read_json, write_bytes
+from training.files.disk import read_json, write_json
 from training.files.errors import ActisegError
 
 _SMOKE_EPOCHS = 2
@@ -149,7 +148,7 @@ def _claim(options: BenchmarkOptions, data: Path) -> None:
         # Not compared: the same data may lie elsewhere tomorrow.
         names = {"split": options.split, "val_split": options.val_split}
         settings["source"] = {"data": str(data), **names}
-        write_bytes(file, (json.dumps(settings, indent=1) + "\n").encode())
+        write_json(file, settings)
         return
     earlier = read_json(file)
     different = [name for name in settings if earlier.get(name) != settings[name]]

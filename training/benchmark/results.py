@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from training.data.layout import read_json, write_bytes
+from training.files.disk import read_json, write_json
 from training.files.errors import ActisegError
 
 RESULT_FILE = "result.json"
@@ -115,8 +114,7 @@ class CellResult:
 
 def write_result(folder: Path, result: CellResult) -> None:
     """Writes ``result.json`` into a cell's folder; it appears complete or not at all."""
-    content = json.dumps({"format": FORMAT, **asdict(result)}, indent=1, allow_nan=False)
-    write_bytes(folder / RESULT_FILE, (content + "\n").encode())
+    write_json(folder / RESULT_FILE, {"format": FORMAT, **asdict(result)})
 
 
 def read_result(path: Path) -> CellResult:

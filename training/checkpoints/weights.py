@@ -303,10 +303,10 @@ def save_weights(path: Path, model: ActionVOS, metadata: Mapping[str, str] | Non
         ActisegError: If the disk is full; a former file is then still there.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
     # Serialised in memory first: safetensors reports a full disk as an error without errno.
-    write_whole(path, save(tensors, {**(metadata or {}), "config": model.config.to_json()}))
+    content = save(tensors, {**(metadata or {}), "config": model.config.to_json()})
+    write_whole(path, content, durable=True)
 
 
 def load_weights(path: Path) -> tuple[State, dict[str, str]]:

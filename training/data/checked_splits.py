@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from training.data.layout import read_json, whole_number
+from training.data.layout import whole_number
 from training.data.tree import Problem
+from training.files.disk import read_json
 from training.files.errors import ActisegError
 
 _ACTION = ("video", "narration", "verb", "noun")

@@ -1,8 +1,7 @@
-"""The ActionVOS layout: names of its folders and sequences, and how its files are written."""
+"""The ActionVOS layout: names of its folders and sequences."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -53,26 +52,3 @@ def _exact(value: float) -> int:
     if value != int(value):
         raise ValueError
     return int(value)
-
-
-def read_json(path: Path) -> Any:
-    """Reads a JSON file.
-
-    Raises:
-        ActisegError: If it is missing or is not JSON.
-    """
-    try:
-        with path.open(encoding="utf-8") as file:
-            return json.load(file)
-    except FileNotFoundError as error:
-        raise ActisegError(f"{path}: not found") from error
-    except (OSError, ValueError) as error:
-        raise ActisegError(f"{path}: not readable as JSON ({error})") from error
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file that appears complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(content)
-    temporary.replace(path)

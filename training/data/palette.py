@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from training.files.disk import replacing
+
 UInt8 = npt.NDArray[np.uint8]
 
 
@@ -34,15 +36,14 @@ def write_label_png(path: Path, labels: UInt8) -> None:
     """Writes a label map as a palette PNG; the file appears complete or not at all.
 
     Args:
-        path: File to write; its folder exists.
+        path: File to write.
         labels: uint8 [H, W].
     """
     image = Image.frombytes("P", (labels.shape[1], labels.shape[0]), labels.tobytes())
     image.putpalette(voc_palette())
-    temporary = path.with_name(path.name + ".part")
-    # Run lengths suit label maps: smaller files than Pillow's default, in half the time.
-    image.save(temporary, format="PNG", compress_level=1, compress_type=zlib.Z_RLE)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        # Run lengths suit label maps: smaller files than Pillow's default, in half the time.
+        image.save(temporary, format="PNG", compress_level=1, compress_type=zlib.Z_RLE)
 
 
 def read_label_png(path: Path) -> UInt8:

@@ -7,7 +7,6 @@ interrupted preparation continues.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,11 +21,11 @@ from training.data.checked_splits import matched_clips
 from training.data.contacts import Source, read_contacts
 from training.data.expressions import meta_expressions, objects_category
 from training.data.labels import Contacts
-from training.data.layout import read_json, write_bytes
 from training.data.rendering import RenderedSequence, RenderTask, render_task
 from training.data.resume import Journal, fingerprint
 from training.data.tree import Problem, VisorTree
 from training.data.visor import SequencePlan, VideoPlan, plan_video, read_mapping
+from training.files.disk import read_json, write_json
 from training.files.errors import ActisegError
 from training.files.progress import Progress, tracked
 
@@ -325,4 +324,4 @@ def _write_split(out: Path, split: str, entries: list[dict[str, Any]]) -> None:
         (f"{split}_objects_category.json", objects_category(entries)),
         (f"{split}_meta_expressions_promptaction.json", meta_expressions(entries)),
     ):
-        write_bytes(folder / name, json.dumps(content).encode())
+        write_json(folder / name, content, indent=None)

@@ -21,10 +21,11 @@ from training.data.labels import (
     render_frame,
     weight_map,
 )
-from training.data.layout import IMAGES, LABELS, WEIGHTS, write_bytes
+from training.data.layout import IMAGES, LABELS, WEIGHTS
 from training.data.palette import write_label_png
 from training.data.tree import Problem, VisorTree
 from training.data.visor import FramePlan, SequencePlan, read_entities, read_polygons
+from training.files.disk import write_whole
 
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _TRAILER = 256
@@ -157,7 +158,7 @@ def _write_sequence(
         folder.mkdir(parents=True, exist_ok=True)
     for frame, (rendered, jpeg) in zip(frames, loaded, strict=True):
         png = frame.name.replace("jpg", "png")
-        write_bytes(folders[IMAGES] / frame.name, jpeg)
+        write_whole(folders[IMAGES] / frame.name, jpeg)
         write_label_png(folders[LABELS] / png, label_map(rendered, ids))
         write_label_png(folders[WEIGHTS] / png, weight_map(rendered, narrated, negative))
     return {

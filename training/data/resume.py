@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from actiseg_ros.bundle import file_sha256
 from training.data.contacts import Source
-from training.data.layout import IMAGES, LABELS, WEIGHTS, write_bytes
+from training.data.layout import IMAGES, LABELS, WEIGHTS
 from training.data.rendering import RenderedSequence
 from training.data.tree import VisorTree
 from training.data.visor import SequencePlan
+from training.files.disk import read_json, write_json, write_text
 from training.files.errors import ActisegError
 
 _FORMAT = 1
@@ -28,7 +29,7 @@ def fingerprint(
     folder = tree.polygons_folder(split)
     return {
         "format": _FORMAT,
-        "files": {path.name: _sha256(path) for path in files},
+        "files": {path.name: file_sha256(path) for path in files},
         "polygons": {video: (folder / f"{video}.json").stat().st_size for video in videos},
     }
 
@@ -50,7 +51,7 @@ class Journal:
         self._lines = out / ".prepare" / f"{split}.jsonl"
         identity_file = out / ".prepare" / f"{split}.json"
         if identity_file.exists():
-            if json.loads(identity_file.read_text()) != identity:
+            if read_json(identity_file) != identity:
                 raise ActisegError(
                     f"{out}: holds the split {split!r} of another VISOR tree or other tables;"
                     " choose another --out or delete that folder"
@@ -61,7 +62,7 @@ class Journal:
                 " choose another --out"
             )
         else:
-            write_bytes(identity_file, json.dumps(identity).encode())
+            write_json(identity_file, identity, indent=None)
 
     def finished(self, sequences: Sequence[SequencePlan]) -> dict[str, dict[str, Any] | None]:
         """Sequences of the plan that need no work: name to entry, None if it was left out.
@@ -84,7 +85,7 @@ class Journal:
                 finished[name] = entry
                 kept.append(line)
         # Rewritten, so that a line cut short does not swallow the next one.
-        write_bytes(self._lines, "".join(f"{line}\n" for line in kept).encode())
+        write_text(self._lines, "".join(f"{line}\n" for line in kept))
         return finished
 
     def append(self, done: RenderedSequence) -> None:
@@ -99,11 +100,3 @@ class Journal:
             for kind, suffix in ((IMAGES, ".jpg"), (LABELS, ".png"), (WEIGHTS, ".png"))
             for frame in entry["sparse_frames"]
         )
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

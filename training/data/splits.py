@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from actiseg_ros.prompts import PROMPT_TEMPLATE
-from training.data.layout import read_json, sequence_name
+from training.data.layout import sequence_name
+from training.files.disk import read_json
 from training.files.errors import ActisegError
 
 _JOIN = PROMPT_TEMPLATE.format(object="", narration="")

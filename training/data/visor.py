@@ -17,8 +17,9 @@ from typing import Any
 from training.data.actions import Action
 from training.data.contacts import says_contacts, unknown_objects
 from training.data.labels import Entity, polygon
-from training.data.layout import read_json, sequence_name, whole_number
+from training.data.layout import sequence_name, whole_number
 from training.data.tree import FileStore, Problem, VisorTree
+from training.files.disk import read_json
 from training.files.errors import ActisegError
 
 _MAX_OBJECTS = 255

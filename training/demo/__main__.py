@@ -16,6 +16,7 @@ from actiseg_ros.bags.epic_bag import BagOptions, write_bag
 from actiseg_ros.bundle import load_bundle
 from training.demo.footage import FRAME_RATE, SIZE, Footage, kitchen_footage
 from training.demo.play import play_through_node
+from training.files.disk import write_json
 from training.files.errors import ActisegError
 
 
@@ -63,7 +64,7 @@ def run(options: Demo) -> dict[str, Any]:
                 part = done / footage.video_id
                 part.mkdir()
                 summary[footage.video_id] = show(footage, part, options.bundle)
-            _write_json(done / "summary.json", _joined(summary))
+            write_json(done / "summary.json", _joined(summary))
         done.rename(options.out)
     print(f"bundle {bundle.name}, model {bundle.model_id[:12]}")
     return summary
@@ -90,7 +91,7 @@ def show(footage: Footage, out: Path, bundle: Path | None) -> dict[str, Any]:
     write_overlay(out / "overlay.mp4", outputs, FRAME_RATE)
     write_timeline(out / "timeline.png", outputs, inputs["/narration"])
     summary = summarise(inputs, outputs, footage, load_bundle(bundle))
-    _write_json(out / "summary.json", summary)
+    write_json(out / "summary.json", summary)
     return summary
 
 
@@ -129,10 +130,6 @@ def _joined(parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
         for reason, count in part["reasons"].items():
             reasons[reason] = reasons.get(reason, 0) + count
     return {**total, "reasons": reasons, "clips": parts}
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def main() -> int:

@@ -17,6 +17,7 @@ from training.config.run import Recipe, TrainConfig
 from training.data.clips import ClipDataset, load_clips
 from training.data.transforms import FixedSize, PublishedTraining, Transform
 from training.engine.narration_pairs import NarrationPairs
+from training.files.disk import replacing
 from training.files.errors import ActisegError
 from training.model import ActionVOS, ModelConfig, build_model, load_tokenizer, preset
 from training.model import tokenize as tokenize_prompts
@@ -152,9 +153,8 @@ def _tokenizer(config: TrainConfig) -> Tokenizer:
         prompts = [entry.expression for clip in clips for entry in clip.objects]
         tokenizer = train_tokenizer(prompts, preset(config.preset).text.vocab_size)
     # Each process of a distributed run makes the same file; the last rename wins.
-    temporary = own.with_name(f"{own.name}.{os.getpid()}.partial")
-    tokenizer.save(str(temporary))
-    temporary.replace(own)
+    with replacing(own, writer=f".{os.getpid()}") as temporary:
+        tokenizer.save(str(temporary))
     return tokenizer
 
 

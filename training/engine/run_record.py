@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import math
 import platform
 import resource
 import subprocess
@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from training.files.disk import write_whole
+from training.files.disk import read_json, write_json
 
 _PACKAGES = ("torch", "numpy", "opencv-python-headless", "transformers", "tokenizers")
 
@@ -115,13 +115,13 @@ class RunRecord:
         self._path = path
         self._fields: dict[str, Any] = {"started": _now(), "epochs": []}
         if path.exists():
-            self._fields |= json.loads(path.read_text(encoding="utf-8"))
+            self._fields |= read_json(path)
         self.update(**fields)
 
     def update(self, **fields: Any) -> None:
         """Sets fields."""
         self._fields |= fields | {"updated": _now()}
-        write_json(self._path, self._fields)
+        write_json(self._path, _known(self._fields), durable=True)
 
     def add_epoch(self, epoch: int, values: Mapping[str, Any]) -> None:
         """Appends an epoch (counted from 1), in place of one of the same or a later number."""
@@ -129,13 +129,13 @@ class RunRecord:
         self.update(epochs=[*earlier, {"epoch": epoch, **values}])
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON; `path` is always complete.
-
-    Raises:
-        ActisegError: If the disk is full; a former file is then still there.
-    """
-    write_whole(path, (json.dumps(value, indent=2) + "\n").encode())
+def _known(value: Any) -> Any:
+    """The same with None for numbers that are not known (nan), which JSON does not have."""
+    if isinstance(value, Mapping):
+        return {key: _known(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_known(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _now() -> str:

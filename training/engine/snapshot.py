@@ -29,7 +29,7 @@ def save_snapshot(path: Path, state: dict[str, Any]) -> None:
     # Serialised in memory first: torch reports a full disk as an internal error of its writer.
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **state}, buffer)
-    write_whole(path, buffer.getbuffer())
+    write_whole(path, buffer.getbuffer(), durable=True)
 
 
 def load_snapshot(path: Path, device: torch.device) -> dict[str, Any]:

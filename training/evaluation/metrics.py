@@ -7,7 +7,6 @@ any true or predicted pixel is left out of the IoU means, yet counts as right in
 
 from __future__ import annotations
 
-import json
 import math
 import multiprocessing
 import os
@@ -21,9 +20,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.layout import read_json, sequence_name, write_bytes
+from training.data.layout import sequence_name
 from training.data.palette import read_label_png
 from training.evaluation.sequence_folders import sequence_root
+from training.files.disk import read_json, write_json
 from training.files.errors import ActisegError
 from training.files.progress import tracked
 
@@ -241,7 +241,7 @@ def report(metrics: Metrics, file: Path | None = None) -> str:
     """One line for each number, in percent; also written as JSON if a file is named."""
     values = metrics.as_percent()
     if file is not None:
-        write_bytes(file, json.dumps(values, indent=1).encode())
+        write_json(file, values)
     return "\n".join(
         f"{name:7}{value:8.2f}" if isinstance(value, float) else f"{name:7}{value:5d}"
         for name, value in values.items()

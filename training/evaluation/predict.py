@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,10 +19,11 @@ from actiseg_ros.prompts import PROMPT_TEMPLATE, Prompt
 from actiseg_ros.vision.segmenter import EncodedPrompt, Segmenter
 from training.checkpoints.weights import load_model
 from training.data.clips import Clip, load_clips
-from training.data.layout import IMAGES, write_bytes
+from training.data.layout import IMAGES
 from training.data.palette import write_label_png
 from training.evaluation.inference import Tokenize, clips_of, predict_clip, trained_threshold
 from training.evaluation.sequence_folders import sequence_root
+from training.files.disk import read_json, write_json
 from training.files.errors import ActisegError
 from training.files.progress import tracked
 from training.model import ActionVOS, tokenize
@@ -293,7 +293,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
     """Notes the settings in the output folder, or checks that they are the same as before."""
     file = out / SETTINGS_FILE
     if file.is_file():
-        earlier = json.loads(file.read_text())
+        earlier = read_json(file)
         different = sorted(
             key for key in {*earlier, *settings} if earlier.get(key) != settings.get(key)
         )
@@ -303,7 +303,7 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
                 "choose another --out or delete that folder"
             )
         return
-    write_bytes(file, json.dumps(settings, indent=1).encode())
+    write_json(file, settings)
 
 
 def _sha256(path: Path) -> str:

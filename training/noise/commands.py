@@ -35,6 +35,7 @@ class NoiseText(NameOptions):
 
     def run(self) -> int:
         """Writes the names, the table and the chart."""
+        from training.files.disk import write_json
         from training.noise import published, statistics, text
 
         name = self.split.stem
@@ -62,8 +63,8 @@ class NoiseText(NameOptions):
         shares = statistics.noun_shares(clean, noisy)
         contents = (noisy,) if self.form == "own" else published.published_names(clean, table)
         for file, content in zip(files, contents, strict=True):
-            text.write_json(file, content)
-        text.write_json(shares_file, shares)
+            write_json(file, content)
+        write_json(shares_file, shares)
         statistics.draw_shares(shares, chart)
         manifest = {
             "algorithm": 1,
@@ -75,7 +76,7 @@ class NoiseText(NameOptions):
             "clean_names_sha256": text.names_digest(clean),
             "names_sha256": text.names_digest(noisy),
         }
-        text.write_json(manifest_file, manifest)
+        write_json(manifest_file, manifest)
         print(statistics.shares_table(shares))
         return 0
 
@@ -140,9 +141,10 @@ class NoiseSeverity:
 
     def run(self) -> int:
         """Writes the table and the chart."""
+        from training.files.disk import write_json
         from training.noise import statistics
         from training.noise.mask import MaskNoise, measure_severity
-        from training.noise.text import refuse_overwriting, write_json
+        from training.noise.text import refuse_overwriting
 
         chart = self.out.with_name(f"{self.out.stem}.png")
         refuse_overwriting([chart], [self.out])

@@ -15,15 +15,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from actiseg_ros.bundle import file_sha256
 from training.config.noise import Negatives, Order
 from training.data.labels import WEIGHT_OTHER
-from training.data.layout import read_json
 from training.data.palette import read_label_png, write_label_png
+from training.files.disk import read_json, write_json
 from training.files.errors import ActisegError
 from training.files.progress import Progress
 from training.noise.published import CLEAN_SUFFIX
 from training.noise.statistics import Severity
-from training.noise.text import read_split, sequence_name, write_json
+from training.noise.text import read_split, sequence_name
 
 Labels = npt.NDArray[np.uint8]
 _INLINE_SEQUENCES = 64
@@ -194,7 +195,7 @@ def write_noisy_masks(
         "algorithm": 2,
         **({"form": "published"} if published else {}),
         **asdict(noise),
-        "split_sha256": hashlib.sha256(split.read_bytes()).hexdigest(),
+        "split_sha256": file_sha256(split),
         "clean_sha256": _files_digest(annotations, (file for job in jobs for file in job[0][1])),
     }
     _claim(out, manifest)

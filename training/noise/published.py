@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from actiseg_ros.prompts import PROMPT_TEMPLATE
 from training.data.expressions import meta_expressions, objects_category
-from training.data.layout import read_json
 from training.data.palette import read_label_png
+from training.files.disk import read_json
 from training.files.errors import ActisegError
 from training.noise.text import NameTable, NoisyName, sequence_name
 

@@ -12,6 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from training.files.disk import replacing
+
 Labels = npt.NDArray[np.uint8]
 OTHERS = "Others"
 
@@ -68,8 +70,8 @@ def draw_shares(shares: Mapping[str, tuple[float, float]], file: Path) -> None:
     axes.set_xticks(places, list(shares), rotation=45, ha="right")
     axes.set_ylabel("objects (%)")
     axes.legend()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file)
+    with replacing(file) as temporary:
+        figure.savefig(temporary, format=file.suffix.removeprefix("."))
 
 
 @dataclass
@@ -155,8 +157,8 @@ def draw_severity(by_kernel: Mapping[int, Severity], file: Path) -> None:
     axes.set_ylabel("overlap with clean masks (%)")
     axes.set_ylim(0, 105)
     axes.legend()
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file)
+    with replacing(file) as temporary:
+        figure.savefig(temporary, format=file.suffix.removeprefix("."))
 
 
 def _count_nouns(records: Sequence[Mapping[str, Any]]) -> Counter[str]:

@@ -359,14 +359,6 @@ def refuse_overwriting(targets: Iterable[Path], sources: Iterable[Path | None]) 
             raise ActisegError(f"{target} would be overwritten; choose another --out")
 
 
-def write_json(path: Path, value: object) -> None:
-    """Writes JSON; the file appears complete or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
-
-
 def _problem(record: Any) -> str:
     """What keeps a record from being a clip of a split; empty if nothing does."""
     if not isinstance(record, dict):

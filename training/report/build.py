@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from training.benchmark.results import Source, read_results, read_source
-from training.data.layout import write_bytes
+from training.files.disk import write_json, write_text, write_whole
 from training.files.errors import ActisegError
 from training.report.costs import costs_by_device
 from training.report.findings import make_findings
@@ -59,11 +58,10 @@ def write_report(options: ReportOptions) -> Path:
     }
     for picture in (picture for section in sections for picture in section.pictures()):
         file = options.out / "figures" / f"{picture.name}.{picture.kind}"
-        write_bytes(file, picture.content)
-    report = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    write_bytes(options.out / "tables.md", markdown(tables).encode())
-    write_bytes(options.out / "report.json", report.encode())
-    write_bytes(options.out / "index.html", render(page).encode())
+        write_whole(file, picture.content)
+    write_text(options.out / "tables.md", markdown(tables))
+    write_json(options.out / "report.json", content)
+    write_text(options.out / "index.html", render(page))
     return options.out / "index.html"
 
 

@@ -7,11 +7,10 @@ are, and then, in the order of the numbers, one list of entries in each line:
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from training.files.disk import full_disk_explained, replacing
 from training.files.errors import ActisegError
 
 Key = tuple[str, int, str]
@@ -180,13 +180,12 @@ def read_index(path: Path, expected: Mapping[str, Any], lines: int | None = None
 
 def write_index(path: Path, header: Mapping[str, Any], entries: Mapping[Key, Entry]) -> None:
     """Writes an index of entries in the order of their offsets, and renames it into place."""
-    temporary = path.with_name(path.name + ".partial")
-    with temporary.open("w", encoding="utf-8") as file:
+    with (
+        replacing(path, durable=True) as temporary,
+        temporary.open("w", encoding="utf-8") as file,
+    ):
         file.write(_line(header))
         file.writelines(_line(_rows({key: entry})) for key, entry in entries.items())
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def mapped(path: Path, dtype: np.dtype[Any], length: int) -> Array:
@@ -205,20 +204,17 @@ def mapped(path: Path, dtype: np.dtype[Any], length: int) -> Array:
     return np.memmap(path, dtype, "r", shape=(length,)) if length else np.empty(0, dtype)
 
 
-@contextmanager
-def room(folder: Path) -> Iterator[None]:
+def room(folder: Path) -> AbstractContextManager[None]:
     """Turns a full disk into an ActisegError that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
+
+    def content() -> str:
         held = sum(path.stat().st_size for path in folder.glob("*.values"))
-        raise ActisegError(
-            f"{folder}: disk full while writing pixel histories ({held / 1e9:.1f} GB so far; they "
-            "need up to twice the size of base.values after the first epoch); free space and run "
-            "again with --resume"
-        ) from error
+        return (
+            f"pixel histories ({held / 1e9:.1f} GB so far; they need up to twice the size of "
+            "base.values after the first epoch)"
+        )
+
+    return full_disk_explained(folder, content)
 
 
 def _line(value: Any) -> str:

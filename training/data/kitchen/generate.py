@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import multiprocessing
 import os
 import shutil
@@ -21,9 +20,9 @@ from training.data.kitchen.writer import (
     CSV_COLUMNS,
     Appearance,
     hand_object_file,
-    write_text,
     write_video,
 )
+from training.files.disk import read_json, write_json, write_text
 from training.files.errors import ActisegError
 from training.files.progress import Progress
 
@@ -117,7 +116,7 @@ def _run(job: _Job) -> int:
     clips = compose_clips(seed, kitchen, job.clips)
     appearance = Appearance(config.frame_size, config.quality, config.hands)
     part = write_video(job.out, job.split, job.video, kitchen, clips, seed, appearance)
-    write_text(job.part, json.dumps(part))
+    write_json(job.part, part, indent=None)
     return job.clips
 
 
@@ -135,7 +134,7 @@ def _claim(out: Path, config: KitchenConfig) -> bool:
     wanted = {"version": VERSION, **asdict(config), "frame_size": list(config.frame_size)}
     state = out / _STATE
     if state.is_file():
-        found = json.loads(state.read_text(encoding="utf-8"))
+        found = read_json(state)
         complete = bool(found.pop("complete", False))
         if found != wanted:
             raise ActisegError(
@@ -144,7 +143,7 @@ def _claim(out: Path, config: KitchenConfig) -> bool:
         return complete
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ActisegError(f"{out}: exists and is not a kitchen; choose an empty or new folder")
-    write_text(state, json.dumps({**wanted, "complete": False}))
+    write_json(state, {**wanted, "complete": False}, indent=None)
     return False
 
 
@@ -173,21 +172,20 @@ def make_kitchen(
     with Progress("kitchen", "clips", config.clips, initial=done, shown=progress) as bar:
         for clips in _finished(todo, workers or os.cpu_count() or 1):
             bar.update(clips)
-    write_tables(out, [json.loads(job.part.read_text(encoding="utf-8")) for job in jobs])
-    state = json.loads((out / _STATE).read_text(encoding="utf-8"))
-    write_text(out / _STATE, json.dumps({**state, "complete": True}))
+    write_tables(out, [read_json(job.part) for job in jobs])
+    state = read_json(out / _STATE)
+    write_json(out / _STATE, {**state, "complete": True}, indent=None)
     shutil.rmtree(out / _PARTS)
 
 
 def write_tables(out: Path, parts: list[dict[str, Any]]) -> None:
     """Write the tables that span all videos."""
     mapping = {part["video"]: part["mapping"] for part in parts}
-    write_text(out / "VISOR" / "frame_mapping.json", json.dumps(mapping))
+    write_json(out / "VISOR" / "frame_mapping.json", mapping, indent=None)
     for split, table in (("train", "EPIC_100_train.csv"), ("val", "EPIC_100_validation.csv")):
         chosen = [part for part in parts if part["split"] == split]
-        write_text(
-            out / "annotations" / f"visor_hos_{split}.json", json.dumps(hand_object_file(chosen))
-        )
+        contacts = out / "annotations" / f"visor_hos_{split}.json"
+        write_json(contacts, hand_object_file(chosen), indent=None)
         text = io.StringIO()
         writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
         writer.writeheader()

@@ -32,10 +32,10 @@ from training.data.kitchen.writer import (
     Appearance,
     action_row,
     shoot,
-    write_text,
     write_video,
 )
 from training.data.prepare import prepare
+from training.files.disk import replacing, write_text
 from training.files.errors import ActisegError
 from training.files.progress import tracked
 
@@ -265,9 +265,8 @@ def _encode(
 ) -> None:
     """Encode under a temporary name and rename."""
     h264 = "libx264" in av.codecs_available
-    temporary = path.with_name(f".{path.name}")
     images = _images(kitchen, clips, seed, options, workers or os.cpu_count() or 1)
-    with av.open(str(temporary), "w", format="mp4") as container:
+    with replacing(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         stream = container.add_stream("libx264" if h264 else "mpeg4", rate=options.fps)
         stream.width, stream.height = options.size
         stream.pix_fmt = "yuv420p"
@@ -281,4 +280,3 @@ def _encode(
             frame = av.VideoFrame.from_ndarray(image, format="bgr24")
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    temporary.replace(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from training.data.kitchen.clips import Clip, Kitchen
 from training.data.kitchen.render import Lens, render, streak
 from training.data.kitchen.scene import Moment, label_map
 from training.data.kitchen.vocabulary import CLASS_OF_NAME, SCENERY, epic_noun
-from training.data.layout import write_bytes
+from training.files.disk import write_json, write_whole
 
 CSV_COLUMNS = (
     "narration_id",
@@ -43,11 +42,6 @@ HAND, OBJECT = 1, 2
 """Categories of the hand-object file: hands, and objects in contact."""
 
 Segments = list[list[list[float]]]
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file that appears complete or not at all."""
-    write_bytes(path, text.encode())
 
 
 def visible_segments(labels: NDArray[np.uint8], label: int) -> Segments:
@@ -225,7 +219,7 @@ def write_video(
             name = visor_frame(video, frame)
             rng = np.random.default_rng([*seed, 3, frame])
             image = shoot(kitchen, lens, clip, frame, rng, hands=appearance.hands)
-            write_bytes(sparse / "rgb_frames" / split / video / name, appearance.encode(image))
+            write_whole(sparse / "rgb_frames" / split / video / name, appearance.encode(image))
             objects, touching = annotate(clip.scene.at(frame / clip.rate))
             stamp = round(frame * _VISOR_RATE)
             for k, item in enumerate(objects):
@@ -245,7 +239,8 @@ def write_video(
             mapping[name] = epic_frame(frame)
             contacts.append({"file_name": name, "annotations": touching})
     document = {"info": {"description": "synthetic kitchen"}, "video_annotations": annotated}
-    write_text(sparse / "annotations_corrected" / split / f"{video}.json", json.dumps(document))
+    polygons = sparse / "annotations_corrected" / split / f"{video}.json"
+    write_json(polygons, document, indent=None)
     return {"split": split, "video": video, "rows": rows, "mapping": mapping, "contacts": contacts}
 
 
