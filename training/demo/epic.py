@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from actiseg_ros.bags.epic_actions import Action, read_actions
+from actiseg_ros.bags.epic_actions import Action, read_actions, timestamp
 from actiseg_ros.bags.frame_folder import published_rate
 from actiseg_ros.tables import read_table
 from training.demo.footage import FRAME_RATE, SIZE, Footage
@@ -94,8 +94,8 @@ def _clip_footage(folder: Path, clip: _Clip) -> Footage:
     row = {
         "narration_id": f"{clip.video_id}_0",
         "video_id": clip.video_id,
-        "start_timestamp": _timestamp(action.start),
-        "stop_timestamp": _timestamp(action.stop),
+        "start_timestamp": timestamp(action.start),
+        "stop_timestamp": timestamp(action.stop),
         "narration": action.narration,
         "verb": clip.verb,
         "noun": clip.noun,
@@ -115,12 +115,6 @@ def _table_footage(folder: Path, table: Path, frames: Sequence[Path]) -> Footage
     home = folder / video_id
     _shoot(home / "frames", frames, start, _TABLE_SECONDS)
     return Footage(home / "frames", table, video_id, {})
-
-
-def _timestamp(seconds: float) -> str:
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{hours:02d}:{minutes:02d}:{rest:05.2f}"
 
 
 def _shoot(folder: Path, stills: Sequence[Path], start: float, seconds: float) -> None:

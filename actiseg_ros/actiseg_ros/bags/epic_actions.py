@@ -14,7 +14,26 @@ from actiseg_ros.tables import Row, TableError, read_table
 REPEAT_PERIOD = 1.0
 """Seconds between two messages about the same action."""
 
-_COLUMNS = ("narration_id", "video_id", "start_timestamp", "stop_timestamp", "narration", "noun")
+COLUMNS = (
+    "narration_id",
+    "participant_id",
+    "video_id",
+    "narration_timestamp",
+    "start_timestamp",
+    "stop_timestamp",
+    "start_frame",
+    "stop_frame",
+    "narration",
+    "verb",
+    "verb_class",
+    "noun",
+    "noun_class",
+    "all_nouns",
+    "all_noun_classes",
+)
+"""Columns of EPIC-KITCHENS-100's tables of narrations, in their order."""
+
+_NEEDED = ("narration_id", "video_id", "start_timestamp", "stop_timestamp", "narration", "noun")
 _TIMESTAMP = re.compile(r"(\d+):([0-5]?\d):([0-5]?\d(?:\.\d*)?)")
 
 
@@ -59,7 +78,7 @@ def read_actions(path: Path, video_id: str) -> list[Action]:
             video id.
     """
     try:
-        rows = [row for row in read_table(path, _COLUMNS) if row["video_id"] == video_id]
+        rows = [row for row in read_table(path, _NEEDED) if row["video_id"] == video_id]
         if not rows:
             raise NarrationError(f"{path}: has no narration of the video {video_id!r}")
         actions = [_action(row) for row in rows]
@@ -92,6 +111,13 @@ def seconds(row: Row, column: str) -> float:
     if match is None:
         raise row.error(column, "a time of the form HH:MM:SS.ss")
     return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3])
+
+
+def timestamp(time: float, digits: int = 2) -> str:
+    """Seconds, from 0, as ``HH:MM:SS.ss`` with so many decimals."""
+    minutes, rest = divmod(round(time * 10**digits), 60 * 10**digits)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02d}:{minutes:02d}:{rest / 10**digits:0{3 + digits}.{digits}f}"
 
 
 def narration_events(

@@ -31,7 +31,7 @@ from rosbags.typesys import (
     get_typestore,
 )
 
-from actiseg_ros.bags.account import BagError
+from actiseg_ros.bags.account import Account, BagError
 from actiseg_ros.bags.type_store import PACKAGE, typestore
 
 _ROS1_MAGIC = b"#ROSBAG V"
@@ -92,10 +92,11 @@ class Recording:
         start_ns: When its first message was recorded, nanoseconds.
         end_ns: When its last one was.
         notes: What a user should know about its state, one line each.
+        losses: What was recorded and is not there, one line each.
     """
 
-    def __init__(self, path: Path, files: list[_File], notes: list[str], stack: ExitStack) -> None:
-        self.path, self.notes = path, notes
+    def __init__(self, path: Path, files: list[_File], account: Account, stack: ExitStack) -> None:
+        self.path, self.notes, self.losses = path, account.notes, account.losses
         self._files, self._stack = files, stack
         self._types: dict[str, Any] = {}
         self.topics: dict[str, Topic] = {}
@@ -111,7 +112,7 @@ class Recording:
             self.topics[topic.name] = replace(topic, count=total, latched=latched)
         for name, reason in sorted(left_out.items()):
             del self.topics[name]
-            notes.append(f"{name} {reason}, and is left out")
+            account.note(f"{name} {reason}, and is left out")
         self.start_ns = min((file.start_ns for file in files), default=0)
         self.end_ns = max((file.end_ns for file in files), default=0)
 
@@ -189,13 +190,13 @@ def open_recording(path: Path) -> Recording:
         raise BagError(f"{path}: there is no such bag folder or file")
     _refuse_ros1(path)
     stack = ExitStack()
-    notes: list[str] = []
+    account = Account(refuse=False)
     try:
         try:
             files: list[_File] = [_Indexed(path, stack)]
         except Exception as error:
-            files = _open_parts(path, stack, notes, _told(error))
-        recording = Recording(path, files, notes, stack)
+            files = _open_parts(path, stack, account, _told(error))
+        recording = Recording(path, files, account, stack)
         if not recording.count:
             raise BagError(f"{path}: holds no message")
     except BaseException:
@@ -217,7 +218,7 @@ def _refuse_ros1(path: Path) -> None:
                 )
 
 
-def _open_parts(path: Path, stack: ExitStack, notes: list[str], reason: str) -> list[_File]:
+def _open_parts(path: Path, stack: ExitStack, account: Account, reason: str) -> list[_File]:
     """Opens each file of a bag by itself, as it cannot be opened as a whole for a reason."""
     parts = _storage_files(path)
     if not parts:
@@ -226,37 +227,38 @@ def _open_parts(path: Path, stack: ExitStack, notes: list[str], reason: str) -> 
             f"{' or '.join(_STORAGES)} to read itself"
         )
     if path.is_dir():
-        notes.append(f"{path}: its files are read themselves, for the folder as a whole: {reason}")
+        account.note(f"{path}: its files are read themselves, for the folder as a whole: {reason}")
     files: list[_File] = []
     problems = []
     for part in parts:
         try:
-            files.append(_open_part(part, stack, notes))
+            files.append(_open_part(part, stack, account))
         except BagError as error:
             problems.append(str(error))
     if not files:
         raise BagError("; ".join(problems))
-    notes.extend(problems)
+    for problem in problems:
+        account.lose(problem)
     promised = _promised(path)
     held_now = sum(topic.count for file in files for topic in file.topics)
     if promised is not None and promised > held_now:
-        notes.append(f"{path}: its metadata.yaml promises {promised} messages, it holds {held_now}")
+        account.lose(f"{path}: its metadata.yaml promises {promised} messages, it holds {held_now}")
     return files
 
 
-def _open_part(part: Path, stack: ExitStack, notes: list[str]) -> _File:
+def _open_part(part: Path, stack: ExitStack, account: Account) -> _File:
     pending = [part.with_name(part.name + suffix) for suffix in ("-wal", "-journal")]
     pending = [file for file in pending if file.is_file() and file.stat().st_size]
     merge = f"merge it with `sqlite3 {part} 'PRAGMA wal_checkpoint(TRUNCATE)'`"
     if pending:
-        notes.append(f"{pending[0]}: has messages that are not in {part.name} yet; {merge}")
+        account.lose(f"{pending[0]}: has messages that are not in {part.name} yet; {merge}")
     try:
         return _Indexed(part, stack)
     except Exception as error:
         if part.suffix != ".mcap":
             remedy = merge if pending else f"try `sqlite3 {part} .recover`"
             raise BagError(f"{part}: cannot be read as a bag ({_told(error)}); {remedy}") from error
-    return _Stream(part, notes)
+    return _Stream(part, account)
 
 
 def _storage_files(path: Path) -> list[Path]:
@@ -320,7 +322,7 @@ class _Indexed:
 class _Stream:
     """An MCAP file without an index, read from its beginning as far as it goes."""
 
-    def __init__(self, path: Path, notes: list[str]) -> None:
+    def __init__(self, path: Path, account: Account) -> None:
         self._path = path
         counts: Counter[int] = Counter()
         times: list[int] = []
@@ -336,7 +338,7 @@ class _Stream:
         if not channels:
             raise BagError(f"{path}: cannot be read as a bag ({self._end or 'no topics'})")
         if self._end:
-            notes.append(
+            account.lose(
                 f"{path}: is unfinished ({self._end}), as a recorder leaves it that was stopped "
                 f"hard; {total} messages up to there are read"
             )

@@ -74,7 +74,7 @@ class ReplayNode(Node):
         if not self._value("bag"):
             raise ReplayError("`bag` is empty, there is no such bag folder; give its path")
         self._recording = open_recording(Path(self._value("bag")).expanduser())
-        for note in self._recording.notes:
+        for note in (*self._recording.notes, *self._recording.losses):
             self.get_logger().warning(note)
         self._playback = Playback(
             self._recording, self._value("topics") or (), float(self._value("start_offset"))

@@ -131,7 +131,7 @@ def test_an_mcap_file_without_an_index_is_read_as_far_as_it_goes(
             assert said == [f"cut {i}" for i in range(len(said))]
             assert 20 < len(said) <= 40 and recording.topics[SAID].count == len(said)
             assert recording.topics[SAID].latched
-            assert any("is unfinished" in note for note in recording.notes)
+            assert any("is unfinished" in loss for loss in recording.losses)
     # Wherever it breaks off, what comes before is there.
     data, counts = path.read_bytes(), []
     for share in range(3, 10):
@@ -148,7 +148,7 @@ def test_a_finished_file_without_chunks_is_no_problem(tmp_path: Path) -> None:
     path = unindexed(tmp_path / "fast.mcap", chunked=False, finish=True)
     with open_recording(path) as recording:
         assert len(list(recording.messages())) == 40
-        assert not any("unfinished" in note for note in recording.notes)
+        assert not any("unfinished" in loss for loss in recording.losses)
 
 
 def test_a_download_of_a_bag_that_broke_off_is_told(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ def test_a_download_of_a_bag_that_broke_off_is_told(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[: int(file.stat().st_size * 0.7)])
     try:
         with open_recording(path) as recording:
-            assert any("promises 800 messages, it holds" in note for note in recording.notes)
+            assert any("promises 800 messages, it" in loss for loss in recording.losses)
     except BagError as error:
         assert "cannot be read" in str(error)
 
@@ -198,7 +198,7 @@ def test_messages_that_still_lie_in_the_log_of_a_database_are_told(tmp_path: Pat
     database.close()
     assert (copy / "bag.db3-wal").stat().st_size
     with open_recording(copy) as recording:
-        assert any("PRAGMA wal_checkpoint" in note for note in recording.notes)
+        assert any("PRAGMA wal_checkpoint" in loss for loss in recording.losses)
 
 
 @pytest.mark.parametrize("name", ["r.bag", "renamed.mcap"])

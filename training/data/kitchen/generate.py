@@ -15,9 +15,9 @@ from typing import Any
 
 import cv2
 
+from actiseg_ros.bags.epic_actions import COLUMNS
 from training.data.kitchen.clips import compose_clips, draw_kitchen
 from training.data.kitchen.writer import (
-    CSV_COLUMNS,
     Appearance,
     hand_object_file,
     write_video,
@@ -187,7 +187,7 @@ def write_tables(out: Path, parts: list[dict[str, Any]]) -> None:
         contacts = out / "annotations" / f"visor_hos_{split}.json"
         write_json(contacts, hand_object_file(chosen), indent=None)
         text = io.StringIO()
-        writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(row for part in chosen for row in part["rows"])
         write_text(out / "annotations" / table, text.getvalue())

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from actiseg_ros.bags.epic_actions import COLUMNS
 from training.data.kitchen import choreography
 from training.data.kitchen.actions import cast_action, cast_among
 from training.data.kitchen.choreography import Span
@@ -28,7 +29,6 @@ from training.data.kitchen.render import Lens
 from training.data.kitchen.scene import Hand, Scene
 from training.data.kitchen.vocabulary import CLASS_OF_NAME, LEFT_HAND, RIGHT_HAND
 from training.data.kitchen.writer import (
-    CSV_COLUMNS,
     Appearance,
     action_row,
     shoot,
@@ -205,7 +205,7 @@ def _next_action(
 
 def _write_narrations(path: Path, clips: list[Clip]) -> None:
     text = StringIO()
-    writer = csv.DictWriter(text, [*CSV_COLUMNS, "object_names"], lineterminator="\n")
+    writer = csv.DictWriter(text, [*COLUMNS, "object_names"], lineterminator="\n")
     writer.writeheader()
     for number, clip in enumerate(clips):
         names = sorted([t.name for t in clip.scene.things] + [LEFT_HAND[0], RIGHT_HAND[0]])

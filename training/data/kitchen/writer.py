@@ -11,29 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from actiseg_ros.bags.epic_actions import timestamp
 from training.data.kitchen.clips import Clip, Kitchen
 from training.data.kitchen.render import Lens, render, streak
 from training.data.kitchen.scene import Moment, label_map
 from training.data.kitchen.vocabulary import CLASS_OF_NAME, SCENERY, epic_noun
 from training.files.disk import write_json, write_whole
 
-CSV_COLUMNS = (
-    "narration_id",
-    "participant_id",
-    "video_id",
-    "narration_timestamp",
-    "start_timestamp",
-    "stop_timestamp",
-    "start_frame",
-    "stop_frame",
-    "narration",
-    "verb",
-    "verb_class",
-    "noun",
-    "noun_class",
-    "all_nouns",
-    "all_noun_classes",
-)
 _VISOR_RATE = 5 / 6
 """VISOR extracted its frames at another rate than EPIC-KITCHENS, hence two frame numbers."""
 _LEAST_PIXELS = 200
@@ -113,12 +97,6 @@ def epic_frame(frame: int) -> str:
     return f"frame_{frame:010d}.jpg"
 
 
-def _clock(seconds: float, digits: int) -> str:
-    minutes, rest = divmod(seconds, 60)
-    hours, minutes = divmod(int(minutes), 60)
-    return f"{hours:02d}:{minutes:02d}:{rest:0{3 + digits}.{digits}f}"
-
-
 def action_row(video: str, number: int, clip: Clip) -> dict[str, Any]:
     """One row of an EPIC action table; the narrated part and its frames are both inclusive."""
     nouns = clip.cast.narrated
@@ -129,9 +107,9 @@ def action_row(video: str, number: int, clip: Clip) -> dict[str, Any]:
         "narration_id": f"{video}_{number}",
         "participant_id": video.split("_")[0],
         "video_id": video,
-        "narration_timestamp": _clock(clip.span.start + 0.2, 3),
-        "start_timestamp": _clock(start / clip.rate, 2),
-        "stop_timestamp": _clock(stop / clip.rate, 2),
+        "narration_timestamp": timestamp(clip.span.start + 0.2, 3),
+        "start_timestamp": timestamp(start / clip.rate, 2),
+        "stop_timestamp": timestamp(stop / clip.rate, 2),
         "start_frame": start,
         "stop_frame": stop,
         "narration": clip.cast.narration,

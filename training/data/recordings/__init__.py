@@ -1,0 +1,1 @@
+"""Recordings of one's own: from bags and videos to pictures and narrations."""

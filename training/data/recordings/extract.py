@@ -1,0 +1,198 @@
+"""Writes the chosen pictures of a recording, its narrations and a manifest; whole or resumable."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from actiseg_ros.errors import ImageError
+from actiseg_ros.prompts import Vocabulary
+from training.data.recordings.narrations import table
+from training.data.recordings.source import Choice, Picture, Progress, Source
+from training.files.disk import write_whole
+from training.files.errors import ActisegError
+
+PICTURES, NARRATIONS, MANIFEST = "images", "narrations.csv", "manifest.json"
+_PLAN = ".plan.json"
+_FORMAT = 1
+
+Format = Literal["auto", "png", "jpeg"]
+
+
+@dataclass(frozen=True)
+class PictureForm:
+    """How pictures are written.
+
+    Attributes:
+        format: ``auto`` keeps upright JPEGs as they were recorded, byte by byte, and writes all
+            others as PNG; ``png`` is lossless; ``jpeg`` codes what is no JPEG yet.
+        quality: JPEG quality, 1 to 100.
+    """
+
+    format: Format = "auto"
+    quality: int = 95
+
+    def suffix(self, picture: Picture) -> str:
+        """Suffix of the picture's file."""
+        as_jpeg = self.format == "jpeg" or (self.format == "auto" and picture.jpeg is not None)
+        return ".jpg" if as_jpeg else ".png"
+
+    def encode(self, picture: Picture, rgb: npt.NDArray[np.uint8]) -> bytes:
+        """Content of the picture's file."""
+        suffix = self.suffix(picture)
+        if suffix == ".jpg" and picture.jpeg is not None:
+            return picture.jpeg
+        flags = [cv2.IMWRITE_JPEG_QUALITY, self.quality] if suffix == ".jpg" else []
+        done, data = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), flags)
+        if not done:
+            raise ImageError(f"a picture of {rgb.shape[1]}x{rgb.shape[0]} cannot be written")
+        return data.tobytes()
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """What was written: counts, and what is to be told.
+
+    Attributes:
+        pictures: Number of pictures.
+        narrations: Number of narrated actions.
+        notes: Choices that were made.
+        losses: What could not be taken.
+    """
+
+    pictures: int
+    narrations: int
+    notes: tuple[str, ...]
+    losses: tuple[str, ...]
+
+
+def extract(
+    source: Source,
+    out: Path,
+    choice: Choice,
+    form: PictureForm,
+    vocabulary: Vocabulary,
+    progress: Progress,
+) -> Extracted:
+    """Writes ``images/``, ``narrations.csv`` and ``manifest.json``.
+
+    The manifest is written last: a folder with one is complete. Without one, the same command goes
+    on where it stopped.
+
+    Args:
+        source: The recording.
+        out: Folder to write.
+        choice: Which frames the source takes.
+        form: How pictures are written.
+        vocabulary: Nouns that a narration may be about.
+        progress: Told how far the reading has come.
+
+    Raises:
+        ActisegError: `out` holds something else, or the disk is full.
+        BagError: The recording is damaged and that is refused, or no picture can be taken.
+    """
+    plan = {
+        "format": _FORMAT,
+        "source": source.identity,
+        "video_id": source.video_id,
+        "choice": asdict(choice),
+        "form": asdict(form),
+    }
+    claimed = _is_mine(out, plan)
+    entries: list[dict[str, Any]] = []
+    skipped: list[dict[str, Any]] = []
+    for picture in source.pictures(progress):
+        name = f"{source.video_id}_frame_{picture.number:010d}{form.suffix(picture)}"
+        entry = {"frame": picture.number, "time": round(picture.time, 6), **picture.origin}
+        try:
+            size, content = _content(out / PICTURES / name, picture, form)
+        except ImageError as error:
+            source.account.damage(f"frame {picture.number} at {picture.time:.2f} s: {error}")
+            skipped.append({**entry, "error": str(error)})
+            continue
+        # Not before there is a picture, so that a recording that is refused leaves nothing.
+        claimed = claimed or _claim(out, plan)
+        file = out / PICTURES / name
+        if not file.is_file():
+            file.parent.mkdir(exist_ok=True)
+            write_whole(file, content)
+        digest = hashlib.sha256(content).hexdigest()
+        entries.append(
+            {"file": f"{PICTURES}/{name}", "sha256": digest, "width": size[0], "height": size[1],
+             **entry}
+        )  # fmt: skip
+    if not entries:
+        raise ActisegError(f"{out}: no picture of {source.video_id} could be taken")
+    narrations = source.narrations()
+    content = table(
+        narrations, source.video_id, source.frames.numbers, source.frames.times, vocabulary
+    )
+    write_whole(out / NARRATIONS, content)
+    manifest = {
+        **plan,
+        "narrations": {
+            "file": NARRATIONS,
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "rows": len(narrations),
+        },
+        "frames": len(source.frames.numbers),
+        "notes": source.account.notes,
+        "losses": source.account.losses,
+        "skipped": skipped,
+        "pictures": entries,
+    }
+    write_whole(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+    return Extracted(
+        len(entries), len(narrations), tuple(source.account.notes), tuple(source.account.losses)
+    )
+
+
+def _is_mine(out: Path, plan: dict[str, Any]) -> bool:
+    """Whether a folder was begun with this plan; False if it is free.
+
+    Raises:
+        ActisegError: It is something else's.
+    """
+    file = out / _PLAN
+    if file.is_file():
+        try:
+            known = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError:
+            known = None
+        if known == json.loads(json.dumps(plan)):
+            return True
+        raise ActisegError(
+            f"{out}: holds pictures of another recording or with other options; choose another "
+            "--out, or remove that folder"
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ActisegError(f"{out}: is there and not empty; choose another --out")
+    return False
+
+
+def _claim(out: Path, plan: dict[str, Any]) -> bool:
+    (out / PICTURES).mkdir(parents=True, exist_ok=True)
+    write_whole(out / _PLAN, json.dumps(plan, indent=1).encode())
+    return True
+
+
+def _content(file: Path, picture: Picture, form: PictureForm) -> tuple[tuple[int, int], bytes]:
+    """Width and height, and the content of a picture's file: as it is there, or encoded.
+
+    Raises:
+        ImageError: The picture cannot be decoded.
+    """
+    if file.is_file():
+        content = file.read_bytes()
+        bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+        if bgr is not None:
+            return (bgr.shape[1], bgr.shape[0]), content
+    rgb = picture.decode()
+    return (rgb.shape[1], rgb.shape[0]), form.encode(picture, rgb)
