@@ -23,6 +23,7 @@ _INTERRUPTED = 130
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "prepare": ("training.data.commands:Prepare", "VISOR tree to ActionVOS layout"),
     "kitchen": ("training.data.commands:Kitchen", "draw a synthetic kitchen as a VISOR tree"),
+    "paint": ("training.data.commands:Paint", "paint pictures for VISOR's annotations"),
     "noise": ("training.noise.commands:Noise", "make label noise: text, masks, severity"),
     "train": ("training.engine.commands:Train", "train a model, or resume"),
     "predict": ("training.evaluation.commands:Predict", "label images of a split"),

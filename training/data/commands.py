@@ -1,4 +1,4 @@
-"""Commands that make data: `actiseg prepare`, `kitchen` and `bag`.
+"""Commands that make data: `actiseg prepare`, `kitchen`, `paint` and `bag`.
 
 Importable without PyTorch: each `run` imports what it needs.
 """
@@ -88,6 +88,43 @@ class Kitchen:
         )
         make_kitchen(self.out, config, workers=self.workers)
         print(f"{self.clips} clips in {self.out}")
+        return 0
+
+
+@dataclass(frozen=True)
+class Paint:
+    """Paint the pictures of a VISOR tree that has annotations only; run again, it continues."""
+
+    visor: Path
+    """Folder with frame_mapping.json and GroundTruth-SparseAnnotations; pictures are not read."""
+    annotations: Path
+    """Folder with EPIC_100_train.csv and EPIC_100_validation.csv."""
+    out: Path
+    """Folder to write: a VISOR tree for `actiseg prepare --visor`."""
+    seed: int = 0
+    """Other seeds give other worktops, clutter, light, hands and object instances."""
+    look: int = 0
+    """Family of looks, 0 or more: others give every class another look, in all videos alike."""
+    splits: str = "train,val"
+    """Splits to paint, separated by commas; others can follow later."""
+    frame_size: str = "854x480"
+    """Size of the JPEGs, WIDTHxHEIGHT; annotations are in 1920x1080 pixels regardless."""
+    quality: int = 90
+    """JPEG quality, 1 to 100."""
+    workers: int | None = None
+    """Processes; all cores by default."""
+
+    def run(self) -> int:
+        """Paints the splits and prints a summary."""
+        from training.data.kitchen import parse_size
+        from training.data.painted import PaintConfig, paint
+
+        splits = [name.strip() for name in self.splits.split(",") if name.strip()]
+        config = PaintConfig(self.seed, self.look, parse_size(self.frame_size), self.quality)
+        summary = paint(
+            self.visor, self.annotations, self.out, config, splits, workers=self.workers
+        )
+        print("\n".join(summary.lines()))
         return 0
 
 

@@ -24,7 +24,7 @@ from training.data.labels import Contacts
 from training.data.rendering import RenderedSequence, RenderTask, render_task
 from training.data.resume import Journal, fingerprint
 from training.data.tree import Problem, VisorTree
-from training.data.visor import SequencePlan, VideoPlan, plan_video, read_mapping
+from training.data.visor import SequencePlan, VideoPlan, plan_video, read_mapping, videos_of_split
 from training.files.disk import read_json, write_json
 from training.files.errors import ActisegError
 from training.files.progress import Progress, tracked
@@ -167,7 +167,8 @@ def _plan(
     if source == "official":
         known, broken = read_contacts(tree.contacts_file(split))
         _report(list(broken.values()), summary, on_error)
-    videos = _videos_of_split(tree, split, mapping, actions, summary, on_error)
+    videos, strange = videos_of_split(tree, split, mapping, actions)
+    _report(strange, summary, on_error)
     unusable = None if known is None else broken.keys()
     plans = [
         plan_video(tree, split, video, mapping[video], actions[video], unusable)
@@ -243,29 +244,6 @@ def _report(problems: Sequence[Problem], summary: Summary, on_error: OnError) ->
             f" --on-error skip:\n  {listed}"
         )
     summary.problems.extend(problems)
-
-
-def _videos_of_split(
-    tree: VisorTree,
-    split: str,
-    mapping: dict[str, dict[str, str]],
-    actions: Mapping[str, Sequence[Action]],
-    summary: Summary,
-    on_error: OnError,
-) -> list[str]:
-    """Videos that have annotations in the split and actions, in the order of the mapping."""
-    folder = tree.polygons_folder(split)
-    annotated = {path.stem for path in folder.glob("*.json")}
-    problems = [
-        Problem(str(folder / f"{video}.json"), f"video is not in {where}")
-        for where, known in (
-            ("frame_mapping.json", mapping),
-            ("the EPIC-KITCHENS tables", actions),
-        )
-        for video in sorted(annotated - set(known))
-    ]
-    _report(problems, summary, on_error)
-    return [video for video in mapping if video in annotated and video in actions]
 
 
 def _numbered(plans: Iterable[VideoPlan]) -> list[SequencePlan]:

@@ -152,10 +152,35 @@ class _Findings:
             )
             detail = self._details[file, what]
             first = f"{'the first ' if count > 1 else ''}{frames[0]}{detail and f': {detail}'}"
-            lines.append(
-                Problem(file, f"{share} {self.used} frames of {self._video} {what} ({first})")
-            )
+            lines.append(Problem(file, f"{share} frames of {self._video} {what} ({first})"))
         return lines
+
+
+def videos_of_split(
+    tree: VisorTree,
+    split: str,
+    mapping: Mapping[str, Mapping[str, str]],
+    actions: Mapping[str, Sequence[Action]],
+) -> tuple[list[str], list[Problem]]:
+    """Videos that have annotations in a split and actions, in the order of the mapping.
+
+    Returns:
+        The videos, and a problem for each annotated video that cannot be used.
+
+    Raises:
+        ActisegError: If the split has no annotations.
+    """
+    folder = tree.polygons_folder(split)
+    annotated = {path.stem for path in folder.glob("*.json")}
+    problems = [
+        Problem(str(folder / f"{video}.json"), f"video is not in {where}")
+        for where, known in (
+            ("frame_mapping.json", mapping),
+            ("the EPIC-KITCHENS tables", actions),
+        )
+        for video in sorted(annotated - set(known))
+    ]
+    return [video for video in mapping if video in annotated and video in actions], problems
 
 
 def plan_video(
@@ -165,6 +190,8 @@ def plan_video(
     mapping: Mapping[str, str],
     actions: Sequence[Action],
     unusable: AbstractSet[str] | None,
+    *,
+    pictures: bool = True,
 ) -> VideoPlan:
     """Finds the sequences of a video, and frames that cannot be used.
 
@@ -176,6 +203,7 @@ def plan_video(
         actions: The video's actions in order.
         unusable: VISOR names of frames with broken hand-object data, reported already; None if
             contacts come from the annotations.
+        pictures: Whether a frame without a picture cannot be used.
     """
     path = tree.polygons_file(split, video)
     plan = VideoPlan()
@@ -184,7 +212,7 @@ def plan_video(
     except ActisegError as error:
         what = str(error).removeprefix(f"{path}: ")
         return VideoPlan(problems=[Problem(str(path), f"video skipped: {what}")])
-    store = tree.frames(split, video)
+    store = tree.frames(split, video) if pictures else None
     findings = _Findings(video)
     visor_names = {name: visor_name for visor_name, name in mapping.items()}
     names = sorted(visor_names)
@@ -206,7 +234,7 @@ def plan_video(
                         what = "have a hand in contact with an object that is not there"
                         findings.add(str(path), what, name, held)
         plan.sequences.append((action, tuple(f for f in frames if usable[f.visor_name])))
-    plan.problems = store.problems + findings.problems()
+    plan.problems = (store.problems if store else []) + findings.problems()
     return plan
 
 
@@ -220,12 +248,12 @@ def _has_object(annotations: Sequence[Mapping[str, Any]] | None) -> bool:
 
 def _sound(
     path: Path,
-    store: FileStore,
+    store: FileStore | None,
     name: str,
     annotations: Sequence[Mapping[str, Any]] | None,
     findings: _Findings,
 ) -> bool:
-    """Whether a frame has valid annotations and a picture; notes what it lacks."""
+    """Whether a frame has valid annotations and, in a store, a picture; notes what it lacks."""
     if annotations is None:
         findings.add(str(path), "are in frame_mapping.json but have no annotation here", name)
         return False
@@ -234,7 +262,7 @@ def _sound(
     except (AttributeError, TypeError, ValueError) as error:
         findings.add(str(path), "have broken annotations", name, str(error))
         return False
-    if name not in store:
+    if store is not None and name not in store:
         places = sorted(str(p) for p in store.places if p.exists())
         tried = "; looked in " + ", ".join(places) if places else ", neither in a folder nor a zip"
         findings.add(str(store.places[0]), f"are missing{tried}", name)

@@ -25,7 +25,7 @@ from training.data.kitchen.shapes.registry import Sprite, Stance, outline_of, pi
 GRIPS = (0.0, 0.35, 0.7, 1.0)
 """Degrees of grip for which sprites are drawn: 0 = stretched, 1 = closed around a thing."""
 _ARM = 1500.0
-_SKINS: tuple[Color, ...] = (
+SKINS: tuple[Color, ...] = (
     (170, 195, 235), (140, 175, 225), (120, 155, 205), (85, 120, 170), (60, 88, 130), (45, 64, 98),
 )  # fmt: skip
 _SLEEVES: tuple[Color, ...] = (
@@ -49,7 +49,7 @@ class Person:
 def draw_person(rng: np.random.Generator) -> Person:
     """Draw a random wearer: skin tone, hand size, sleeves, rarely gloves or a watch."""
     return Person(
-        skin=pick(rng, *_SKINS, jitter=8),
+        skin=pick(rng, *SKINS, jitter=8),
         size=float(rng.uniform(1.15, 1.4)),
         sleeve=pick(rng, *_SLEEVES) if rng.random() < 0.6 else None,
         sleeve_start=float(rng.uniform(330, 620)),

@@ -13,7 +13,7 @@ from training.data.kitchen.shapes.registry import SILHOUETTE
 from training.data.kitchen.worktop import HEIGHT, MARGIN, WIDTH
 
 _SCALE = 0.5
-_SIZE = (int(WIDTH * _SCALE), int(HEIGHT * _SCALE))
+SIZE = (int(WIDTH * _SCALE), int(HEIGHT * _SCALE))
 _DRIFT = 40
 """Reserve of the noise pattern, which is shifted at random from frame to frame."""
 _LIGHT = np.array([0.75, 1.0])
@@ -38,7 +38,7 @@ def _region(
         + matrix[:, 2]
     )
     x0, y0 = np.maximum(np.floor(corners.min(0)).astype(int) - pad, 0)
-    x1, y1 = np.minimum(np.ceil(corners.max(0)).astype(int) + pad, _SIZE)
+    x1, y1 = np.minimum(np.ceil(corners.max(0)).astype(int) + pad, SIZE)
     return None if x1 <= x0 or y1 <= y0 else (int(x0), int(y0), int(x1), int(y1))
 
 
@@ -96,7 +96,7 @@ class Lens:
     """Exposure, colour cast, vignette, focus and noise of one camera."""
 
     def __init__(self, rng: np.random.Generator) -> None:
-        y, x = np.mgrid[-1 : 1 : _SIZE[1] * 1j, -1 : 1 : _SIZE[0] * 1j].astype(np.float32)
+        y, x = np.mgrid[-1 : 1 : SIZE[1] * 1j, -1 : 1 : SIZE[0] * 1j].astype(np.float32)
         self._vignette = (1 - rng.uniform(0.05, 0.3) * (x * x + y * y) / 2)[..., None].astype(
             np.float32
         )
@@ -104,7 +104,7 @@ class Lens:
         self._exposure = rng.uniform(0.78, 1.18)
         self._gamma = rng.uniform(0.9, 1.15)
         self._focus = rng.uniform(0.0, 0.9)
-        coarse = (_SIZE[0] // 2 + _DRIFT, _SIZE[1] // 2 + _DRIFT)
+        coarse = (SIZE[0] // 2 + _DRIFT, SIZE[1] // 2 + _DRIFT)
         grain = rng.uniform(1.5, 6.0) * rng.standard_normal((*coarse[::-1], 3), dtype=np.float32)
         self._grain = cv2.resize(grain, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
 
@@ -114,7 +114,7 @@ class Lens:
             image = cv2.GaussianBlur(image, (0, 0), self._focus)
         image = image * (self._vignette * (self._cast * self._exposure * rng.uniform(0.96, 1.04)))
         x, y = rng.integers(0, 2 * _DRIFT, 2)
-        image += self._grain[y : y + _SIZE[1], x : x + _SIZE[0]]
+        image += self._grain[y : y + SIZE[1], x : x + SIZE[0]]
         table = (255 * (np.arange(256) / 255) ** self._gamma).astype(np.uint8)
         return cv2.LUT(np.clip(image, 0, 255).astype(np.uint8), table)
 
@@ -143,7 +143,7 @@ def render(
     """
     back = _to_canvas(moment.camera, (MARGIN, MARGIN), 1 / RESOLUTION)
     image = cv2.warpAffine(
-        worktop, back, _SIZE, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+        worktop, back, SIZE, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
     )
     for item in moment.placed:
         hand = item.thing is None

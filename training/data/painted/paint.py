@@ -1,0 +1,247 @@
+"""Paints the pictures of a whole tree: videos in parallel, resumable, reproducible."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from training.data.actions import read_actions
+from training.data.kitchen.writer import Appearance
+from training.data.painted.world import World
+from training.data.tree import SPARSE, Problem, VisorTree
+from training.data.visor import (
+    plan_video,
+    read_entities,
+    read_mapping,
+    read_polygons,
+    videos_of_split,
+)
+from training.files.disk import read_json, write_json, write_whole
+from training.files.errors import ActisegError
+from training.files.progress import Progress
+
+VERSION = 1
+"""Raised whenever the same seed paints other pictures, so that old and new ones never mix."""
+_STATE = "painted.json"
+
+
+@dataclass(frozen=True)
+class PaintConfig:
+    """How pictures are painted.
+
+    Attributes:
+        seed: Other seeds give other worktops, clutter, light, hands and object instances.
+        look: Family of the looks: others give every class another look.
+        frame_size: Width and height of the JPEGs; annotations are in 1920x1080 pixels regardless.
+        quality: JPEG quality, 1 to 100.
+
+    Raises:
+        ActisegError: If a value is out of range.
+    """
+
+    seed: int = 0
+    look: int = 0
+    frame_size: tuple[int, int] = (854, 480)
+    quality: int = 90
+
+    def __post_init__(self) -> None:
+        for name, value in (("seed", self.seed), ("look", self.look)):
+            if value < 0:
+                raise ActisegError(f"{name}: {value}; expected 0 or more")
+        if min(self.frame_size) < 64:
+            raise ActisegError(f"frame-size: {self.frame_size}; expected at least 64 pixels a side")
+        if not 1 <= self.quality <= 100:
+            raise ActisegError(f"quality: {self.quality}; expected 1 to 100")
+
+
+@dataclass
+class PaintSummary:
+    """What was painted."""
+
+    out: Path
+    videos: dict[str, int] = field(default_factory=dict)
+    """Videos of each split."""
+    frames: dict[str, int] = field(default_factory=dict)
+    """Pictures of each split."""
+    resumed: dict[str, int] = field(default_factory=dict)
+    """Those of them that an earlier run had painted."""
+    problems: list[Problem] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """The summary as text, problems first."""
+        text = [f"skipped: {problem}" for problem in self.problems]
+        for split, frames in self.frames.items():
+            text.append(
+                f"{split}: {frames} pictures of {self.videos[split]} videos"
+                f" ({self.resumed[split]} were there already)"
+            )
+        return [*text, f"{len(self.problems)} problems, in {self.out}"]
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The pictures of one video that are still to be painted."""
+
+    source: Path
+    """Polygons of the video."""
+    out: Path
+    split: str
+    video: str
+    config: PaintConfig
+    frames: tuple[tuple[int, str], ...]
+    """Place among the video's frames, and VISOR name."""
+
+    def picture(self, name: str) -> Path:
+        """Where the picture of a frame goes."""
+        return self.out / SPARSE / "rgb_frames" / self.split / self.video / name
+
+    @property
+    def polygons(self) -> Path:
+        """Where the polygons go: to a folder of the same name as in the input."""
+        return self.out / SPARSE / self.source.parents[1].name / self.split / self.source.name
+
+
+def paint(
+    visor: Path,
+    annotations: Path,
+    out: Path,
+    config: PaintConfig,
+    splits: Sequence[str] = ("train", "val"),
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+) -> PaintSummary:
+    """Writes a VISOR tree with painted pictures of all frames that `prepare` will ask for.
+
+    The pictures depend on the annotations and the configuration alone, not on the number of
+    workers. An interrupted run continues when it is called again.
+
+    Args:
+        visor: Tree with `frame_mapping.json` and polygons; pictures in it are not read.
+        annotations: Folder with both EPIC-KITCHENS-100 tables, which say what frames are used.
+        out: New folder, or one that an earlier run with the same input and configuration wrote;
+            gets the pictures, the polygons of their videos and the frame mapping.
+        config: How to paint.
+        splits: Splits to paint; others can follow later in the same folder.
+        workers: Processes; all cores if None.
+        progress: Show progress on standard error.
+
+    Raises:
+        ActisegError: If the input lacks a file, a split has nothing to paint, or `out` holds
+            something else.
+    """
+    tree = VisorTree(visor, annotations)
+    if out.resolve() == visor.resolve():
+        raise ActisegError(f"{out}: is the tree that is read; choose another --out")
+    mapping = read_mapping(tree)
+    actions, problems = read_actions(tree)
+    summary = PaintSummary(out, problems=problems)
+    jobs: list[_Job] = []
+    inputs: dict[str, str] = {}
+    for split in splits:
+        videos, strange = videos_of_split(tree, split, mapping, actions)
+        summary.problems.extend(strange)
+        planned: list[_Job] = []
+        for video in videos:
+            plan = plan_video(
+                tree, split, video, mapping[video], actions[video], frozenset(), pictures=False
+            )
+            summary.problems.extend(plan.problems)
+            wanted = {f.visor_name for _, frames in plan.sequences for f in frames}
+            numbered = enumerate(sorted(mapping[video]))
+            frames = tuple((index, name) for index, name in numbered if name in wanted)
+            if frames:
+                path = tree.polygons_file(split, video)
+                planned.append(_Job(path, out, split, video, config, frames))
+        if not planned:
+            raise ActisegError(
+                f"{visor}: the split {split!r} has no frame to paint: none of its videos has an"
+                f" action with two annotated frames in the tables of {annotations}"
+            )
+        inputs[split] = _digest(planned)
+        summary.videos[split] = len(planned)
+        summary.frames[split] = sum(len(job.frames) for job in planned)
+        jobs += planned
+    _claim(out, config, inputs)
+    write_whole(VisorTree(out, annotations).mapping_file, tree.mapping_file.read_bytes())
+    todo = [_unfinished(job) for job in jobs]
+    for split in splits:
+        left = sum(len(job.frames) for job in todo if job.split == split)
+        summary.resumed[split] = summary.frames[split] - left
+    total, done = sum(summary.frames.values()), sum(summary.resumed.values())
+    with Progress("paint", "pictures", total, initial=done, shown=progress) as bar:
+        for count in _run(todo, workers or len(os.sched_getaffinity(0))):
+            bar.update(count)
+    return summary
+
+
+def _digest(jobs: Sequence[_Job]) -> str:
+    """What identifies the input of a split."""
+    digest = hashlib.sha256()
+    for job in jobs:
+        polygons = job.source.read_bytes()
+        digest.update(json.dumps([job.video, job.frames, len(polygons)]).encode())
+        digest.update(polygons)
+    return digest.hexdigest()
+
+
+def _claim(out: Path, config: PaintConfig, inputs: dict[str, str]) -> None:
+    """Checks that `out` may be written to, and notes what it holds."""
+    state = out / _STATE
+    wanted = {"version": VERSION, **asdict(config), "frame_size": list(config.frame_size)}
+    held: dict[str, str] = {}
+    if state.is_file():
+        found: dict[str, Any] = read_json(state)
+        held = found.pop("inputs", {})
+        if found != wanted:
+            raise ActisegError(f"{out}: was painted otherwise ({found}); choose another --out")
+        for split in inputs.keys() & held.keys():
+            if inputs[split] != held[split]:
+                raise ActisegError(
+                    f"{out}: holds the split {split!r} of other annotations or tables;"
+                    " choose another --out"
+                )
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ActisegError(f"{out}: exists and was not painted; choose an empty or new folder")
+    write_json(state, {**wanted, "inputs": dict(sorted({**held, **inputs}.items()))})
+
+
+def _unfinished(job: _Job) -> _Job:
+    """What is left of a job; a picture that is there is complete."""
+    left = tuple(frame for frame in job.frames if not job.picture(frame[1]).is_file())
+    return replace(job, frames=left)
+
+
+def _run(jobs: Sequence[_Job], workers: int) -> Iterator[int]:
+    """Does jobs, in processes if that pays, and yields how many pictures each painted."""
+    # Long ones first, so that none is left over at the end.
+    jobs = sorted(jobs, key=lambda job: -len(job.frames))
+    if workers <= 1 or sum(bool(job.frames) for job in jobs) < 2:
+        yield from map(_paint, jobs)
+        return
+    # Spawned, because OpenCV's thread pool does not survive a fork.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_paint, jobs)
+
+
+def _paint(job: _Job) -> int:
+    """Paints what is left of a video; its polygons, written last, make it part of the tree."""
+    cv2.setNumThreads(1)  # the processes use the cores already
+    if job.frames:
+        polygons = read_polygons(job.source)
+        world = World(job.config.seed, job.config.look, job.video)
+        appearance = Appearance(job.config.frame_size, job.config.quality)
+        for index, name in job.frames:
+            picture = world.frame(index, name, read_entities(polygons[name]))
+            write_whole(job.picture(name), appearance.encode(picture))
+    write_whole(job.polygons, job.source.read_bytes())
+    return len(job.frames)
