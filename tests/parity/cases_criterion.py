@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from tests.parity.cases_model import prepare, preset_of_case, rule_model
 from tests.parity.result import Result, check, compare
-from training.checkpoints.weights import to_published
+from training.checkpoints.published_names import to_published
 from training.losses.criterion import Criterion, total, weight_dict
 from training.losses.matching import matching_costs
 from training.model import ActionVOS

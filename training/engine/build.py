@@ -12,7 +12,8 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from training.checkpoints.weights import load_published, load_weights
+from training.checkpoints.published import load_published
+from training.checkpoints.reading import load_weights
 from training.config.run import Recipe, TrainConfig
 from training.data.clips import ClipDataset, load_clips
 from training.data.transforms import FixedSize, PublishedTraining, Transform

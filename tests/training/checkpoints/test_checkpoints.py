@@ -1,24 +1,23 @@
 import argparse
+import collections
+import datetime
+import enum
+import importlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from tests.training.model.micro import MICRO, make
-from training.checkpoints.weights import (
-    fill,
-    from_published,
-    load_model,
-    load_published,
-    load_weights,
-    published_state,
-    read_state,
-    save_weights,
-    to_published,
-)
+from training.checkpoints.published import fill, load_published, published_state
+from training.checkpoints.published_names import from_published, to_published
+from training.checkpoints.reading import load_weights, read_state
+from training.checkpoints.weights import load_model, save_weights
 from training.files.errors import ActisegError
 from training.model import ActionVOS, build_model, train_tokenizer
 
@@ -101,31 +100,121 @@ def test_weights_that_do_not_fit_their_configuration(tmp_path: Path) -> None:
         load_model(path)
 
 
-class Payload:
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
+class Call:
+    """Pickled as a call of a function."""
 
-    def __reduce__(self) -> tuple[object, tuple[str, int]]:
-        return os.mkdir, (str(self.marker), 0o777)
+    def __init__(self, function: Callable[..., object], *arguments: object) -> None:
+        self.call = function, arguments
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...]]:
+        return self.call
+
+
+NAME, OWN_NAME = "query_embed.weight", "decoder.query_positions"
 
 
 @pytest.mark.parametrize("zipped", [True, False])
-def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, zipped: bool) -> None:
+@pytest.mark.parametrize("kind", ["mkdir", "exec", "open", "import"])
+def test_code_in_a_checkpoint_is_not_run(tmp_path: Path, zipped: bool, kind: str) -> None:
     marker, path = tmp_path / "ran", tmp_path / "evil.pth"
-    content = {"model": {"a": torch.zeros(1)}, "extra": Payload(marker)}
-    torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(ActisegError, match="refused"):
+    evil = {
+        "mkdir": Call(os.mkdir, str(marker)),
+        "exec": Call(exec, f"open({str(marker)!r}, 'w')"),
+        "open": Call(open, str(marker), "w"),
+        "import": Call(importlib.import_module, "antigravity"),
+    }[kind]
+    torch.save(
+        {"model": {NAME: torch.zeros(1)}, "extra": evil},
+        path,
+        _use_new_zipfile_serialization=zipped,
+    )
+    with pytest.raises(ActisegError, match=r"refused.*could run code; save the weights alone"):
         read_state(path)
     assert not marker.exists()
 
 
+class Options:
+    """A class of the training program that wrote a file."""
+
+    def __init__(self, **values: object) -> None:
+        self.__dict__.update(values)
+
+
+class Choice(enum.Enum):
+    FIRST = 1
+
+
+def test_what_no_reader_knows_becomes_a_placeholder_and_is_not_called(tmp_path: Path) -> None:
+    marker, path = tmp_path / "ran", tmp_path / "c.pth"
+    torch.save({"model": {NAME: torch.ones(2)}, "x": Call(np.savetxt, str(marker), [1.0])}, path)
+    assert read_state(path)[NAME].tolist() == [1.0, 1.0]
+    assert not marker.exists()
+
+
 @pytest.mark.parametrize("zipped", [True, False])
-def test_training_files_of_the_reference_are_read(tmp_path: Path, zipped: bool) -> None:
+@pytest.mark.parametrize(
+    "beside",
+    [
+        argparse.Namespace(lr=1e-4, masks=True, names=["a"]),
+        Options(lr=1, deep=[Options(a=2)]),
+        np.float64(0.5),
+        np.arange(3),
+        Path("a/b"),
+        datetime.datetime(2020, 1, 2, tzinfo=datetime.timezone.utc),
+        Choice.FIRST,
+        collections.OrderedDict(a=1),
+        {1, 2},
+        slice(1, 2),
+        torch.optim.AdamW([torch.nn.Parameter(torch.zeros(2))], lr=1.0).state_dict(),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_training_programs_save_beside_weights(
+    tmp_path: Path, zipped: bool, beside: object
+) -> None:
     path = tmp_path / "c.pth"
-    options = argparse.Namespace(lr=1e-4, masks=True, names=["a"])
-    content = {"model": {"query_embed.weight": torch.ones(5, 256)}, "epoch": 3, "args": options}
+    content = {"model": {NAME: torch.ones(5, 256)}, "epoch": 3, "args": beside}
     torch.save(content, path, _use_new_zipfile_serialization=zipped)
-    assert list(read_state(path)) == ["query_embed.weight"]
+    assert list(read_state(path)) == [NAME]
+
+
+@pytest.mark.parametrize("entry", ["", "model", "state_dict", "model_state_dict", "net", "a/b"])
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "model.net."])
+@pytest.mark.parametrize("name", [NAME, OWN_NAME])
+def test_wrapped_weights_are_found(tmp_path: Path, entry: str, prefix: str, name: str) -> None:
+    names = [name, "input_proj.0.0.bias" if name == NAME else "level_embedding.x"]
+    state: object = {f"{prefix}{n}": torch.ones(1) for n in names}
+    for part in reversed(entry.split("/") if entry else []):
+        state = {part: state, "optimizer": {"state": {0: {"exp_avg": torch.zeros(1)}}}, "step": 3}
+    torch.save(state, tmp_path / "c.pth")
+    assert list(read_state(tmp_path / "c.pth")) == names
+
+
+def test_weights_of_an_averaged_compiled_network(tmp_path: Path) -> None:
+    network = torch.nn.ModuleDict({"query_embed": torch.compile(torch.nn.Linear(2, 2))})
+    average = torch.optim.swa_utils.AveragedModel(network)
+    torch.save({"state_dict": average.state_dict()}, tmp_path / "c.pth")
+    assert set(read_state(tmp_path / "c.pth")) == {"n_averaged", NAME, "query_embed.bias"}
+
+
+def test_a_part_of_a_network_keeps_its_names(tmp_path: Path) -> None:
+    state = {"backbone.0.body.conv1.weight": torch.ones(1)}
+    torch.save(state, tmp_path / "c.pth")
+    assert list(read_state(tmp_path / "c.pth")) == list(state)
+
+
+def test_several_networks_in_a_file(tmp_path: Path) -> None:
+    small, large = {NAME: torch.zeros(1)}, {NAME: torch.ones(1), "controller.x": torch.ones(1)}
+    torch.save({"ema": large, "model": small}, tmp_path / "c.pth")
+    assert read_state(tmp_path / "c.pth")[NAME] == 0, "the name says which one counts"
+    torch.save({"teacher": small, "student": large}, tmp_path / "c.pth")
+    assert len(read_state(tmp_path / "c.pth")) == 2
+
+
+def test_a_whole_pickled_network_is_no_state(tmp_path: Path) -> None:
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "c.pth")
+    with pytest.raises(ActisegError, match=r"c\.pth.*state_dict\(\)"):
+        read_state(tmp_path / "c.pth")
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04broken"])
