@@ -158,7 +158,12 @@ def _main_directions(x: Float64) -> tuple[Float64, Float64, Float64, Float64]:
 
 
 def _discriminant(inside: Float64, outside: Float64) -> tuple[Float64, float]:
-    """Fisher's linear discriminant, larger for outside; shrunk within-class covariance."""
+    """Fisher's linear discriminant, larger for outside; shrunk within-class covariance.
+
+    By hand, because scikit-learn's discriminant weighs both covariances by the classes' sizes and
+    shrinks towards their own scale, which is another discriminant; ours would need an estimator
+    class longer than this, and a large dependency for it.
+    """
     both = np.concatenate([inside, outside])
     mean, deviation = both.mean(axis=0), both.std(axis=0) + 1e-6
     a, b = (inside - mean) / deviation, (outside - mean) / deviation

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import stats
 
 from actiseg_ros.gate.rule import Features, Limits, judge
 from training.files.errors import ActisegError
@@ -201,21 +202,4 @@ def binomial_upper_bound(failures: int, trials: int, confidence: float) -> float
     """
     if trials <= 0 or failures >= trials:
         return 1.0
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        if _binomial_cdf(failures, trials, middle) > 1 - confidence:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def _binomial_cdf(k: int, n: int, p: float) -> float:
-    """Probability of at most k successes in n trials."""
-    terms = [
-        math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1)
-        + i * math.log(p) + (n - i) * math.log1p(-p)
-        for i in range(k + 1)
-    ]  # fmt: skip
-    return min(1.0, math.fsum(math.exp(term) for term in terms))
+    return float(stats.beta.ppf(confidence, failures + 1, trials - failures))

@@ -7,17 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
 
-# Two-sided 95 % quantiles of Student's t for 1 to 30 degrees of freedom.
-_T95 = (
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-    2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-    2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
-)  # fmt: skip
+from scipy import stats
 
 
-def t95(degrees: int) -> float:
-    """Two-sided 95 % quantile of Student's t; above 30 degrees that of 30 (slightly too wide)."""
-    return _T95[min(degrees, len(_T95)) - 1]
+def t95(degrees: float) -> float:
+    """Two-sided 95 % quantile of Student's t."""
+    return float(stats.t.ppf(0.975, degrees))
 
 
 @dataclass(frozen=True)
@@ -53,7 +48,8 @@ def combination(terms: Sequence[tuple[float, Sequence[float]]]) -> Estimate:
     """Weighted sum of independent means, such as a difference (weights 1 and -1).
 
     The variances of the means may differ: Welch's interval with Satterthwaite's degrees of
-    freedom, rounded down.
+    freedom, rounded down, which is on the safe side with the few seeds that there are. (SciPy has
+    Welch's test for two samples, but not for the differences of differences that are needed here.)
 
     Args:
         terms: Weight, and the values of one mean (at least one).

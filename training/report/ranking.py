@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+
+from scipy import stats
 
 from training.report.estimates import Estimate, combination, mean
 from training.report.paper import LABELS, paper_values
@@ -98,9 +101,9 @@ def _rankings(whose: str, ranked: Mapping[str, Mapping[str, float]]) -> list[str
             listed = ", ".join(f"{strategy_name(name)} {numbers[name]:.1f}" for name in order)
             lines.append(f"{whose}, {LABELS[_METRIC]} under {kind} noise: {listed}.")
     agreements = [
-        f"{one} and {other} {kendall(ranked[one], ranked[other]):+.2f}"
+        f"{one} and {other} {tau:+.2f}"
         for one, other in combinations(ranked, 2)
-        if len(ranked[one].keys() & ranked[other].keys()) > 1
+        if not math.isnan(tau := kendall(ranked[one], ranked[other]))
     ]
     if agreements:
         lines.append(
@@ -111,11 +114,9 @@ def _rankings(whose: str, ranked: Mapping[str, Mapping[str, float]]) -> list[str
 
 
 def kendall(first: Mapping[str, float], second: Mapping[str, float]) -> float:
-    """Kendall's tau-a over what both rank: concordant less discordant pairs, over all pairs."""
-    pairs = list(combinations(sorted(first.keys() & second.keys()), 2))
-    agreed = sum(_sign(first[a] - first[b]) * _sign(second[a] - second[b]) for a, b in pairs)
-    return agreed / len(pairs)
-
-
-def _sign(x: float) -> int:
-    return (x > 0) - (x < 0)
+    """Kendall's tau-b over what both rank; nan for fewer than two or where all rank alike."""
+    common = sorted(first.keys() & second.keys())
+    if len(common) < 2:
+        return math.nan
+    values = [[ranked[name] for name in common] for ranked in (first, second)]
+    return float(stats.kendalltau(*values).statistic)

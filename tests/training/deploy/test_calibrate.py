@@ -38,6 +38,16 @@ def test_zero_failures_need_the_known_numbers_of_units(
     assert binomial_upper_bound(0, count - 1, confidence) > risk
 
 
+@pytest.mark.parametrize(
+    ("failures", "trials", "bound"),
+    [(0, 10, 0.205672), (1, 20, 0.180961), (5, 100, 0.090771), (40, 50, 0.871830)],
+)
+def test_bounds_of_the_bisection_that_was_here_before(
+    failures: int, trials: int, bound: float
+) -> None:
+    assert binomial_upper_bound(failures, trials, 0.9) == pytest.approx(bound, abs=1e-6)
+
+
 def test_bound_without_evidence_is_one() -> None:
     assert binomial_upper_bound(0, 0, 0.9) == 1
     assert binomial_upper_bound(5, 5, 0.9) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -78,3 +79,5 @@ def test_kendall():
     assert kendall(ranks, ranks) == 1
     assert kendall(ranks, {"a": 3.0, "b": 2.0, "c": 1.0, "d": 9.0}) == -1
     assert kendall(ranks, {"a": 1.0, "b": 3.0, "c": 2.0}) == pytest.approx(1 / 3)
+    assert kendall(ranks, {"a": 1.0, "b": 2.0, "c": 2.0}) == pytest.approx(2 / math.sqrt(6))
+    assert math.isnan(kendall(ranks, dict.fromkeys(ranks, 1.0)))
