@@ -237,12 +237,15 @@ class _Attempt:
             raise _Failed(_exit_reason(process.returncode))
 
     def _evaluate(self) -> Scores:
-        from training.evaluation.metrics import evaluate
+        from training.benchmark.clip_scores import clip_scores, write_clip_scores
+        from training.evaluation.metrics import evaluate_sequences, merged
 
         job = self._job
-        values = evaluate(
+        parts = evaluate_sequences(
             job.folder / "predictions", job.data / LABELS, job.split_file, workers=1
-        ).as_percent()
+        )
+        values = merged(parts.values()).metrics().as_percent()
+        write_clip_scores(job.folder, clip_scores(parts))
         return _scores(values)
 
     def _result(self, metrics: Scores) -> CellResult:

@@ -79,8 +79,10 @@ class _Overlaps:
     def mean_iou(self) -> float:
         if not self.unions:
             return math.nan
-        ious = (i / u for i, u in zip(self.intersections, self.unions, strict=True))
-        return math.fsum(ious) / len(self.unions)
+        return self.sum_of_ious() / len(self.unions)
+
+    def sum_of_ious(self) -> float:
+        return math.fsum(i / u for i, u in zip(self.intersections, self.unions, strict=True))
 
     def cumulative_iou(self) -> float:
         return sum(self.intersections) / sum(self.unions) if self.unions else math.nan
@@ -150,6 +152,22 @@ class Tally:
         self._positive.extend(other._positive)
         self._negative.extend(other._negative)
         self._giou += other._giou
+
+    def sums(self) -> dict[str, float]:
+        """What the six numbers are quotients of, so that they follow for any choice of sequences.
+
+        Returns:
+            ``KIND_samples``, ``KIND_iou``, ``KIND_intersection`` and ``KIND_union`` of the samples
+            with a union, KIND being p or n; ``samples``, ``giou`` and ``right`` of all.
+        """
+        sums: dict[str, float] = {}
+        for kind, overlaps in (("p", self._positive), ("n", self._negative)):
+            sums[f"{kind}_samples"] = len(overlaps.unions)
+            sums[f"{kind}_iou"] = overlaps.sum_of_ious()
+            sums[f"{kind}_intersection"] = sum(overlaps.intersections)
+            sums[f"{kind}_union"] = sum(overlaps.unions)
+        right = self.tp + self.tn
+        return {**sums, "samples": len(self._giou), "giou": math.fsum(self._giou), "right": right}
 
     def metrics(self, *, strict: bool = True) -> Metrics:
         """Numbers of the samples so far.
@@ -221,20 +239,39 @@ def evaluate(
         ActisegError: a file is missing, unreadable or of another size than its counterpart, the
             split lacks a field, or (``strict``) a mean has no sample.
     """
-    sequences = list(_read_split(split, flagged))
-    if not sequences and strict:
+    parts = evaluate_sequences(predictions, annotations, split, flagged=flagged, workers=workers)
+    if not parts and strict:
         raise ActisegError(f"{split}: no sequence is left to evaluate")
+    return merged(parts.values()).metrics(strict=strict)
+
+
+def evaluate_sequences(
+    predictions: Path,
+    annotations: Path,
+    split: Path,
+    *,
+    flagged: Flagged = "auto",
+    workers: int | None = None,
+) -> dict[str, Tally]:
+    """The samples of each sequence by its name, in the order of the split; see ``evaluate``."""
+    sequences = list(_read_split(split, flagged))
     if not sequences:
-        return Tally().metrics(strict=False)
+        return {}
     work = partial(
         _evaluate_sequence,
         sequence_root(predictions, sequences[0].name),
         sequence_root(annotations, sequences[0].name),
     )
-    tally = Tally()
-    for part in _map(work, sequences, workers):
-        tally.merge(part)
-    return tally.metrics(strict=strict)
+    names = (sequence.name for sequence in sequences)
+    return dict(zip(names, _map(work, sequences, workers), strict=True))
+
+
+def merged(parts: Iterable[Tally]) -> Tally:
+    """All samples together."""
+    whole = Tally()
+    for part in parts:
+        whole.merge(part)
+    return whole
 
 
 def report(metrics: Metrics, file: Path | None = None) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from training.benchmark.cell import state_of
+from training.benchmark.clip_scores import metrics_of, read_clip_scores
 from training.benchmark.options import BenchmarkOptions
 from training.benchmark.results import Source, read_result, read_results, read_source
 from training.benchmark.runner import benchmark
@@ -81,6 +82,10 @@ def test_crashed_and_interrupted_cells_end_like_any_other(
     assert result.budget.steps == result.curve[-1].step >= 3
     assert result.run.seconds > 0
     assert 0 <= result.metrics.acc <= 100
+    by_clip = read_clip_scores(cut)
+    assert by_clip is not None
+    for name, value in metrics_of(by_clip.sums.sum(0)).items():
+        assert value == pytest.approx(getattr(result.metrics, name))
 
     assert read_source(tmp_path) == Source(data, "train", "val")
     before = (cut / "result.json").stat().st_mtime_ns
