@@ -1,11 +1,12 @@
 # Prepares a bash shell for hand work:  source env.bash
 #
-# On a machine with an ordinary ROS 2 installation that is already sourced (ROS_DISTRO is set) only
-# the workspace overlay is added; otherwise the virtual environment .venv that `make setup` makes is
-# activated too. Works from any folder, may be sourced again, and under `set -u`.
+# On a machine with an ordinary ROS 2 installation that is already sourced (ROS_DISTRO is set) the
+# workspace overlay is added, and the packages of .venv-ros, where the README installs what Ubuntu
+# does not package; otherwise the virtual environment .venv that `make setup` makes is activated.
+# Works from any folder, may be sourced again, and under `set -u`.
 
 _actiseg_env() {
-  local root overlay restore_nounset=
+  local root overlay packages restore_nounset=
   root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P) || return 1
   overlay=$root/ros2_ws/install
 
@@ -37,6 +38,15 @@ _actiseg_env() {
     esac
   fi
   . "$overlay/local_setup.bash"
+  if [ -n "${ROS_DISTRO:-}" ]; then
+    # `ros2` and the nodes run in the system's Python, which an activated environment is not.
+    for packages in "$root"/.venv-ros/lib/python3*/site-packages; do
+      case ":${PYTHONPATH:-}:" in
+        *":$packages:"*) ;;
+        *) if [ -d "$packages" ]; then export PYTHONPATH=$packages${PYTHONPATH:+:$PYTHONPATH}; fi ;;
+      esac
+    done
+  fi
   if [ -n "$restore_nounset" ]; then set -u; fi
 
   # Shared memory large enough for camera images; keeps a choice made before.

@@ -1,27 +1,114 @@
-"""Plays a bag with images and narrations to `segment_node`, in place of a camera.
+"""Plays a bag with images and narrations to `segment_node`, in place of a camera, and shows it.
 
-Example: `ros2 launch actiseg_ros replay.launch.py bag:=my_bag`, with a bag from `actiseg bag`.
+Example: `ros2 launch actiseg_ros replay.launch.py bag:=my_bag`, with a bag from `actiseg bag` or
+`ros2 bag record`.
 """
 
-from launch import LaunchDescription
+from pathlib import Path
+
+import yaml
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import (
     DeclareLaunchArgument,
     IncludeLaunchDescription,
+    LogInfo,
+    OpaqueFunction,
     RegisterEventHandler,
     Shutdown,
 )
 from launch.event_handlers import OnProcessExit
+from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from launch_ros.parameter_descriptions import ParameterValue
-from launch_ros.substitutions import FindPackageShare
+
+from actiseg_ros.ros.views import in_namespace
+
+SHARE = Path(get_package_share_directory("actiseg_ros"))
+
+
+def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Builds the nodes once the values of the launch arguments are known."""
+
+    def value(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    bag = Path(value("bag")).expanduser()
+    image_topic, transport = images_of(bag, value("image_topic"), value("image_transport"))
+    clock = value("use_sim_time") or str(uses_sim_time(Path(value("params_file")))).lower()
+    topics = value("topics").strip()
+    replay = Node(
+        package="actiseg_ros",
+        executable="replay_node",
+        name="replay",
+        namespace=value("namespace"),
+        output="screen",
+        emulate_tty=True,
+        parameters=[
+            {
+                "bag": str(bag),
+                "rate": float(value("rate")),
+                "loop": value("loop") == "true",
+                "start_offset": float(value("start_offset")),
+                "clock": clock == "true",
+                # A model takes a second to load; the first images would be lost.
+                "wait_for_subscribers": 30.0,
+                **({"topics": [name.strip() for name in topics.split(",")]} if topics else {}),
+            }
+        ],
+        ros_arguments=["--log-level", value("log_level")],
+    )
+    segment = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource(str(SHARE / "launch" / "segment.launch.py")),
+        launch_arguments={"image_topic": image_topic, "image_transport": transport}.items(),
+    )
+    shown = in_namespace("/segment/overlay/compressed", value("namespace"))
+    told = f"playing {image_topic} ({transport}); the overlay is on {shown}"
+    ended = RegisterEventHandler(OnProcessExit(target_action=replay, on_exit=end))
+    return [LogInfo(msg=told), segment, ended, replay]
+
+
+def images_of(bag: Path, topic: str, transport: str) -> tuple[str, str]:
+    """Topic and transport of a bag's camera images, as the node's parameters name them."""
+    base = topic.strip("/").removesuffix("/compressed")
+    try:
+        from actiseg_ros.bags.cameras import camera_topic
+        from actiseg_ros.bags.recording import open_recording
+    except ImportError:  # only the nodes' own Python has rosbags: as `actiseg bag` writes them
+        return base or "image", transport or "compressed"
+    with open_recording(bag) as recording:
+        if not base:
+            found = camera_topic(recording, "", "image_topic:=NAME")
+            base = found.name.strip("/").removesuffix("/compressed")
+        forms = {"raw": f"/{base}", "compressed": f"/{base}/compressed"}
+        held = [form for form, name in forms.items() if name in recording.topics]
+        form = transport or next(iter(held), "raw")
+        camera_topic(recording, forms[form], "image_topic:=NAME")
+    return base, form
+
+
+def uses_sim_time(params_file: Path) -> bool:
+    """Whether a parameter file sets `use_sim_time` for a node."""
+    content = yaml.safe_load(params_file.read_text(encoding="utf-8")) or {}
+    parts = [part.get("ros__parameters", {}) for part in content.values() if isinstance(part, dict)]
+    return any(part.get("use_sim_time") is True for part in parts)
+
+
+def end(event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Ends everything with the replay; if that failed, so does the launch."""
+    if event.returncode and not context.is_shutdown:
+        raise RuntimeError(f"replay_node ended with status {event.returncode}; see above")
+    return [Shutdown(reason="the bag has ended")]
 
 
 def generate_launch_description() -> LaunchDescription:
     """Declares the arguments; those of segment.launch.py may be given too."""
     arguments = [
-        DeclareLaunchArgument("bag", description="Folder of the bag to play"),
+        DeclareLaunchArgument("bag", description="Folder or file of the bag to play"),
+        DeclareLaunchArgument(
+            "topics", default_value="", description="Topics to play, with commas between; all"
+        ),
         DeclareLaunchArgument(
             "rate", default_value="1.0", description="Speed of the replay; 1.0 is as recorded"
         ),
@@ -38,51 +125,36 @@ def generate_launch_description() -> LaunchDescription:
             "namespace", default_value="", description="Namespace of both nodes and their topics"
         ),
         DeclareLaunchArgument(
+            "params_file",
+            default_value=str(SHARE / "config" / "segment.yaml"),
+            description="YAML file with the parameters of `segment_node`",
+        ),
+        DeclareLaunchArgument(
             "use_sim_time",
-            default_value="false",
-            choices=["true", "false"],
-            description="Keep the bag's stamps and publish /clock; false moves stamps to now",
+            default_value="",
+            choices=["", "true", "false"],
+            description="Keep the bag's stamps and publish /clock; false moves stamps to now; "
+            "empty: as in params_file",
+        ),
+        DeclareLaunchArgument(
+            "image_topic",
+            default_value="",
+            description="Camera images of the bag; empty: its only camera",
         ),
         DeclareLaunchArgument(
             "image_transport",
-            default_value="compressed",
-            choices=["raw", "compressed"],
-            description="How the bag holds its images; `actiseg bag` writes compressed ones",
+            default_value="",
+            choices=["", "raw", "compressed"],
+            description="Which of the bag's images; empty: those that it holds",
+        ),
+        DeclareLaunchArgument(
+            "rviz",
+            default_value="auto",
+            choices=["true", "false", "auto"],
+            description="Show overlay, mask and decision in RViz; auto: if it can be shown here",
         ),
         DeclareLaunchArgument(
             "log_level", default_value="info", description="Least severe level that is logged"
         ),
     ]
-    share = FindPackageShare("actiseg_ros")
-    segment = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(PathJoinSubstitution([share, "launch", "segment.launch.py"])),
-        launch_arguments={
-            name: LaunchConfiguration(name)
-            for name in ("namespace", "use_sim_time", "image_transport", "log_level")
-        }.items(),
-    )
-    replay = Node(
-        package="actiseg_ros",
-        executable="replay_node",
-        name="replay",
-        namespace=LaunchConfiguration("namespace"),
-        output="screen",
-        parameters=[
-            {
-                "bag": ParameterValue(LaunchConfiguration("bag"), value_type=str),
-                "rate": ParameterValue(LaunchConfiguration("rate"), value_type=float),
-                "loop": ParameterValue(LaunchConfiguration("loop"), value_type=bool),
-                "start_offset": ParameterValue(
-                    LaunchConfiguration("start_offset"), value_type=float
-                ),
-                "clock": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
-                # A model takes a second to load; the first images would be lost.
-                "wait_for_subscribers": 30.0,
-            }
-        ],
-        ros_arguments=["--log-level", LaunchConfiguration("log_level")],
-    )
-    ended = RegisterEventHandler(
-        OnProcessExit(target_action=replay, on_exit=[Shutdown(reason="the bag has ended")])
-    )
-    return LaunchDescription([*arguments, segment, ended, replay])
+    return LaunchDescription([*arguments, OpaqueFunction(function=start)])

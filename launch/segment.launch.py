@@ -1,25 +1,45 @@
 """Starts `segment_node`: masks of active objects and a go/no-go decision for a camera stream.
 
-Example: `ros2 launch actiseg_ros segment.launch.py image_topic:=/camera/image_raw`.
+Example: `ros2 launch actiseg_ros segment.launch.py image_topic:=/camera/image_raw rviz:=true`.
 """
 
 import os
 from pathlib import Path
 
-from ament_index_python.packages import get_package_share_directory
+from ament_index_python.packages import (
+    PackageNotFoundError,
+    get_package_prefix,
+    get_package_share_directory,
+)
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
+from launch.logging import launch_config
 from launch.substitutions import LaunchConfiguration
-from launch_ros.actions import LifecycleNode
+from launch_ros.actions import LifecycleNode, Node
 
-SHARE = Path(get_package_share_directory("actiseg_ros"))
+from actiseg_ros.ros.views import write_layout
 
-# Parameters that are often set alone; an empty argument leaves the value of params_file.
-OVERRIDES = {
-    "bundle": "Folder of the model bundle",
-    "image_transport": "raw images, or compressed ones from <image_topic>/compressed",
-    "image_reliability": "Reliability asked of the image publisher: best_effort or reliable",
+CONFIG = Path(get_package_share_directory("actiseg_ros")) / "config"
+
+# Parameters that are often set alone. An empty argument leaves the value of params_file; nothing
+# else overrides it.
+TEXTS = {
+    "bundle": ("Folder of the model bundle", None),
+    "provider": ("Where the network runs", ["auto", "cpu", "cuda", "tensorrt"]),
+    "image_transport": (
+        "raw images, or compressed ones from <image_topic>/compressed",
+        ["raw", "compressed"],
+    ),
+    "image_reliability": (
+        "Reliability asked of the image publisher",
+        ["best_effort", "reliable"],
+    ),
 }
+FLAGS = {
+    "use_sim_time": "Take the time from /clock (simulation or a bag that is played)",
+    "autostart": "Configure and activate at start; false leaves it to a lifecycle manager",
+}
+BRIDGE_PORT = 8765
 
 
 def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -28,12 +48,8 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     def value(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    def flag(name: str) -> bool:
-        return value(name).lower() in ("true", "1", "yes", "on")
-
-    overrides: dict[str, str | bool] = {name: value(name) for name in OVERRIDES if value(name)}
-    overrides["use_sim_time"] = flag("use_sim_time")
-    overrides["autostart"] = flag("autostart")
+    overrides: dict[str, str | bool] = {name: value(name) for name in TEXTS if value(name)}
+    overrides |= {name: value(name) == "true" for name in FLAGS if value(name)}
     image_topic = value("image_topic")
     return [
         LifecycleNode(
@@ -43,9 +59,9 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             namespace=value("namespace"),
             output="screen",
             emulate_tty=True,
-            respawn=flag("use_respawn"),
+            respawn=value("use_respawn") == "true",
             respawn_delay=2.0,
-            parameters=[value("params_file"), overrides],
+            parameters=[value("params_file"), *([overrides] if overrides else [])],
             remappings=[
                 ("image", image_topic),
                 ("image/compressed", f"{image_topic}/compressed"),
@@ -57,6 +73,57 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     ]
 
 
+def show(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Opens what was asked for to look at the node's outputs."""
+
+    def value(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    namespace, folder = value("namespace"), Path(launch_config.log_dir)
+    shown: list[LaunchDescriptionEntity] = []
+    if value("rviz") == "true" or (value("rviz") == "auto" and can_show("rviz2")):
+        need("rviz2", "rviz2")
+        layout = write_layout(CONFIG / "segment.rviz", folder, namespace)
+        arguments = ["--display-config", str(layout)]
+        shown.append(Node(package="rviz2", executable="rviz2", arguments=arguments))
+    if value("foxglove") == "true":
+        need("foxglove_bridge", "foxglove-bridge")
+        layout = write_layout(CONFIG / "segment.foxglove.json", folder, namespace)
+        told = f"Foxglove: open ws://localhost:{BRIDGE_PORT} and import the layout {layout}"
+        bridge = Node(
+            package="foxglove_bridge",
+            executable="foxglove_bridge",
+            output="screen",
+            parameters=[{"port": BRIDGE_PORT}],
+        )
+        shown += [bridge, LogInfo(msg=told)]
+    return shown
+
+
+def installed(package: str) -> bool:
+    """Whether a ROS package is there."""
+    try:
+        get_package_prefix(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def can_show(package: str) -> bool:
+    """Whether a ROS package is there and there is a screen to show its window on."""
+    screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    return bool(screen) and installed(package)
+
+
+def need(package: str, debian: str) -> None:
+    """Checks that a package that was asked for is installed."""
+    if not installed(package):
+        distribution = os.environ.get("ROS_DISTRO", "jazzy")
+        raise RuntimeError(
+            f"{package} is not installed: sudo apt install ros-{distribution}-{debian}"
+        )
+
+
 def generate_launch_description() -> LaunchDescription:
     """Declares the arguments, which `ros2 launch` lists with `--show-args`."""
     arguments = [
@@ -64,21 +131,9 @@ def generate_launch_description() -> LaunchDescription:
             "namespace", default_value="", description="Namespace of the node and its topics"
         ),
         DeclareLaunchArgument(
-            "use_sim_time",
-            default_value="false",
-            choices=["true", "false"],
-            description="Take the time from /clock (simulation or a bag that is played)",
-        ),
-        DeclareLaunchArgument(
             "params_file",
-            default_value=str(SHARE / "config" / "segment.yaml"),
+            default_value=str(CONFIG / "segment.yaml"),
             description="YAML file with the node's parameters",
-        ),
-        DeclareLaunchArgument(
-            "autostart",
-            default_value="true",
-            choices=["true", "false"],
-            description="Configure and activate at start; false leaves it to a lifecycle manager",
         ),
         DeclareLaunchArgument(
             "use_respawn",
@@ -105,16 +160,41 @@ def generate_launch_description() -> LaunchDescription:
             default_value="action",
             description="Topic of the action (actiseg_msgs/ActionNarration)",
         ),
-    ]
-    arguments += [
         DeclareLaunchArgument(
-            name, default_value="", description=f"{text}; empty: as in params_file"
-        )
-        for name, text in OVERRIDES.items()
+            "rviz",
+            default_value="false",
+            choices=["true", "false", "auto"],
+            description="Show overlay, mask and decision in RViz; auto: if it can be shown here",
+        ),
+        DeclareLaunchArgument(
+            "foxglove",
+            default_value="false",
+            choices=["true", "false"],
+            description="Start foxglove_bridge and write a layout for Foxglove",
+        ),
     ]
+    for name, (text, choices) in TEXTS.items():
+        arguments.append(
+            DeclareLaunchArgument(
+                name,
+                default_value="",
+                choices=choices and ["", *choices],
+                description=f"{text}; empty: as in params_file",
+            )
+        )
+    for name, text in FLAGS.items():
+        arguments.append(
+            DeclareLaunchArgument(
+                name,
+                default_value="",
+                choices=["", "true", "false"],
+                description=f"{text}; empty: as in params_file",
+            )
+        )
     environment = [SetEnvironmentVariable("RCUTILS_LOGGING_BUFFERED_STREAM", "1")]
     if "FASTRTPS_DEFAULT_PROFILES_FILE" not in os.environ:
         # Shared memory large enough for camera images; the camera driver needs it too.
-        profile = str(SHARE / "config" / "fastdds.xml")
+        profile = str(CONFIG / "fastdds.xml")
         environment.append(SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", profile))
-    return LaunchDescription([*environment, *arguments, OpaqueFunction(function=start_node)])
+    started = [OpaqueFunction(function=show), OpaqueFunction(function=start_node)]
+    return LaunchDescription([*environment, *arguments, *started])

@@ -31,7 +31,7 @@ trap stopped EXIT
 # An environment that is already active would mix its libraries with this one's.
 if [ -n "${ROS_DISTRO:-}" ]; then
   say "ignoring the sourced ROS 2 '$ROS_DISTRO': .venv has ROS 2 of its own." \
-    "To build for the sourced one, see 'Ordinary ROS 2 installation' in README.md."
+    "To build for the sourced one, see 'The first ten minutes' in README.md."
 fi
 if [ -n "${ROS_DISTRO:-}${_ROS_WHEELS_BOOTSTRAP_COMPLETE:-}" ]; then unset LD_LIBRARY_PATH; fi
 unset PYTHONPATH PYTHONHOME AMENT_PREFIX_PATH CMAKE_PREFIX_PATH COLCON_PREFIX_PATH \

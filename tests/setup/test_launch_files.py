@@ -33,7 +33,7 @@ def test_compiles(launch_file: Path, tmp_path: Path) -> None:
 
 def test_every_argument_is_described(launch_file: Path) -> None:
     arguments = declared_arguments(launch_file)
-    assert {"namespace", "use_sim_time", "log_level"} <= set(arguments)
+    assert {"namespace", "params_file", "log_level"} <= set(arguments)
     for name, call in arguments.items():
         keywords = {keyword.arg for keyword in call.keywords}
         assert "description" in keywords, name
@@ -57,12 +57,13 @@ def test_every_configuration_is_declared(launch_file: Path) -> None:
 def test_executables_exist(launch_file: Path, repository: Path) -> None:
     setup = (repository / "actiseg_ros" / "setup.py").read_text()
     tree = ast.parse(launch_file.read_text())
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    given = [
+        {k.arg: k.value.value for k in call.keywords if isinstance(k.value, ast.Constant)}
+        for call in calls
+    ]
     executables = [
-        keyword.value.value
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call)
-        for keyword in node.keywords
-        if keyword.arg == "executable" and isinstance(keyword.value, ast.Constant)
+        values["executable"] for values in given if values.get("package") == "actiseg_ros"
     ]
     assert executables
     for executable in executables:

@@ -103,6 +103,29 @@ def test_own_profile_of_the_user_is_kept(repository: Path, tmp_path: Path) -> No
     assert result.stdout.strip() == "mine.xml"
 
 
+@pytest.mark.parametrize("options", ["-c", "-uc"])
+def test_beside_an_ordinary_ros_installation_its_own_packages_are_found(
+    repository: Path, tmp_path: Path, options: str
+) -> None:
+    shutil.copy(repository / "env.bash", tmp_path)
+    overlay = tmp_path / "ros2_ws" / "install" / "local_setup.bash"
+    overlay.parent.mkdir(parents=True)
+    overlay.write_text("export OVERLAY=there\n")
+    packages = tmp_path / ".venv-ros" / "lib" / "python3.12" / "site-packages"
+    packages.mkdir(parents=True)
+    script = 'source ./env.bash; source ./env.bash; echo "$OVERLAY $PYTHONPATH"'
+    environment = {"PATH": "/usr/bin:/bin", "ROS_DISTRO": "jazzy", "PYTHONPATH": "/opt/ros/jazzy/x"}
+    result = subprocess.run(
+        ["bash", options, script], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert result.stdout.split() == ["there", f"{packages}:/opt/ros/jazzy/x"], result.stderr
+    shutil.rmtree(tmp_path / ".venv-ros")
+    result = subprocess.run(
+        ["bash", options, script], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert result.stdout.split() == ["there", "/opt/ros/jazzy/x"]
+
+
 def test_shell_without_set_up_is_told_what_to_do(repository: Path, tmp_path: Path) -> None:
     shutil.copy(repository / "env.bash", tmp_path)
     result = subprocess.run(

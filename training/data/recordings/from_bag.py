@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actiseg_ros.bags.account import Account, BagError
+from actiseg_ros.bags.cameras import DECISION, RAW, camera_topic, listed
 from actiseg_ros.bags.orientation import UPRIGHT, of_picture
 from actiseg_ros.bags.playback import stamp_of
 from actiseg_ros.bags.recording import Recorded, Recording, Topic, open_recording
@@ -22,10 +23,7 @@ from training.data.recordings.choice import Doubt, choose
 from training.data.recordings.narrations import Narration, Said, heard
 from training.data.recordings.source import Choice, Frames, Picture, Progress
 
-RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-_DECISION = "actiseg_msgs/msg/GraspDecision"
 _ACTION, _TEXT = "actiseg_msgs/msg/ActionNarration", "std_msgs/msg/String"
-_DEPTH = re.compile(r"(16UC1|32FC1)$", re.IGNORECASE)
 _SAME_CLOCK = 3600.0
 """Seconds that an action may have begun before it was last said."""
 _JPEG = b"\xff\xd8\xff"
@@ -81,16 +79,16 @@ class BagSource:
             for loss in self._bag.losses:
                 account.lose(loss)
             self.video_id = video_id or _name_of(bag)
-            self._images = _image_topic(self._bag, topics.images)
+            self._images = camera_topic(self._bag, topics.images, "--topic")
             self._narration = _one_of(self._bag, _TEXT, topics.narration, "--narration-topic",
                                       re.compile(r"(^|/)narration$"))  # fmt: skip
             self._action = _one_of(self._bag, _ACTION, topics.action, "--action-topic")
-            self._decisions = _one_of(self._bag, _DECISION, topics.decisions, "--decisions")
+            self._decisions = _one_of(self._bag, DECISION, topics.decisions, "--decisions")
             if choice.favour == "uncertain" and self._decisions is None:
                 raise BagError(
-                    f"{bag}: holds no decisions ({_DECISION}) that would say where the node was "
+                    f"{bag}: holds no decisions ({DECISION}) that would say where the node was "
                     f"unsure; record /segment/grasp too, or leave out --favour. It holds "
-                    f"{_listed(self._bag.topics.values())}"
+                    f"{listed(self._bag.topics.values())}"
                 )
         except BaseException:
             self._bag.close()
@@ -173,7 +171,7 @@ class BagSource:
                 recorded.append(max([message.time_ns, *recorded[-1:]]))
                 self.frames.numbers.append(len(stamps))
                 self.frames.times.append(self._seconds(recorded[-1]))
-            elif message.topic.type == _DECISION:
+            elif message.topic.type == DECISION:
                 self._judge(self._bag.decode(message), doubts)
             else:
                 self._hear(message, time)
@@ -259,7 +257,7 @@ class BagSource:
         actions = heard(self._said, self._hold, end)
         if not actions:
             texts = [topic for topic in self._bag.topics.values() if topic.type == _TEXT]
-            choice = f", or choose one with --narration-topic: {_listed(texts)}" if texts else ""
+            choice = f", or choose one with --narration-topic: {listed(texts)}" if texts else ""
             self.account.note(f"no narration was heard; record `narration` or `action` too{choice}")
         return [action for action in actions if action.stop > self._choice.start]
 
@@ -267,62 +265,6 @@ class BagSource:
 def _name_of(bag: Path) -> str:
     name = bag.resolve().stem if bag.is_file() else bag.resolve().name
     return re.sub(r"[^A-Za-z0-9-]+", "_", name).strip("_") or "recording"
-
-
-def _listed(topics: Any) -> str:
-    return ", ".join(f"{topic.name} ({topic.type}, {topic.count})" for topic in topics) or "nothing"
-
-
-def _image_topic(bag: Recording, wanted: str) -> Topic:
-    """The camera's topic: the one that was asked for, or the only one there is."""
-    images = {
-        name: topic
-        for name, topic in bag.topics.items()
-        if topic.type in (RAW, COMPRESSED) and topic.count
-    }
-    if wanted:
-        name = "/" + wanted.lstrip("/")
-        if name not in images:
-            raise BagError(
-                f"{bag.path}: has no images on {name}; it has {_listed(images.values())}"
-            )
-        return images[name]
-    # What a node made of the images is no camera.
-    nodes = [
-        topic.name.rpartition("/")[0] + "/"
-        for topic in bag.topics.values()
-        if topic.type == _DECISION
-    ]
-    cameras = {
-        name: topic
-        for name, topic in images.items()
-        if not name.startswith(tuple(nodes)) and not _is_depth(bag, topic)
-    }
-    # One camera's images in both forms: those that lost nothing.
-    for name in list(cameras):
-        if name.endswith("/compressed") and name.removesuffix("/compressed") in cameras:
-            del cameras[name]
-    if len(cameras) == 1:
-        return next(iter(cameras.values()))
-    if not cameras:
-        raise BagError(
-            f"{bag.path}: holds no camera images ({RAW} or CompressedImage); it holds "
-            f"{_listed(bag.topics.values())}"
-        )
-    raise BagError(
-        f"{bag.path}: has images of {len(cameras)} cameras; choose one with --topic: "
-        f"{_listed(cameras.values())}"
-    )
-
-
-def _is_depth(bag: Recording, topic: Topic) -> bool:
-    """Whether a topic's first image tells distances instead of colours."""
-    if topic.name.lower().endswith("compresseddepth"):
-        return True
-    if topic.type != RAW:
-        return False
-    first = next(bag.messages([topic.name]), None)
-    return first is not None and _DEPTH.search(bag.decode(first).encoding) is not None
 
 
 def _one_of(
@@ -341,13 +283,13 @@ def _one_of(
     if wanted:
         name = "/" + wanted.lstrip("/")
         if name not in found:
-            raise BagError(f"{bag.path}: has no {kind} on {name}; it has {_listed(found.values())}")
+            raise BagError(f"{bag.path}: has no {kind} on {name}; it has {listed(found.values())}")
         return found[name]
     if usual is not None:
         found = {name: topic for name, topic in found.items() if usual.search(name)}
     if len(found) > 1:
         raise BagError(
             f"{bag.path}: has more than one topic of {kind}; choose one with {option}: "
-            f"{_listed(found.values())}"
+            f"{listed(found.values())}"
         )
     return next(iter(found.values()), None)
