@@ -46,6 +46,11 @@ _actiseg_env() {
         *) if [ -d "$packages" ]; then export PYTHONPATH=$packages${PYTHONPATH:+:$PYTHONPATH}; fi ;;
       esac
     done
+    # Behind everything: its commands (rosbags-convert), but not its Python.
+    case ":$PATH:" in
+      *":$root/.venv-ros/bin:"*) ;;
+      *) if [ -d "$root/.venv-ros/bin" ]; then export PATH=$PATH:$root/.venv-ros/bin; fi ;;
+    esac
   fi
   if [ -n "$restore_nounset" ]; then set -u; fi
 

@@ -113,17 +113,19 @@ def test_beside_an_ordinary_ros_installation_its_own_packages_are_found(
     overlay.write_text("export OVERLAY=there\n")
     packages = tmp_path / ".venv-ros" / "lib" / "python3.12" / "site-packages"
     packages.mkdir(parents=True)
-    script = 'source ./env.bash; source ./env.bash; echo "$OVERLAY $PYTHONPATH"'
+    (tmp_path / ".venv-ros" / "bin").mkdir()
+    script = 'source ./env.bash; source ./env.bash; echo "$OVERLAY $PYTHONPATH $PATH"'
     environment = {"PATH": "/usr/bin:/bin", "ROS_DISTRO": "jazzy", "PYTHONPATH": "/opt/ros/jazzy/x"}
     result = subprocess.run(
         ["bash", options, script], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
-    assert result.stdout.split() == ["there", f"{packages}:/opt/ros/jazzy/x"], result.stderr
+    path = f"/usr/bin:/bin:{tmp_path}/.venv-ros/bin"
+    assert result.stdout.split() == ["there", f"{packages}:/opt/ros/jazzy/x", path], result.stderr
     shutil.rmtree(tmp_path / ".venv-ros")
     result = subprocess.run(
         ["bash", options, script], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
-    assert result.stdout.split() == ["there", "/opt/ros/jazzy/x"]
+    assert result.stdout.split() == ["there", "/opt/ros/jazzy/x", "/usr/bin:/bin"]
 
 
 def test_shell_without_set_up_is_told_what_to_do(repository: Path, tmp_path: Path) -> None:

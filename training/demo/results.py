@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.highlevel import AnyReader
 
-from actiseg_ros.bags.type_store import typestore
+from actiseg_ros.bags.recording import open_recording
 from actiseg_ros.bundle import Bundle
 from training.demo.footage import FRAME_RATE, Footage
 from training.evaluation.metrics import Tally
@@ -55,17 +54,15 @@ class Outputs:
 
 def read_bag(path: Path) -> dict[str, list[Recorded]]:
     """Reads all messages of a bag by topic."""
-    found: dict[str, list[Recorded]] = {}
-    with AnyReader([path], default_typestore=typestore()) as reader:
-        for connection in reader.connections:
-            found.setdefault(connection.topic, [])
-        for connection, time_ns, raw in reader.messages():
-            message = reader.deserialize(raw, connection.msgtype)
+    with open_recording(path) as recording:
+        found: dict[str, list[Recorded]] = {name: [] for name in recording.topics}
+        for entry in recording.messages():
+            message = recording.decode(entry)
             header = getattr(message, "header", None)
             stamp = math.nan
             if header is not None:
                 stamp = header.stamp.sec + header.stamp.nanosec * 1e-9
-            found[connection.topic].append(Recorded(time_ns * 1e-9, stamp, message))
+            found[entry.topic.name].append(Recorded(entry.time_ns * 1e-9, stamp, message))
     return found
 
 

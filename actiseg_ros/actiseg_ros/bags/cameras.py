@@ -10,7 +10,8 @@ from actiseg_ros.bags.recording import Recording, Topic
 
 RAW, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 DECISION = "actiseg_msgs/msg/GraspDecision"
-_DEPTH = re.compile(r"(16UC1|32FC1)$", re.IGNORECASE)
+_DEPTH = re.compile(r"(16UC1|32FC1)(;|$)|compressedDepth", re.IGNORECASE)
+"""In an image's `encoding`, or in the `format` of a compressed one."""
 
 
 def camera_topic(bag: Recording, wanted: str, option: str) -> Topic:
@@ -72,9 +73,8 @@ def listed(topics: Iterable[Topic]) -> str:
 
 def _is_depth(bag: Recording, topic: Topic) -> bool:
     """Whether a topic's first image tells distances instead of colours."""
-    if topic.name.lower().endswith("compresseddepth"):
-        return True
-    if topic.type != RAW:
-        return False
     first = next(bag.messages([topic.name]), None)
-    return first is not None and _DEPTH.search(bag.decode(first).encoding) is not None
+    if first is None:
+        return False
+    image = bag.decode(first)
+    return _DEPTH.search(image.encoding if topic.type == RAW else image.format) is not None

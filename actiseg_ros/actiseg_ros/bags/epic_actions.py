@@ -77,14 +77,23 @@ def read_actions(path: Path, video_id: str) -> list[Action]:
         NarrationError: The file or a column is missing, a row is malformed, or no row has this
             video id.
     """
+    return [action for action, _ in read_rows(path, video_id)]
+
+
+def read_rows(path: Path, video_id: str) -> list[tuple[Action, Row]]:
+    """Reads the actions of one video with all that their rows say, ordered by their start.
+
+    Raises:
+        NarrationError: As for `read_actions`.
+    """
     try:
         rows = [row for row in read_table(path, _NEEDED) if row["video_id"] == video_id]
         if not rows:
             raise NarrationError(f"{path}: has no narration of the video {video_id!r}")
-        actions = [_action(row) for row in rows]
+        actions = [(_action(row), row) for row in rows]
     except TableError as error:
         raise NarrationError(str(error)) from error
-    return sorted(actions, key=lambda action: (action.start, action.stop))
+    return sorted(actions, key=lambda entry: (entry[0].start, entry[0].stop))
 
 
 def _action(row: Row) -> Action:

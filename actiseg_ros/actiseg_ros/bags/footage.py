@@ -145,6 +145,7 @@ def thinned(frames: Iterator[Frame], rate: float | None) -> Iterator[Frame]:
 def _folder_frames(
     folder: FrameFolder, rate: float, start: float, stop: float | None, account: Account
 ) -> Iterator[Frame]:
+    unreadable: list[str] = []
     for numbered in folder.frames:
         time = folder.time(numbered, rate)
         if time < start - ROUNDING or (stop is not None and time >= stop - ROUNDING):
@@ -153,7 +154,8 @@ def _folder_frames(
             data = numbered.path.read_bytes()
             rgb = decode_compressed(data)
         except (ImageError, OSError) as error:
-            account.damage(f"{numbered.path}: no readable image ({error})")
+            account.refuse(f"{numbered.path}: no readable image ({error})")
+            unreadable.append(numbered.path.name)
             continue
         orientation = of_picture(data)
         if orientation != UPRIGHT:
@@ -162,3 +164,6 @@ def _folder_frames(
         # A JPEG goes on as it is: coding it again would only hurt it.
         as_it_is = data.startswith(b"\xff\xd8\xff") and orientation == UPRIGHT
         yield Frame(numbered.number, time, bgr, data if as_it_is else None, numbered.path)
+    if unreadable:
+        named = ", ".join(unreadable[:3]) + (", …" if len(unreadable) > 3 else "")
+        account.lose(f"{folder.path}: {len(unreadable)} pictures cannot be read: {named}")

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from actiseg_ros.bags.account import Account, BagError
+from actiseg_ros.bags.account import Account
 from actiseg_ros.bags.footage import Frame, open_footage
 from training.data.recordings.narrations import Narration, of_table
 from training.data.recordings.source import Choice, Frames, Picture, Progress
@@ -28,8 +28,8 @@ class VideoSource:
         account: Told of choices and damage.
 
     Raises:
-        BagError: The video cannot be used, or the table has no such video.
-        TableError: The table is malformed.
+        BagError: The video cannot be used.
+        NarrationError: The table is malformed, or has no narration of this video.
     """
 
     def __init__(
@@ -44,8 +44,6 @@ class VideoSource:
         self.video_id, self.account, self.frames = video_id, account, Frames()
         self._choice = choice
         self._narrations = of_table(narrations, video_id)
-        if not self._narrations:
-            raise BagError(f"{narrations}: has no narration of the video {video_id!r}")
         self._footage = open_footage(
             video, video_id, narrations, account, fps=fps, stop=choice.stop
         )

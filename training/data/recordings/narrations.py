@@ -9,16 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from actiseg_ros.bags.epic_actions import COLUMNS, seconds, timestamp
+from actiseg_ros.bags.epic_actions import COLUMNS, read_rows, timestamp
 from actiseg_ros.prompts import (
     HANDS,
     Vocabulary,
     choose_target,
     clean_narration,
     objects_of_narration,
-    readable_name,
 )
-from actiseg_ros.tables import read_table
 from training.data.kitchen.vocabulary import epic_noun
 
 UNKNOWN_CLASS = -1
@@ -125,19 +123,19 @@ def of_table(path: Path, video_id: str) -> list[Narration]:
     """The narrations of one video in an EPIC-KITCHENS table, in the order of their start.
 
     Raises:
-        TableError: The table is malformed.
+        NarrationError: The table is malformed, or has no narration of this video.
     """
-    found = []
-    for row in read_table(path, ("video_id", "start_timestamp", "stop_timestamp", "narration")):
-        if row["video_id"] != video_id:
-            continue
-        start, stop = seconds(row, "start_timestamp"), seconds(row, "stop_timestamp")
-        if stop <= start:
-            raise row.error("stop_timestamp", f"after the start at {row['start_timestamp']}")
-        values = {name: row[name] for name in row.columns}
-        target = readable_name(row.get("noun"))
-        found.append(Narration(row["narration"], start, stop, target, row=values))
-    return sorted(found, key=lambda narration: (narration.start, narration.stop))
+    return [
+        Narration(
+            action.narration,
+            action.start,
+            action.stop,
+            action.target,
+            action.object_names,
+            {name: row[name] for name in row.columns},
+        )
+        for action, row in read_rows(path, video_id)
+    ]
 
 
 def table(
