@@ -7,9 +7,28 @@ and the positive head adds what they say.
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """What evidence heads judge by, for P prompts of N clips.
+
+    Attributes:
+        features: Prompt-free features of each prompt's picture, [P, T, D, h, w].
+        activity: Logits that what lies at a pixel is in use, of each clip, [N, T, h, w].
+        activity_of_prompts: The same for each prompt, [P, T, h, w].
+        narrated: Logit that the narration speaks of the object, [P, 1].
+    """
+
+    features: Tensor
+    activity: Tensor
+    activity_of_prompts: Tensor
+    narrated: Tensor
 
 
 class ActivityMap(nn.Module):
@@ -55,9 +74,7 @@ class EvidenceHead(nn.Module):
         queries: Tensor,
         logits: Tensor,
         masks: Tensor,
-        features: Tensor,
-        activity: Tensor,
-        narrated: Tensor,
+        evidence: Evidence,
     ) -> Tensor:
         """Judges each prompt.
 
@@ -65,20 +82,18 @@ class EvidenceHead(nn.Module):
             queries: Decoder output, [P, T, Q, D].
             logits: Class logits, [P, T, Q, 1]; they say which query to believe.
             masks: Mask logits, [P, T, Q, h, w].
-            features: Prompt-free features of the picture, [P, T, D, h, w].
-            activity: Logits of `ActivityMap`, [P, T, h, w].
-            narrated: Logit that the narration speaks of the object, [P, 1].
+            evidence: What picture and narration say.
 
         Returns:
             Logit to add, [P, 1].
         """
         cover = masks.detach().float().sigmoid().flatten(3)
         cover = cover / (cover.sum(-1, keepdim=True) + 1.0)
-        flat = features.flatten(3)
+        flat = evidence.features.flatten(3)
         under = cover.to(flat.dtype) @ flat.transpose(2, 3)
         everywhere = flat.mean(3)[:, :, None].expand_as(under)
-        shown = cover @ activity.detach().float().flatten(2)[..., None]
-        said = narrated.detach().float()[:, None, None].expand_as(shown)
+        shown = cover @ evidence.activity_of_prompts.detach().float().flatten(2)[..., None]
+        said = evidence.narrated.detach().float()[:, None, None].expand_as(shown)
         cues = torch.cat([said, shown, torch.maximum(said, shown)], -1)
         answer = self.out(F.relu(self.hidden(torch.cat([queries, under, everywhere], -1))))
         answer = answer + self.cues(cues)

@@ -8,14 +8,14 @@ and a prompt adds a few queries.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from training.model.attention import FeedForward, MultiheadAttention
 from training.model.config import ModelConfig
-from training.model.transformer import BoxHead, Decoded, Pyramid
+from training.model.per_prompt import PerPrompt
+from training.model.pyramid import Pyramid
+from training.model.transformer import BoxHead, Decoded
 
 
 class DenseEncoderLayer(nn.Module):
@@ -102,7 +102,7 @@ class LateDecoder(nn.Module):
         sentence: Tensor,
         memory: Tensor,
         pyramid: Pyramid,
-        select: Callable[[Tensor], Tensor],
+        per_prompt: PerPrompt,
     ) -> Decoded:
         """Decodes the queries of every prompt and frame.
 
@@ -110,7 +110,7 @@ class LateDecoder(nn.Module):
             sentence: Start of all queries, [P, D].
             memory: Encoded levels of N clips of T frames, [N, T, S, D].
             pyramid: Geometry of the memory, padding as bool [N * T, S].
-            select: Maps what belongs to a clip, [N, ...], to its prompts, [P, ...].
+            per_prompt: Which clip each prompt belongs to.
 
         Returns:
             Hidden states and boxes of every layer, B = P * T.
@@ -127,10 +127,10 @@ class LateDecoder(nn.Module):
             seen = memory[0]
         else:
             x = x[:, None].expand(-1, frames, -1, -1).flatten(0, 1)
-            seen = select(memory).flatten(0, 1)
+            seen = per_prompt(memory).flatten(0, 1)
             if padding is not None:
-                padding = select(padding.unflatten(0, (clips, frames))).flatten(0, 1)
-            pyramid = _of_prompts(pyramid, select, clips, frames)
+                padding = per_prompt(padding.unflatten(0, (clips, frames))).flatten(0, 1)
+            pyramid = _of_prompts(pyramid, per_prompt, clips, frames)
         start = self.reference_points(self.query_positions).sigmoid()
         initial = start.expand(prompts * frames, -1, -1)
         reference = initial
@@ -148,11 +148,9 @@ class LateDecoder(nn.Module):
         return Decoded(tuple(hidden), initial, tuple(inputs), tuple(boxes))
 
 
-def _of_prompts(
-    pyramid: Pyramid, select: Callable[[Tensor], Tensor], clips: int, frames: int
-) -> Pyramid:
+def _of_prompts(pyramid: Pyramid, per_prompt: PerPrompt, clips: int, frames: int) -> Pyramid:
     """The geometry with positions for each prompt, where clips are padded differently."""
     positions = pyramid.positions
     if len(positions) > 1:
-        positions = select(positions.unflatten(0, (clips, frames))).flatten(0, 1)
+        positions = per_prompt(positions.unflatten(0, (clips, frames))).flatten(0, 1)
     return Pyramid(pyramid.shapes, None, None, positions)

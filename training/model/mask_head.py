@@ -8,8 +8,7 @@ from torch import Tensor, nn
 
 from training.model.attention import MLP
 from training.model.config import ModelConfig
-
-MASK_STRIDE = 4
+from training.model.outputs import MASK_STRIDE
 
 
 class DynamicMaskHead(nn.Module):
@@ -90,3 +89,18 @@ class DynamicMaskHead(nn.Module):
         x = F.relu(w2.unflatten(-1, (c, c)) @ x + b2[..., None])
         x = w3[..., None, :] @ x + b3[..., None]
         return x.squeeze(3).unflatten(-1, shape)
+
+
+def likeness_masks(kernels: Tensor, features: Tensor) -> Tensor:
+    """Mask logits by how much each pixel looks like the sentence.
+
+    Args:
+        kernels: What to look for and how much of it, made from the sentences, [P, D + 1].
+        features: [P, T, D, h, w].
+
+    Returns:
+        [P, T, 1, h, w].
+    """
+    kernels = kernels[:, None, None]
+    looks = kernels[..., :-1] @ features.flatten(3) / features.shape[2] ** 0.5
+    return (looks + kernels[..., -1:]).unflatten(-1, features.shape[-2:])

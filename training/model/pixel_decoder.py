@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import cast
 
@@ -11,7 +12,9 @@ from torch import Tensor, nn
 from training.model.attention import FeedForward, MultiheadAttention
 from training.model.config import ModelConfig
 from training.model.deformable_attention import Shape
+from training.model.per_prompt import PerPrompt
 from training.model.positional import resize_padding
+from training.model.pyramid import encode_map
 
 # Reduction of the maps in the self-attention at strides 4, 8, 16 and 32.
 REDUCTIONS = (8, 4, 2, 1)
@@ -151,11 +154,28 @@ class PixelBlock(nn.Module):
         return self.output(maps)
 
 
+@dataclasses.dataclass(frozen=True)
+class FineTokens:
+    """The stride-4 level of clips or prompts.
+
+    Attributes:
+        tokens: [clips or prompts, T * h * w, D].
+        projected: Their query projection for the words, of the same shape; None if that level does
+            not attend to words.
+        shape: (h, w).
+    """
+
+    tokens: Tensor
+    projected: Tensor | None
+    shape: Shape
+
+
 class PixelDecoder(nn.Module):
     """Top-down pyramid over strides 32, 16, 8 (encoder memory) and 4 (backbone)."""
 
     def __init__(self, config: ModelConfig, fine_channels: int) -> None:
         super().__init__()
+        self.width = config.width
         inputs = (fine_channels, config.width, config.width, config.width)
         self.blocks = nn.ModuleList(
             PixelBlock(config, channels, reduction, LEVELS - index <= config.word_levels)
@@ -172,23 +192,50 @@ class PixelDecoder(nn.Module):
         """The block at stride 4."""
         return cast("PixelBlock", self.blocks[0])
 
+    def see(self, source: Tensor, padding: Tensor | None, clips: int) -> FineTokens:
+        """What the stride-4 level sees in the backbone's features, once a clip.
+
+        Args:
+            source: [B, C, h, w] with B = clips * T.
+            padding: Bool [B, h, w] or None.
+            clips: N.
+        """
+        shape: Shape = (source.shape[2], source.shape[3])
+        positions = encode_map(shape, padding, self.width, source.device)
+        return FineTokens(self.fine_block.see(source, positions, padding, clips), None, shape)
+
+    def for_prompts(
+        self, fine: Tensor, padding: Tensor | None, per_prompt: PerPrompt
+    ) -> FineTokens:
+        """The stride-4 tokens of every prompt, with their projection if the level reads words.
+
+        Args:
+            fine: What `see` gave as maps, [N, T, D, h, w].
+            padding: Bool [N * T, h, w] or None.
+            per_prompt: Which clip each prompt belongs to.
+        """
+        shape: Shape = (fine.shape[3], fine.shape[4])
+        tokens = fine.flatten(3).transpose(2, 3).flatten(1, 2)
+        if not self.fine_block.reads_words:
+            return FineTokens(per_prompt(tokens), None, shape)
+        positions = encode_map(shape, padding, self.width, fine.device)
+        projected = self.fine_block.project(tokens, positions, fine.shape[0])
+        return FineTokens(per_prompt(tokens), per_prompt(projected), shape)
+
     def forward(
         self,
-        fine: tuple[Tensor, Tensor | None, Shape],
+        fine: FineTokens,
         memory: Sequence[Tensor],
-        positions: Sequence[Tensor],
-        paddings: Sequence[Tensor | None],
+        paddings: Sequence[Tensor] | None,
         text: tuple[Tensor, Tensor, Tensor] | None,
         clips: int,
     ) -> Tensor:
         """Computes mask features for every prompt and frame.
 
         Args:
-            fine: Stride-4 tokens [P, T * h * w, D] from `see`, their `project` (None if that level
-                does not attend to words), and (h, w).
+            fine: Stride-4 tokens.
             memory: Encoder memory at strides 8, 16, 32: [P * T, D, h, w] each.
-            positions: Their positional encodings, [P * T or 1, D, h, w].
-            paddings: Their padding, bool [P * T, h, w] or None.
+            paddings: Padding at strides 4 to 64, bool [P * T, h, w] each, or None.
             text: Words with positions [P, L, D], words [P, L, D], padding bool [P, L]; None if no
                 level reads words.
             clips: P; without words, the number of clips.
@@ -198,16 +245,16 @@ class PixelDecoder(nn.Module):
         """
         merged = None
         blocks = [cast("PixelBlock", block) for block in self.blocks]
-        for block, source, position, padding in zip(
-            blocks[:0:-1], memory[::-1], positions[::-1], paddings[::-1], strict=True
-        ):
-            shape = (source.shape[2], source.shape[3])
-            tokens = block.see(source, position, padding, clips)
+        for index in range(len(memory), 0, -1):
+            block, source = blocks[index], memory[index - 1]
+            padding = None if paddings is None else paddings[index]
+            shape: Shape = (source.shape[2], source.shape[3])
+            positions = encode_map(shape, padding, self.width, source.device)
+            tokens = block.see(source, positions, padding, clips)
             if block.reads_words and text is not None:
-                tokens = block.read(tokens, block.project(tokens, position, clips), *text)
+                tokens = block.read(tokens, block.project(tokens, positions, clips), *text)
             merged = block.merge(tokens, shape, merged)
-        seen, projected, shape = fine
-        tokens = seen
-        if projected is not None and text is not None:
-            tokens = self.fine_block.read(seen, projected, *text)
-        return self.mask_features(self.fine_block.merge(tokens, shape, merged))
+        tokens = fine.tokens
+        if fine.projected is not None and text is not None:
+            tokens = self.fine_block.read(tokens, fine.projected, *text)
+        return self.mask_features(self.fine_block.merge(tokens, fine.shape, merged))

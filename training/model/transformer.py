@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from training.model.attention import MLP, FeedForward, MultiheadAttention
 from training.model.config import ModelConfig
-from training.model.deformable_attention import DeformableAttention, Shape
+from training.model.deformable_attention import DeformableAttention
+from training.model.pyramid import Pyramid, cell_centres
 
 LEVELS = 4
 
@@ -19,80 +19,6 @@ def inverse_sigmoid(x: Tensor, eps: float = 1e-5) -> Tensor:
     """Logit of a probability, finite at 0 and 1."""
     x = x.clamp(0, 1)
     return (x.clamp(min=eps) / (1 - x).clamp(min=eps)).log()
-
-
-@dataclasses.dataclass(frozen=True)
-class Pyramid:
-    """Geometry of the flattened levels.
-
-    Attributes:
-        shapes: (h, w) of each level.
-        padding: Bool [B, S], True on padding, or None.
-        valid_ratios: Unpadded share (width, height) of each level, [B, levels, 2], or None.
-        positions: Positional encoding plus level embedding, [B or 1, S, D].
-    """
-
-    shapes: tuple[Shape, ...]
-    padding: Tensor | None
-    valid_ratios: Tensor | None
-    positions: Tensor
-
-    def scale(self, references: Tensor) -> Tensor:
-        """References relative to the unpadded part become relative to each whole level.
-
-        Args:
-            references: [B, n, 2 or 4], fractions.
-
-        Returns:
-            [B, n, levels, 2 or 4].
-        """
-        if self.valid_ratios is None:
-            return references[:, :, None].expand(-1, -1, len(self.shapes), -1)
-        ratios = self.valid_ratios
-        if references.shape[-1] == 4:
-            ratios = torch.cat([ratios, ratios], -1)
-        return references[:, :, None] * ratios[:, None]
-
-
-def valid_ratio(padding: Tensor) -> Tensor:
-    """Unpadded share (width, height) of maps padded at the right and the bottom.
-
-    Args:
-        padding: Bool [B, h, w].
-
-    Returns:
-        Float32 [B, 2].
-    """
-    _, h, w = padding.shape
-    height = (~padding[:, :, 0]).sum(1).to(torch.float32) / h
-    width = (~padding[:, 0, :]).sum(1).to(torch.float32) / w
-    return torch.stack([width, height], -1)
-
-
-def cell_centres(
-    shapes: Sequence[Shape], valid_ratios: Tensor | None, device: torch.device
-) -> Tensor:
-    """Centres of all cells in fractions of the unpadded part.
-
-    Args:
-        shapes: (h, w) of each level.
-        valid_ratios: [B, levels, 2] or None for no padding.
-        device: Where to make them.
-
-    Returns:
-        Float32 [B or 1, S, 2] as (x, y).
-    """
-    centres = []
-    for level, (h, w) in enumerate(shapes):
-        y = torch.linspace(0.5, h - 0.5, h, dtype=torch.float32, device=device)
-        x = torch.linspace(0.5, w - 0.5, w, dtype=torch.float32, device=device)
-        grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
-        grid = torch.stack((grid_x, grid_y), -1).reshape(1, h * w, 2)
-        size = torch.tensor((w, h), dtype=torch.float32, device=device)
-        if valid_ratios is not None:
-            size = valid_ratios[:, level, None] * size
-        centres.append(grid / size)
-    return torch.cat(centres, 1)
 
 
 class EncoderLayer(nn.Module):
