@@ -25,18 +25,18 @@ from typing import Any
 import torch
 
 from training.config.run import RECIPES, TrainConfig
-from training.config.strategies import CoTeachingOptions
 from training.data.clips import Batch, ClipDataset, collate
 from training.data.kitchen import KitchenConfig, make_kitchen
 from training.data.prepare import prepare
 from training.data.transforms import FixedSize
-from training.engine.distributed import joined_world
+from training.engine.distributed import process_group
 from training.engine.run_record import code_version, environment, peak_memory
 from training.engine.trainer import Trainer
 from training.files.disk import write_json
 from training.model import preset
 from training.model.text import train_tokenizer
 from training.strategies import STRATEGIES
+from training.strategies.co_teaching import CoTeachingOptions
 
 EPOCHS = 6
 """Of the run whose second epoch is measured; some strategies change over the epochs."""
@@ -109,26 +109,27 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, Any]:
         workers=0,
         threads=options.threads,
         device=options.device,
-        co_teaching=CoTeachingOptions(window=2),
+        strategy_options=CoTeachingOptions(window=2) if name == "co-teaching" else None,
     )
     config.out.mkdir()
     if config.threads:
         torch.set_num_threads(config.threads)
-    with joined_world(config.device) as world:
-        trainer = Trainer(config, world)
+    with process_group(config.device) as group:
+        trainer = Trainer(config, group)
         batches = load(config, options.size, trainer.steps_per_window)
-        for learner in trainer.learners:
-            learner.network.train()
-        loaded = memory_in_use(world.device)
-        if world.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(world.device)
+        for trained in trainer.networks:
+            trained.network.train()
+        loaded = memory_in_use(group.device)
+        if group.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(group.device)
         for epoch in (0, 1):
+            trainer.epoch = epoch
             trainer.strategy.begin_epoch(epoch, EPOCHS)
             seconds_per_step(trainer, batches)  # allocates what later steps use again
         rounds = -(-options.steps // len(batches))
         seconds = [seconds_per_step(trainer, batches) for _ in range(rounds)]
-        peak = peak_memory(world.device)
-        networks = [learner.network for learner in trainer.learners]
+        peak = peak_memory(group.device)
+        networks = [trained.network for trained in trainer.networks]
         parameters = sum(weight.numel() for own in networks for weight in own.parameters())
         setting = {
             "preset": options.preset,
@@ -138,7 +139,7 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, Any]:
             "size": "x".join(str(side) for side in batches[0].frames.shape[:2:-1]),
             "precision": trainer.recipe.precision,
             "cores": len(os.sched_getaffinity(0)),
-            **{key: environment(world.device)[key] for key in ("device", "threads")},
+            **{key: environment(group.device)[key] for key in ("device", "threads")},
         }
     return {
         "strategy": name,
@@ -173,7 +174,7 @@ def load(config: TrainConfig, size: str | None, count: int) -> list[Batch]:
 def seconds_per_step(trainer: Trainer, batches: list[Batch]) -> float:
     """Takes a step for each batch."""
     began = time.perf_counter()
-    steps = len(list(trainer._learn(batches)))  # its losses are read, so the device is done
+    steps = len(list(trainer.learn(batches)))  # its losses are read, so the device is done
     return (time.perf_counter() - began) / steps
 
 

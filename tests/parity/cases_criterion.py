@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from tests.parity.cases_model import prepare, preset_of_case, rule_model
 from tests.parity.result import Result, check, compare
 from training.checkpoints.published_names import to_published
-from training.losses.criterion import Criterion, total, weight_dict
-from training.losses.matching import matching_costs
+from training.losses.context import StepContext
+from training.losses.criterion import published_terms, reduced, total, weight_dict
+from training.losses.matching import match, matching_costs
 from training.model import ActionVOS
 
 LOSS_LIMIT = 1e-4
@@ -106,14 +107,20 @@ def stored_targets(arrays: Any, count: int, size: Sequence[int]) -> StoredTarget
     )
 
 
+def published_losses(output: Any, targets: Any, *, use_weights: bool = True) -> dict[str, Tensor]:
+    """Every term of the published loss, a scalar each."""
+    context = StepContext(targets, output, use_weights=use_weights)
+    return reduced(published_terms(context), context)
+
+
 def _matching(
     case: str, expected: Mapping[str, Any], output: StoredOutput, targets: StoredTargets
 ) -> Iterator[Result]:
-    matches = Criterion().match(output, targets)
-    for layer, match, (name, want) in zip(
+    matches = match([*output.aux, output], targets)
+    for layer, query, (name, want) in zip(
         [*output.aux, output], matches, expected.items(), strict=True
     ):
-        yield compare(case, f"{name} query", match.numpy(), want["matched_query"])
+        yield compare(case, f"{name} query", query.numpy(), want["matched_query"])
         yield compare(
             case,
             f"{name} costs",
@@ -130,7 +137,7 @@ def _losses(
     for suffix, use_weights in (("", True), ("_without_weights", False)):
         if f"losses{suffix}" not in expected:
             continue
-        losses = Criterion(use_weights=use_weights)(output, targets)
+        losses = published_losses(output, targets, use_weights=use_weights)
         want = expected[f"losses{suffix}"]
         yield check(case, f"names{suffix}", set(losses) == set(want))
         for name, value in want.items():
@@ -180,7 +187,7 @@ def gradient_norms(
     rates = _set_training_without_dropout(model)
     try:
         output = model(samples, padding if padding.any() else None, ids, attention, size)
-        loss = total(Criterion()(output, targets))
+        loss = total(published_losses(output, targets))
         loss.backward()
         norms = {
             to_published(name)[0]: 0.0 if p.grad is None else float(p.grad.double().norm())

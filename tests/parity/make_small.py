@@ -20,7 +20,12 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.parity.cases_criterion import gradient_norms, stored_output, stored_targets
+from tests.parity.cases_criterion import (
+    gradient_norms,
+    published_losses,
+    stored_output,
+    stored_targets,
+)
 from tests.parity.cases_metrics import FIELDS, FILTERS
 from tests.parity.cases_model import decoder_tensors, predictions, prepare, rule_model
 from training.data.palette import write_label_png
@@ -32,8 +37,8 @@ from training.evaluation.inference import (
     resize_for_model,
 )
 from training.evaluation.metrics import evaluate
-from training.losses.criterion import Criterion, total, weight_dict
-from training.losses.matching import matching_costs
+from training.losses.criterion import total, weight_dict
+from training.losses.matching import match, matching_costs
 from training.noise.mask import MaskNoise
 from training.noise.published import EXPRESSIONS, OBJECTS, published_names
 from training.noise.text import TextNoise
@@ -136,7 +141,7 @@ def make_criterion(rng: np.random.Generator) -> None:
         }
         write_arrays(folder / f"{name}.npz", arrays)
         targets = stored_targets(arrays, 1, (HEIGHT, WIDTH))
-        matches = Criterion().match(output, targets)
+        matches = match([*output.aux, output], targets)
         layers = ["layer0", "layer1", "layer2", "last"]
         case: dict[str, Any] = {
             "forward_case": FORWARD,
@@ -150,7 +155,7 @@ def make_criterion(rng: np.random.Generator) -> None:
             },
         }
         for suffix, use_weights in (("", True), ("_without_weights", False)):
-            losses = Criterion(use_weights=use_weights)(output, targets)
+            losses = published_losses(output, targets, use_weights=use_weights)
             case[f"losses{suffix}"] = {k: float(v) for k, v in losses.items()}
             case[f"total{suffix}"] = float(total(losses))
         with np.load(SMALL / "forward" / f"{FORWARD}.npz") as stored:

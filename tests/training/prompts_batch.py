@@ -27,6 +27,8 @@ class Labels:
     boxes: Tensor
     valid: Tensor
     positive: Tensor
+    padding: Tensor
+    clip_of_prompt: Tensor
 
     def of(self, rows: slice) -> Labels:
         return _rows(self, rows)
@@ -84,4 +86,6 @@ def labels(
         boxes=boxes * active[:, None, None],
         valid=torch.ones(prompts, frames, dtype=torch.int64),
         positive=active[:, None].long().repeat(1, frames),
+        padding=torch.zeros(prompts, frames, *size, dtype=torch.bool),
+        clip_of_prompt=torch.arange(prompts),
     )

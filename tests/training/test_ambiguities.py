@@ -7,9 +7,8 @@ from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
-import tyro
 
-from training.config.run import TrainConfig
+from training.engine.commands import Train, parse_train
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +32,12 @@ def flags(config: object, prefix: str = "--") -> set[str]:
 def test_every_key_is_an_option_and_takes_the_value_that_is_named(page: str) -> None:
     named = re.findall(r"`(--[^`]+)`", page)
     assert len(named) > 30
-    known = flags(TrainConfig(Path("data"), Path("out")))
+    known = flags(Train(Path("data"), Path("out")))
     for flag, *values in map(str.split, named):
         assert flag in known, flag
         if values:
             arguments = ["--data", "data", "--out", "out", flag, *values]
-            tyro.cli(TrainConfig, args=arguments, console_outputs=False)
+            parse_train(arguments)
 
 
 def test_all_25_rows_are_there_once(page: str) -> None:

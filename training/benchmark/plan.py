@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 from actiseg_ros.bundle import file_sha256
 from training.benchmark.cell import CellJob
 from training.benchmark.options import BenchmarkOptions
@@ -81,11 +79,10 @@ def _train_options(options: BenchmarkOptions) -> tuple[str, ...]:
 
 def _parsed(train: Sequence[str], data: Path) -> TrainConfig:
     """The options as the cells' trainings will read them, so that mistakes show at once."""
-    config = tyro.cli(
-        TrainConfig,
-        prog="actiseg benchmark SUITE ... --",
-        args=["--data", str(data), "--out", "run", *train],
-    )
+    from training.engine.commands import parse_train
+
+    arguments = ["--data", str(data), "--out", "run", *train]
+    config = parse_train(arguments, prog="actiseg benchmark SUITE ... --")
     config.check()
     return config
 

@@ -36,13 +36,34 @@ TABLES: dict[str, tuple[Setting, ...]] = {
 """Rows by table, in the paper's order; level 0 is the clean data."""
 
 
+def strategy_order() -> list[str]:
+    """All strategies: the paper's in the order of its Table V, then any that it does not have."""
+    from training.strategies import STRATEGIES
+
+    printed = [row.strategy for row in TABLES["table5"]]
+    return [*printed, *(name for name in STRATEGIES if name not in printed)]
+
+
 def settings_of(suite: Suite) -> tuple[Setting, ...]:
-    """The rows of a suite; those that several tables share appear once."""
+    """The rows of a suite; those that several tables share appear once.
+
+    Tables III and V also have the strategies that the paper does not have.
+    """
     if suite == "smoke":
         return _smoke()
     if suite == "all":
-        return tuple(dict.fromkeys(row for table in TABLES.values() for row in table))
-    return TABLES[suite]
+        rows = (row for table in ("table1", "table2", "table3", "table5") for row in _table(table))
+        return tuple(dict.fromkeys(rows))
+    return _table(suite)
+
+
+def _table(suite: str) -> tuple[Setting, ...]:
+    printed = TABLES[suite]
+    if suite not in ("table3", "table5"):
+        return printed
+    levels = dict.fromkeys(row[:2] for row in printed)
+    others = strategy_order()[len(TABLES["table5"]) :]
+    return (*printed, *(Setting(*level, name) for name in others for level in levels))
 
 
 def cells_of(
@@ -88,10 +109,8 @@ def cells_of(
 
 def _smoke() -> tuple[Setting, ...]:
     """The baseline under every kind of noise, and every other strategy under mixed noise."""
-    from training.strategies import STRATEGIES
-
     levels = ((0.0, 0), (0.2, 0), (0.0, 9), (0.6, 21))
-    others = [name for name in STRATEGIES if name != "baseline"]
+    others = [name for name in strategy_order() if name != "baseline"]
     return (
         *(Setting(*level, "baseline") for level in levels),
         *(Setting(0.6, 21, name) for name in others),

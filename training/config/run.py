@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+import tyro
 
 from training.config.noise import NoiseOptions
-from training.config.strategies import (
-    APLOptions,
-    CoTeachingOptions,
-    ELROptions,
-    GCEOptions,
-    NPNOptions,
-    PMHMOptions,
-    SCEOptions,
-    require,
-)
+from training.config.options import require
 
 Preset = Literal["tiny", "small", "r50", "r101"]
 
@@ -109,6 +102,20 @@ RECIPES: dict[str, Recipe] = {
 
 
 @dataclass(frozen=True)
+class StrategyOptions:
+    """Options of a learning strategy, which has a subclass in its own module unless it has none."""
+
+    def recipe_changes(self, recipe: Recipe, *, published: bool) -> Mapping[str, Any]:
+        """Values of the recipe that the strategy changes where the user gives none.
+
+        Args:
+            recipe: The preset's, with what the user gives.
+            published: Whether the preset follows the paper's recipe.
+        """
+        return {}
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """What a training run is; options left at None take the value of the preset's recipe."""
 
@@ -188,17 +195,9 @@ class TrainConfig:
     """Weigh the pixels of the mask term by the stored action-guided weights, and leave out what
     they mark; else all pixels count alike."""
     noise: NoiseOptions = field(default_factory=NoiseOptions)
-    co_teaching: CoTeachingOptions = field(default_factory=CoTeachingOptions)
-    gce: GCEOptions = field(default_factory=GCEOptions)
-    sce: SCEOptions = field(default_factory=SCEOptions)
-    apl: APLOptions = field(default_factory=APLOptions)
-    elr: ELROptions = field(default_factory=ELROptions)
-    npn: NPNOptions = field(default_factory=NPNOptions)
-    pmhm: PMHMOptions = field(default_factory=PMHMOptions)
-
-    def strategy_options(self) -> Any:
-        """Options of the run's strategy; None if it has none."""
-        return getattr(self, self.strategy.replace("-", "_"), None)
+    strategy_options: Annotated[StrategyOptions | None, tyro.conf.Suppress] = None
+    """Options of the strategy; `training.strategies.with_strategy_options` fills in its defaults.
+    On the command line they are `--STRATEGY.OPTION`."""
 
     def recipe(self) -> Recipe:
         """The preset's recipe with this run's overrides.
@@ -206,12 +205,18 @@ class TrainConfig:
         Raises:
             ActisegError: If a value is outside its range.
         """
+        if self.strategy_options is None and self.strategy != "baseline":
+            raise RuntimeError("with_strategy_options comes before recipe")
         chosen = {
             entry.name: value
             for entry in fields(Recipe)
             if (value := getattr(self, entry.name)) is not None
         }
-        recipe = replace(RECIPES[self.preset], **self._departures() | chosen)
+        preset = RECIPES[self.preset]
+        recipe = replace(preset, **chosen)
+        if self.strategy_options is not None:
+            changes = self.strategy_options.recipe_changes(recipe, published=preset is _PAPER)
+            recipe = replace(recipe, **{**changes, **chosen})
         for name in ("epochs", "batch_size", "accumulate", "frames_per_clip"):
             require(getattr(recipe, name) >= 1, name, getattr(recipe, name), "at least 1")
         for name in ("learning_rate", "clip_norm"):
@@ -221,13 +226,6 @@ class TrainConfig:
         require(0 <= recipe.ema < 1, "ema", recipe.ema, "in [0, 1)")
         require(0 <= recipe.warmup < 1, "warmup", recipe.warmup, "in [0, 1)")
         return recipe
-
-    def _departures(self) -> dict[str, int]:
-        """Where the paper's recipe differs for the strategy: co-teaching takes its time."""
-        if self.strategy != "co-teaching" or RECIPES[self.preset] is not _PAPER:
-            return {}
-        batches = math.ceil(self.co_teaching.window / (self.batch_size or _PAPER.batch_size))
-        return {"epochs": 10, "accumulate": batches}
 
     def check(self) -> None:
         """Refuses values that no run can have.
@@ -248,11 +246,10 @@ class TrainConfig:
         Of the strategies' own options only those of the chosen one, under its name.
         """
         own = {entry.name: getattr(self, entry.name) for entry in fields(TrainConfig)}
-        values = {
-            name: value
-            for name, value in {**own, **asdict(self.recipe())}.items()
-            if not is_dataclass(value) or value in (self.noise, self.strategy_options())
-        }
+        options = own.pop("strategy_options")
+        values = {**own, **asdict(self.recipe())}
+        if options is not None and fields(options):
+            values[self.strategy.replace("-", "_")] = options
         return {name: _as_json(value) for name, value in values.items()}
 
 

@@ -1,21 +1,60 @@
-"""The command `actiseg train`.
-
-Importable without PyTorch: each `run` imports what it needs.
-"""
+"""The command `actiseg train`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import field, fields, make_dataclass
+from typing import Annotated, Any
+
+import tyro
 
 from training.config.run import TrainConfig
+from training.strategies import STRATEGIES
 
 
-@dataclass(frozen=True)
-class Train(TrainConfig):
-    """Train a model; `--resume` continues an interrupted run, `torchrun` uses several devices."""
+def train_config(command: Any) -> TrainConfig:
+    """The run that a command line describes, with the options of its strategy."""
+    values = {entry.name: getattr(command, entry.name) for entry in fields(TrainConfig)}
+    values["strategy_options"] = getattr(command, _field(command.strategy), None)
+    return TrainConfig(**values)
 
-    def run(self) -> int:
-        """Trains; 0 when all epochs are done, 130 when a signal stopped it after a checkpoint."""
-        from training.engine.trainer import train
 
-        return train(self)
+def _run(command: Any) -> int:
+    """Trains; 0 when all epochs are done, 130 when a signal stopped it after a checkpoint."""
+    from training.engine.trainer import train
+
+    return train(train_config(command))
+
+
+def _field(strategy: str) -> str:
+    return strategy.replace("-", "_")
+
+
+_STRATEGY = tyro.conf.arg(
+    metavar="{" + ",".join(STRATEGIES) + "}", help="Learning strategy against noisy labels."
+)
+
+Train: type[Any] = make_dataclass(
+    "Train",
+    [
+        ("strategy", Annotated[str, _STRATEGY], field(default="baseline")),
+        *(
+            (_field(name), kind.Options, field(default_factory=kind.Options))
+            for name, kind in STRATEGIES.items()
+            if fields(kind.Options)
+        ),
+    ],
+    bases=(TrainConfig,),
+    frozen=True,
+    namespace={
+        "__doc__": "Train a model; `--resume` continues an interrupted run, `torchrun` uses "
+        "several devices.",
+        "run": _run,
+    },
+)
+"""`TrainConfig` with the options of every strategy, each under the strategy's name."""
+
+
+def parse_train(arguments: Sequence[str], prog: str = "actiseg train") -> TrainConfig:
+    """Reads the options of ``actiseg train``; a mistake ends the program with a usage message."""
+    return train_config(tyro.cli(Train, prog=prog, args=list(arguments)))

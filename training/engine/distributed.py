@@ -15,7 +15,7 @@ from training.files.errors import ActisegError
 
 
 @dataclass(frozen=True)
-class World:
+class ProcessGroup:
     """This process among those that train together."""
 
     rank: int
@@ -50,7 +50,7 @@ class World:
 
 
 @contextmanager
-def joined_world(device: str) -> Iterator[World]:
+def process_group(device: str) -> Iterator[ProcessGroup]:
     """Joins the processes that ``torchrun`` started, or stands alone without it.
 
     Args:
@@ -63,11 +63,11 @@ def joined_world(device: str) -> Iterator[World]:
     size = int(os.environ.get("WORLD_SIZE", "1"))
     chosen = _device(device, int(os.environ.get("LOCAL_RANK", "0")), several=size > 1)
     if size == 1:
-        yield World(0, 1, chosen)
+        yield ProcessGroup(0, 1, chosen)
         return
     distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
-        yield World(distributed.get_rank(), size, chosen)
+        yield ProcessGroup(distributed.get_rank(), size, chosen)
     finally:
         distributed.destroy_process_group()
 

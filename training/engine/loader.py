@@ -14,7 +14,7 @@ from training.files.errors import ActisegError
 
 
 def epoch_batches(
-    samples: int, batch_size: int, *, seed: int, epoch: int, rank: int = 0, world_size: int = 1
+    samples: int, batch_size: int, *, seed: int, epoch: int, rank: int = 0, processes: int = 1
 ) -> list[list[int]]:
     """Shuffles the samples of one epoch into the batches of one process.
 
@@ -27,10 +27,10 @@ def epoch_batches(
         resumed run meets the same batches.
     """
     order = np.random.default_rng((seed, epoch)).permutation(samples)
-    round_size = batch_size * world_size
+    round_size = batch_size * processes
     rounds = max(1, samples // round_size)
     order = np.resize(order, rounds * round_size)  # repeats a set that is too small
-    shares = order.reshape(rounds, world_size, batch_size)
+    shares = order.reshape(rounds, processes, batch_size)
     return [[int(index) for index in batch] for batch in shares[:, rank]]
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from training.config.run import Recipe
+
+Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, object]]:
@@ -66,8 +70,8 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group["scale"]
 
 
-class MovingAverage:
-    """Exponential moving average of a network's parameters and buffers.
+def moving_average(network: nn.Module, decay: float) -> AveragedModel:
+    """An exponential moving average of a network's parameters and buffers.
 
     The decay rises from 0.1 towards its final value (``(1 + n) / (10 + n)`` after n updates), so
     that the random initial weights are forgotten early.
@@ -77,38 +81,26 @@ class MovingAverage:
         decay: final decay in [0, 1).
     """
 
-    def __init__(self, network: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.updates = 0
-        self.average = {name: value.clone() for name, value in _state(network)}
-
     @torch.no_grad()
-    def update(self, network: nn.Module) -> None:
-        """Takes the network's present state into the average."""
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        self.updates += 1
-        averages, values = [], []
-        for name, value in _state(network):
-            if value.is_floating_point():
-                averages.append(self.average[name])
-                values.append(value)
-            else:  # counters such as the batches seen by batch normalisation
-                self.average[name].copy_(value)
-        torch._foreach_lerp_(averages, values, 1 - decay)
+    def update(averages: Tensors, values: Tensors, _: Tensor | int) -> None:
+        updates = int(average.n_averaged) - 1  # on the host; the argument lies on the device
+        if averages[0].is_floating_point():
+            weight = 1 - min(decay, (1 + updates) / (10 + updates))
+            torch._foreach_lerp_(averages, values, weight)
+        else:  # counters such as the batches seen by batch normalisation
+            torch._foreach_copy_(averages, values)
 
-    def state_dict(self) -> dict[str, object]:
-        """The average and the number of updates."""
-        return {"updates": self.updates, "average": self.average}
-
-    def load_state_dict(self, state: dict[str, object]) -> None:
-        """Restores what `state_dict` gave."""
-        average, updates = state["average"], state["updates"]
-        assert isinstance(average, dict) and isinstance(updates, int)
-        self.updates = updates
-        for name, value in self.average.items():
-            value.copy_(average[name])
+    average = AveragedModel(network, multi_avg_fn=update, use_buffers=True)
+    average.n_averaged.fill_(1)  # 0 would take over the first weights that come
+    return average
 
 
-def _state(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    for name, value in network.state_dict().items():
-        yield name, value.detach()
+def average_state(average: AveragedModel) -> dict[str, Any]:
+    """The number of updates and the averaged weights, under the network's own names."""
+    return {"updates": int(average.n_averaged) - 1, "average": average.module.state_dict()}
+
+
+def load_average(average: AveragedModel, state: Mapping[str, Any]) -> None:
+    """Restores what `average_state` gave."""
+    average.n_averaged.fill_(state["updates"] + 1)
+    average.module.load_state_dict(state["average"])

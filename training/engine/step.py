@@ -1,17 +1,35 @@
-"""Optimiser steps: one network on all samples, or several on those that a strategy chooses."""
+"""One training step, from batches to changed weights.
+
+`TrainingStep.take` reads top to bottom: for every network and batch the strategy says what is asked
+(`inputs`), the network answers, the strategy says what it should have answered (`losses`), and the
+gradients add up until the optimisers change the weights. Before that, with several networks,
+`TrainingStep.select` lets the strategy choose who learns from which sample.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import NamedTuple, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from training.config.run import Recipe
 from training.data.clips import Batch
-from training.engine.batch_losses import Objective
-from training.engine.distributed import World
-from training.engine.learner import Learner
-from training.strategies import Strategy
+from training.engine.distributed import ProcessGroup
+from training.engine.setup import TrainingSetup
+from training.engine.trained_network import TrainedNetwork
+from training.losses.activity import activity_loss, narrated_loss
+from training.losses.context import StepContext, StepPosition
+from training.losses.criterion import COEFFICIENTS, Terms, of_prompts, reduced, total
+from training.model import Output
+
+_PAIRS = 96
+"""Prompts without a picture in each step of a network with a text encoder of its own."""
+_Pairs = tuple[Tensor, Tensor]
 
 Choice = Sequence[Tensor | None]
 """For each of some batches the samples (prompts) that count, bool [P]; None for all."""
@@ -21,82 +39,103 @@ class NonFiniteError(Exception):
     """A loss or gradient is infinite or not a number; says which, and on which samples."""
 
 
-class Stepper:
+class StepResult(NamedTuple):
+    """What a step says."""
+
+    losses: dict[str, float]
+    """Mean loss terms, their `total` and the gradient norm of the first network, the `total` of
+    the others, and the learning rate."""
+    log: dict[str, float]
+    """What the strategy says of the step's last batch."""
+
+
+class TrainingStep:
     """Takes the optimiser steps of a run.
 
     Args:
-        learners: the networks.
-        objective: what they minimise.
-        strategy: chooses samples if there are several networks.
-        world: this process among those that train together.
-        clip_norm: largest norm of the gradient of all parameters of a network together.
+        setup: what the run is made of.
+        networks: what is trained.
+        recipe: optimisation settings.
+        group: this process among those that train together.
     """
 
     def __init__(
         self,
-        learners: Sequence[Learner],
-        objective: Objective,
-        strategy: Strategy,
-        world: World,
-        clip_norm: float,
+        setup: TrainingSetup,
+        networks: Sequence[TrainedNetwork],
+        recipe: Recipe,
+        group: ProcessGroup,
     ) -> None:
-        self.learners, self.objective, self.strategy = learners, objective, strategy
-        self.world, self.clip_norm = world, clip_norm
+        self.setup, self.networks, self.recipe, self.group = setup, networks, recipe, group
+        self.strategy = setup.strategy
+        self.coefficients: Mapping[str, float] = {
+            **COEFFICIENTS,
+            "loss_positive_labels": recipe.positive_coefficient,
+            "loss_narrated": 1.0,
+            "loss_activity": 1.0,
+            **self.strategy.coefficients,
+        }
 
-    def choose(self, window: Sequence[Batch], epoch: int) -> list[Choice]:
-        """For each network, the samples of a window's batches that it trains on.
+    def select(
+        self, window: Sequence[Batch], position: StepPosition
+    ) -> tuple[list[Choice], Mapping[str, float]]:
+        """For each network, the samples of a window that it learns from; what is told of that.
 
         Raises:
             NonFiniteError: If a loss is not finite.
         """
-        if len(self.learners) == 1:
-            return [[None] * len(window)]
+        if len(self.networks) == 1:
+            return [[None] * len(window)], {}
         losses = [
-            torch.cat([self.objective.of_samples(learner, batch) for batch in window])
-            for learner in self.learners
+            torch.cat([self._losses_of_samples(index, batch, position) for batch in window])
+            for index in range(len(self.networks))
         ]
         counts = [len(batch.captions) for batch in window]
         sums = [own.sum() for own in torch.stack(losses).sum(0).split(counts)]
         self._require_finite("loss", torch.stack(sums), window)
-        return [kept.split(counts) for kept in self.strategy.keep(losses, epoch)]
+        selection = self.strategy.select(losses, position)
+        return [kept.split(counts) for kept in selection.kept], selection.log
 
-    def step(
-        self, batches: Sequence[Batch], choices: Sequence[Choice], *, step: int, rate: float
-    ) -> dict[str, float]:
+    def take(
+        self,
+        batches: Sequence[Batch],
+        choices: Sequence[Choice],
+        position: StepPosition,
+        rate: float,
+    ) -> StepResult:
         """One step of every network.
 
         Args:
             batches: what the gradients are added up over.
             choices: for each network, which of their samples count.
-            step: number of this step.
+            position: where in the run this step is.
             rate: learning rate.
-
-        Returns:
-            Mean loss terms and gradient norm of the first network, the `total` of the others, and
-            what the strategy logs.
 
         Raises:
             NonFiniteError: If a loss or gradient is not finite; no network has then changed.
         """
         values: dict[str, Tensor] = {}
-        for index, (learner, choice) in enumerate(zip(self.learners, choices, strict=True)):
-            learner.begin_step(rate)
-            losses = self._backward(learner, batches, choice, step)
-            norm = learner.clip(self.clip_norm)
+        log: dict[str, Tensor | float] = {}
+        for index, (network, choice) in enumerate(zip(self.networks, choices, strict=True)):
+            network.begin_step(rate)
+            losses, told = self._backward(index, batches, choice, position)
+            norm = network.clip(self.recipe.clip_norm)
             self._require_finite("gradient", norm.expand(len(batches)), batches)
+            log |= told
             if index == 0:
                 values = {**losses, "gradient_norm": norm}
             else:
                 values[f"peer_{index}_total"] = losses["total"]
-        for learner in self.learners:
-            learner.step()
+        for network in self.networks:
+            network.step()
         numbers = torch.stack(list(values.values())).tolist()
-        return dict(zip(values, numbers, strict=True)) | {"rate": rate, **self.strategy.log()}
+        told_numbers = {name: float(value) for name, value in log.items()}
+        return StepResult(dict(zip(values, numbers, strict=True)) | {"rate": rate}, told_numbers)
 
     def _backward(
-        self, learner: Learner, batches: Sequence[Batch], choice: Choice, step: int
-    ) -> dict[str, Tensor]:
-        """Adds up the gradients of some batches; returns the mean losses.
+        self, index: int, batches: Sequence[Batch], choice: Choice, position: StepPosition
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor | float]]:
+        """Adds up the gradients of some batches; their mean losses, and what the strategy tells.
 
         Batches count alike or, with a choice of samples, each by the number of its own: the mean is
         then one over all chosen samples.
@@ -104,20 +143,144 @@ class Stepper:
         counts = [1 if kept is None else int(kept.sum()) for kept in choice]
         whole = max(1, sum(counts))
         means: dict[str, Tensor] = {}
+        log: dict[str, Tensor | float] = {}
         ran, totals = [], []
-        for index, (batch, kept, count) in enumerate(zip(batches, choice, counts, strict=True)):
-            last = index == len(batches) - 1
+        for number, (batch, kept, count) in enumerate(zip(batches, choice, counts, strict=True)):
+            last = number == len(batches) - 1
             if not count and not last:  # with the last one, processes sum their gradients
                 continue
-            with learner.gradients_stay_local(not last):
-                losses = self.objective.losses(learner, batch, step, kept)
+            with self.networks[index].gradients_stay_local(not last):
+                losses, log = self.losses(index, batch, position, kept)
                 (losses["total"] * count / whole).backward()
             ran.append(batch)
             totals.append(losses["total"].detach())
             for name, value in losses.items():
                 means[name] = means.get(name, 0.0) + value.detach() * count / whole
         self._require_finite("loss", torch.stack(totals), ran)
-        return means
+        return means, log
+
+    def losses(
+        self, index: int, batch: Batch, position: StepPosition, kept: Tensor | None = None
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor | float]]:
+        """Loss terms of a batch and their weighted `total`, scalars with gradients.
+
+        Args:
+            index: the network.
+            batch: on any device.
+            position: where in the run this is; with the process it says which prompts without a
+                picture are read.
+            kept: samples (prompts) that the network learns from, bool [P]; None for all.
+
+        Returns:
+            The losses, and what the strategy tells of them.
+        """
+        pairs, narrated = self._narration_pairs(position.step)
+        context = self._ask(self.networks[index].views, index, batch, position, pairs)
+        terms = self.strategy.losses(context) | self._from_scratch(context, narrated)
+        losses = reduced(terms, context, kept)
+        losses["total"] = total(losses, self.coefficients)
+        return losses, context.log
+
+    @torch.no_grad()
+    def _losses_of_samples(self, index: int, batch: Batch, position: StepPosition) -> Tensor:
+        """The strategy's total loss of each prompt, float32 [P], without dropout.
+
+        The network is asked in evaluation mode and left in training mode: its random draws and
+        batch statistics stay as they are.
+        """
+        network = self.networks[index]
+        network.network.eval()
+        context = self._ask(network.local_views, index, batch, position)
+        network.network.train()
+        terms = of_prompts(self.strategy.losses(context), context.batch.valid)
+        return total(terms, self.coefficients)
+
+    def _ask(
+        self,
+        views: nn.Module,
+        index: int,
+        batch: Batch,
+        position: StepPosition,
+        pairs: _Pairs | None = None,
+    ) -> StepContext:
+        """What a network says to a batch as the strategy presents it."""
+        padded = bool(batch.padding.any())  # asked on the host, where it costs no synchronisation
+        inputs = self.strategy.inputs(batch.to(self.group.device), position, index)
+        output, second = self._predict(views, inputs.batch, padded, pairs, inputs.second_view)
+        return StepContext(
+            inputs.batch,
+            output,
+            second,
+            position,
+            index,
+            ask_teacher=partial(self._ask_teacher, index, inputs.batch, padded)
+            if self.networks[index].teacher
+            else None,
+            ask_peers=partial(self._ask_peers, index, inputs.batch, padded),
+        )
+
+    def _predict(
+        self,
+        views: nn.Module,
+        batch: Batch,
+        padded: bool,
+        pairs: _Pairs | None = None,
+        second: Tensor | None = None,
+    ) -> tuple[Output, Output | None]:
+        """Predictions on a batch and on the second view; without padding no masks are computed."""
+        ids, mask = self.setup.tokenize(batch.captions)
+        device = self.group.device
+        with (
+            torch.autocast(device.type, torch.bfloat16, self.recipe.precision == "bfloat16"),
+            _fast_attention(device),
+        ):
+            predicted: tuple[Output, Output | None] = views(
+                batch.frames,
+                batch.padding if padded else None,
+                ids.to(device),
+                mask.to(device),
+                batch.sizes,
+                batch.clip_of_prompt,
+                second=second,
+                pairs=pairs,
+            )
+        return predicted
+
+    @torch.no_grad()
+    def _ask_teacher(self, index: int, batch: Batch, padded: bool) -> Output:
+        views = cast("nn.Module", self.networks[index].teacher_views)
+        return self._predict(views, batch, padded)[0]
+
+    @torch.no_grad()
+    def _ask_peers(self, index: int, batch: Batch, padded: bool) -> tuple[Output, ...]:
+        """Answers of the other networks in evaluation mode, which they then leave."""
+        answers = []
+        for peer in (*self.networks[:index], *self.networks[index + 1 :]):
+            peer.network.eval()
+            answers.append(self._predict(peer.local_views, batch, padded)[0])
+            peer.network.train()
+        return tuple(answers)
+
+    def _from_scratch(self, context: StepContext, narrated: Tensor) -> Terms:
+        """Terms of networks that learn words and hands from nothing; others have none."""
+        terms: Terms = {}
+        output, batch = context.output, context.batch
+        if output.narrated is not None:
+            terms["loss_narrated"] = narrated_loss(output.narrated, narrated)
+        if output.activity is not None and self.recipe.negative_masks:
+            terms["loss_activity"] = activity_loss(
+                output.activity, batch.masks, batch.positive, batch.clip_of_prompt
+            )
+        return terms
+
+    def _narration_pairs(self, step: int) -> tuple[_Pairs | None, Tensor]:
+        """Tokenised prompts for an own text encoder (None if it is frozen), and their labels."""
+        if self.setup.pairs is None:
+            return None, torch.empty(0)
+        prompts, labels = self.setup.pairs.draw(_PAIRS, step, self.group.rank)
+        ids, mask = self.setup.tokenize(prompts)
+        device = self.group.device
+        return (ids.to(device), mask.to(device)), torch.tensor(labels, device=device)
 
     def _require_finite(self, what: str, values: Tensor, batches: Sequence[Batch]) -> None:
         """Stops all processes before the weights take a step that would ruin them.
@@ -128,7 +291,7 @@ class Stepper:
             batches: the B batches.
         """
         finite = values.isfinite().tolist()
-        if not self.world.any(not all(finite))[0]:
+        if not self.group.any(not all(finite))[0]:
             return
         value, where = "not finite", "in another process"
         if not all(finite):
@@ -136,3 +299,8 @@ class Stepper:
             wrong = [batch for batch, fine in zip(batches, finite, strict=True) if not fine]
             where = f"on samples {', '.join(sorted({n for b in wrong for n in b.sequences}))}"
         raise NonFiniteError(f"{what} is {value} {where}")
+
+
+def _fast_attention(device: torch.device) -> AbstractContextManager[None]:
+    """On a CPU the plain form: its fused kernel is slower where few words are the keys."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.tensorboard import SummaryWriter
 
-from training.checkpoints.weights import save_weights
 from training.config.run import TrainConfig
 from training.data.clips import Batch
-from training.engine.batch_losses import Objective
-from training.engine.build import Parts, build_parts
-from training.engine.distributed import World, joined_world
-from training.engine.learner import Learner
+from training.engine.distributed import ProcessGroup, process_group
 from training.engine.loader import epoch_batches, load_windows
 from training.engine.optimizer import rate_factor
-from training.engine.run_record import Meter, RunRecord, code_version, environment, peak_memory
+from training.engine.run_output import RunOutput
+from training.engine.run_record import Meter
+from training.engine.setup import TrainingSetup, build_setup
 from training.engine.snapshot import (
     load_snapshot,
     random_state,
@@ -29,14 +24,16 @@ from training.engine.snapshot import (
     restore_random_state,
     save_snapshot,
 )
-from training.engine.step import NonFiniteError, Stepper
+from training.engine.step import NonFiniteError, TrainingStep
 from training.engine.stop_signals import StopRequest, stop_requests
+from training.engine.trained_network import TrainedNetwork
 from training.engine.validation import Validator
 from training.evaluation.inference import CLIP_LENGTH
 from training.files.disk import full_disk_explained
 from training.files.errors import ActisegError
 from training.files.progress import Progress, say
-from training.model import ActionVOS
+from training.losses.context import StepPosition
+from training.strategies import with_strategy_options
 
 CHECKPOINT = "checkpoint.pt"
 LOG_EVERY = 10
@@ -58,16 +55,17 @@ def train(config: TrainConfig) -> int:
     Raises:
         ActisegError: For bad options or data, a non-finite loss, a full disk or a dead worker.
     """
+    config = with_strategy_options(config)
     config.check()
     if config.threads:
         torch.set_num_threads(config.threads)
     with (
-        joined_world(config.device) as world,
+        process_group(config.device) as group,
         stop_requests() as stop,
         full_disk_explained(config.out, "the run's files"),
     ):
         config.out.mkdir(parents=True, exist_ok=True)
-        return Trainer(config, world).fit(stop)
+        return Trainer(config, group).fit(stop)
 
 
 class Trainer:
@@ -75,14 +73,15 @@ class Trainer:
 
     Args:
         config: the run.
-        world: this process among those that train together.
+        group: this process among those that train together.
 
     Raises:
         ActisegError: If the folder holds another run, or data or options are unusable.
     """
 
-    def __init__(self, config: TrainConfig, world: World) -> None:
-        self.config, self.world, self.recipe = config, world, config.recipe()
+    def __init__(self, config: TrainConfig, group: ProcessGroup) -> None:
+        config = with_strategy_options(config)
+        self.config, self.group, self.recipe = config, group, config.recipe()
         self.checkpoint = config.out / CHECKPOINT
         if self.checkpoint.exists() and not config.resume:
             raise ActisegError(
@@ -90,16 +89,16 @@ class Trainer:
                 "or choose another --out"
             )
         torch.manual_seed(config.seed)  # every process starts from the same weights
-        parts: Parts = build_parts(config, self.recipe)
-        self.parts, self.strategy = parts, parts.strategy
-        self.learners = [Learner(network, self.recipe, world) for network in parts.networks]
-        objective = Objective(parts, self.recipe, world)
-        self.stepper = Stepper(
-            self.learners, objective, self.strategy, world, self.recipe.clip_norm
-        )
+        self.setup: TrainingSetup = build_setup(config, self.recipe)
+        self.strategy = self.setup.strategy
+        self.networks = [
+            TrainedNetwork(network, self.recipe, group, self.strategy.teacher_decay)
+            for network in self.setup.networks
+        ]
+        self.training_step = TrainingStep(self.setup, self.networks, self.recipe, group)
         self.epoch, self.window, self.step, self.best = 0, 0, 0, -math.inf
         self.meter = Meter()
-        torch.manual_seed(config.seed + 1 + world.rank)  # dropout differs between processes
+        torch.manual_seed(config.seed + 1 + group.rank)  # dropout differs between processes
         resumed = self.checkpoint.exists()
         self.strategy.open(config.out, resume=resumed)
         if resumed:
@@ -110,106 +109,112 @@ class Trainer:
     @property
     def steps_per_epoch(self) -> int:
         """Optimiser steps of one epoch."""
-        rounds = max(1, len(self.parts.dataset) // (self.recipe.batch_size * self.world.size))
+        rounds = max(1, len(self.setup.dataset) // (self.recipe.batch_size * self.group.size))
         return math.ceil(rounds / self.recipe.accumulate)
 
     @property
     def steps_per_window(self) -> int:
         """Optimiser steps between two choices of the samples that count; the last may be fewer."""
-        samples = self.recipe.accumulate * self.recipe.batch_size * self.parts.prompts_per_sample
+        samples = self.recipe.accumulate * self.recipe.batch_size * self.setup.prompts_per_sample
         return max(1, math.ceil(self.strategy.window / samples))
 
     def fit(self, stop: StopRequest) -> int:
         """Runs the remaining epochs; returns the exit status."""
-        record = self._record()
-        writer = SummaryWriter(str(self.config.out / "logs")) if self.world.main else None
+        output = None
+        if self.group.main:
+            parameters = sum(p.numel() for p in self.networks[0].network.parameters())
+            output = RunOutput(self.config, self.setup, self.group, parameters)
         if not self.checkpoint.exists():
             self._save()  # whatever happens next, there is a checkpoint that loads
         try:
             while self.epoch < self.recipe.epochs:
-                if not self._run_epoch(stop, writer):
+                if not self._run_epoch(stop, output):
                     self._save()
                     self._say(f"stopped at step {self.step}; continue with --resume")
                     return INTERRUPTED
-                self._finish_epoch(record, writer)
+                self._finish_epoch(output)
         finally:
-            if writer is not None:
-                writer.close()
-        if record is not None:
-            record.update(status="done")
+            if output is not None:
+                output.close()
+        if output is not None:
+            output.done()
         return 0
 
-    def _run_epoch(self, stop: StopRequest, writer: SummaryWriter | None) -> bool:
+    def _run_epoch(self, stop: StopRequest, output: RunOutput | None) -> bool:
         """Runs the rest of the present epoch; False if a stop was requested before its end."""
-        for learner in self.learners:
-            learner.network.train()
+        for trained in self.networks:
+            trained.network.train()
         self.strategy.begin_epoch(self.epoch, self.recipe.epochs)
         progress = Progress(
             f"epoch {self.epoch + 1}/{self.recipe.epochs}",
             "steps",
             self.steps_per_epoch,
             initial=self.window * self.steps_per_window,
-            shown=self.world.main,
+            shown=self.group.main,
         )
         self.meter.start()
         with progress:
             for window in self._windows():
                 # Both are decided together: saving is collective, and clocks and signals differ.
                 overdue = time.monotonic() - self.saved_at > 60 * self.config.save_minutes
-                stopping, saving = self.world.any(stop.requested, overdue)
+                stopping, saving = self.group.any(stop.requested, overdue)
                 if stopping:
                     return False
                 if saving:
                     self._save()
-                for losses in self._learn(window):
+                for losses in self.learn(window):
                     progress.update()
                     if self.step % LOG_EVERY == 0:
                         progress.note(loss=f"{losses['total']:.3f}")
-                        if writer is not None:
-                            for name, value in losses.items():
-                                writer.add_scalar(f"train/{name}", value, self.step)
+                        if output is not None:
+                            output.add_scalars("train", losses, self.step)
                 self.window += 1
         return True
 
     def _windows(self) -> Iterator[list[Batch]]:
         """The epoch's remaining windows of this process, each of some optimiser steps."""
         batches = epoch_batches(
-            len(self.parts.dataset),
+            len(self.setup.dataset),
             self.recipe.batch_size,
             seed=self.config.seed,
             epoch=self.epoch,
-            rank=self.world.rank,
-            world_size=self.world.size,
+            rank=self.group.rank,
+            processes=self.group.size,
         )
-        self.parts.dataset.set_epoch(self.epoch)
+        self.setup.dataset.set_epoch(self.epoch)
         size = self.recipe.accumulate * self.steps_per_window
         return load_windows(
-            self.parts.dataset,
+            self.setup.dataset,
             batches[self.window * size :],
             size,
             workers=self.config.workers,
-            pin_memory=self.world.device.type == "cuda",
+            pin_memory=self.group.device.type == "cuda",
         )
 
-    def _learn(self, window: Sequence[Batch]) -> Iterator[dict[str, float]]:
+    def learn(self, window: Sequence[Batch]) -> Iterator[dict[str, float]]:
         """Takes the optimiser steps of a window; yields the losses of each."""
         size = self.recipe.accumulate
         try:
-            choices = self.stepper.choose(window, self.epoch)
+            choices, chosen = self.training_step.select(window, self._position())
             for start in range(0, len(window), size):
                 part = slice(start, start + size)
-                own = [choice[part] for choice in choices]
-                losses = self.stepper.step(window[part], own, step=self.step, rate=self._rate())
+                result = self.training_step.take(
+                    window[part], [own[part] for own in choices], self._position(), self._rate()
+                )
                 self.step += 1
-                samples = sum(len(batch.frames) for batch in window[part]) * self.world.size
-                self.meter.add(losses["total"], samples, self.strategy.log())
-                yield losses
+                samples = sum(len(batch.frames) for batch in window[part]) * self.group.size
+                log = {**chosen, **result.log}
+                self.meter.add(result.losses["total"], samples, log)
+                yield result.losses | log
         except NonFiniteError as error:
             raise ActisegError(
                 f"step {self.step} (epoch {self.epoch + 1}): {error}; the weights were not changed "
                 "by it. Lower --learning-rate, or look at these samples, and continue with "
                 f"--resume from {self.checkpoint}"
             ) from error
+
+    def _position(self) -> StepPosition:
+        return StepPosition(self.epoch, self.recipe.epochs, self.step)
 
     def _rate(self) -> float:
         """Learning rate of the next step."""
@@ -221,61 +226,39 @@ class Trainer:
         )
         return self.recipe.learning_rate * factor
 
-    def _finish_epoch(self, record: RunRecord | None, writer: SummaryWriter | None) -> None:
+    def _finish_epoch(self, output: RunOutput | None) -> None:
         """Validates, keeps the weights and moves on to the next epoch."""
         # Whatever ends the run below costs no step: a resumed one finds no window left and comes
         # here again.
         self._save()
         self.epoch, self.window = self.epoch + 1, 0
-        due = self.epoch % self.config.val_every == 0 or self.epoch == self.recipe.epochs
-        if self.world.main:
+        if output is not None:
             values: dict[str, Any] = {"step": self.step, **self.meter.values()}
-            with self.learners[0].averaged_weights() as network:
-                model = self.strategy.exported(network)
-                if self.validator is not None and due:
-                    metrics = self.validator.run(model)
-                    values |= metrics
-                    self._say(f"epoch {self.epoch}: " + _line(metrics))
-                    # Right active masks less wrong inactive ones; cIoU would follow big objects.
-                    score = metrics["p_miou"] - metrics["n_miou"] + metrics["acc"]
-                    if score > self.best:
-                        self.best = score
-                        self._export(model, "best.safetensors", values)
-                self._export(model, "last.safetensors", values)
-            for peer in self.learners[1:]:
-                with peer.averaged_weights() as network:
-                    self._export(self.strategy.exported(network), "last.peer.safetensors", values)
-            if writer is not None:
-                for name, value in values.items():
-                    writer.add_scalar(f"validation/{name}", value, self.step)
-            if record is not None:
-                record.add_epoch(self.epoch, values)
-                record.update(
-                    peak_memory_bytes=peak_memory(self.world.device),
-                    samples_per_second=values["samples_per_second"],
-                )
+            network, *peers = [trained.averaged for trained in self.networks]
+            due = self.epoch % self.config.val_every == 0 or self.epoch == self.recipe.epochs
+            if self.validator is not None and due:
+                metrics = self.validator.run(self.strategy.exported(network))
+                values |= metrics
+                self._say(f"epoch {self.epoch}: " + _line(metrics))
+                # Right active masks less wrong inactive ones; cIoU would follow big objects.
+                score = metrics["p_miou"] - metrics["n_miou"] + metrics["acc"]
+                if score > self.best:
+                    self.best = score
+                    output.save_weights(network, "best.safetensors", self.epoch, values)
+            output.save_weights(network, "last.safetensors", self.epoch, values)
+            for number, peer in enumerate(peers, 1):
+                name = f"last.peer{number if number > 1 else ''}.safetensors"
+                output.save_weights(peer, name, self.epoch, values)
+            output.add_epoch(self.epoch, values, self.step)
         self.meter = Meter()
         self._save()
-        self.world.barrier()
-
-    def _export(self, model: ActionVOS, name: str, values: dict[str, Any]) -> None:
-        run = self.config.as_json()
-        # The weights travel; where one machine kept its data says nothing elsewhere.
-        for option in ("data", "out", "pretrained", "roberta"):
-            run[option] = Path(run[option]).name if run[option] else None
-        provenance = {"run": run, "epoch": self.epoch, "metrics": values}
-        metadata = {
-            "tokenizer": self.parts.tokenizer.to_str(),
-            "vocabulary": json.dumps(self.parts.vocabulary),
-            "provenance": json.dumps(provenance | {"code": code_version()}),
-        }
-        save_weights(self.config.out / name, model, metadata)
+        self.group.barrier()
 
     def _save(self) -> None:
         """Writes the checkpoint; every process takes part with its random state."""
-        states = self.world.gather(random_state(self.world.device))
+        states = self.group.gather(random_state(self.group.device))
         strategy = self.strategy.state_dict()
-        if self.world.main:
+        if self.group.main:
             save_snapshot(
                 self.checkpoint,
                 {
@@ -285,8 +268,8 @@ class Trainer:
                     "step": self.step,
                     "best": self.best,
                     "meter": self.meter.state_dict(),
-                    **self.learners[0].state_dict(),
-                    "peers": [learner.state_dict() for learner in self.learners[1:]],
+                    **self.networks[0].state_dict(),
+                    "peers": [peer.state_dict() for peer in self.networks[1:]],
                     "strategy": strategy,
                     "random": states,
                 },
@@ -294,49 +277,34 @@ class Trainer:
         self.saved_at = time.monotonic()
 
     def _restore(self) -> None:
-        state = load_snapshot(self.checkpoint, self.world.device)
+        state = load_snapshot(self.checkpoint, self.group.device)
         require_same_options(self.checkpoint, state["config"], self.config.as_json())
         self.epoch, self.window = state["epoch"], state["window"]
         self.step, self.best = state["step"], state["best"]
         if "meter" in state:  # earlier versions kept none
             self.meter.load_state_dict(state["meter"])
-        for learner, own in zip(self.learners, [state, *state.get("peers", [])], strict=True):
-            learner.load_state_dict(own)
+        for trained, own in zip(self.networks, [state, *state.get("peers", [])], strict=True):
+            trained.load_state_dict(own)
         self.strategy.load_state_dict(state["strategy"])
-        if len(state["random"]) == self.world.size:
-            restore_random_state(state["random"][self.world.rank], self.world.device)
+        if len(state["random"]) == self.group.size:
+            restore_random_state(state["random"][self.group.rank], self.group.device)
         self._say(f"resuming at epoch {self.epoch + 1}, step {self.step}")
 
-    def _record(self) -> RunRecord | None:
-        if not self.world.main:
-            return None
-        return RunRecord(
-            self.config.out / "run.json",
-            status="running",
-            config=self.config.as_json(),
-            seed=self.config.seed,
-            processes=self.world.size,
-            parameters=sum(p.numel() for p in self.learners[0].network.parameters()),
-            samples=len(self.parts.dataset),
-            noise=self.parts.noise,
-            **environment(self.world.device),
-        )
-
     def _make_validator(self) -> Validator | None:
-        if not self.world.main or not self.config.val_split:
+        if not self.group.main or not self.config.val_split:
             return None
         return Validator(
             self.config.data,
             self.config.val_split,
             clips=self.config.val_clips,
-            tokenize=self.parts.tokenize,
+            tokenize=self.setup.tokenize,
             positive_threshold=self.recipe.positive_threshold,
             # What is trained on single frames is also used on single frames.
             clip_length=1 if self.recipe.frames_per_clip == 1 else CLIP_LENGTH,
         )
 
     def _say(self, text: str) -> None:
-        if self.world.main:
+        if self.group.main:
             say(text)
 
 

@@ -6,28 +6,25 @@ positive head. Every prompt (one object of one clip) counts as one clip of the p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
-import torch.distributed
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from training.losses.context import MatchedLayer, StepContext
 from training.losses.matching import (
     FOCAL_ALPHA,
     FOCAL_GAMMA,
-    CostWeights,
-    LayerOutput,
     Targets,
     corners,
     generalized_iou,
-    match,
-    sample_at_stride,
 )
 
-MaskLoss = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-"""``mask_loss(logits [P, T, h, w], targets [P, T, h, w], pixel_weights [P, T, h, w] or None)``
-gives one value for each prompt, float [P]."""
+Terms = dict[str, Tensor]
+"""Loss terms by name, unweighted. A term of prompts, float [P, ...], is summed over all its
+elements and divided by the valid frames of the batch; ``loss_positive_labels`` is averaged over
+the prompts. A scalar speaks for the whole batch and stays as it is."""
 
 COEFFICIENTS: Mapping[str, float] = {
     "loss_ce": 2.0,
@@ -67,7 +64,7 @@ def focal_terms(
     return share * entropy * missed**gamma
 
 
-def focal_mask_loss(logits: Tensor, targets: Tensor, pixel_weights: Tensor | None) -> Tensor:
+def focal_mask_loss(logits: Tensor, targets: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
     """The published mask term: focal loss, mean over all frames and pixels of the clip.
 
     The mean divides by the number of pixels, not by the sum of the weights.
@@ -83,13 +80,12 @@ def focal_mask_loss(logits: Tensor, targets: Tensor, pixel_weights: Tensor | Non
     return focal_terms(logits, targets, pixel_weights).flatten(1).mean(1)
 
 
-def dice_loss(logits: Tensor, targets: Tensor, pixel_weights: Tensor | None = None) -> Tensor:
-    """1 - (2 |A B| + 1) / (|A| + |B| + 1) over all frames and pixels of a clip.
+def dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """1 - (2 |A B| + 1) / (|A| + |B| + 1) over all frames and pixels of a clip, unweighted.
 
     Args:
         logits: float [P, T, h, w].
         targets: 0 or 1, float [P, T, h, w].
-        pixel_weights: not used: in the published term all pixels count alike.
 
     Returns:
         float [P] in [0, 1].
@@ -109,114 +105,77 @@ def weight_dict(aux_layers: int) -> dict[str, float]:
     return {name + suffix: value for suffix in suffixes for name, value in COEFFICIENTS.items()}
 
 
-class Criterion(nn.Module):
-    """All loss terms of a batch of prompts.
+def detection_terms(context: StepContext) -> Terms:
+    """Class, box and positive terms of every layer: all but those of the masks.
+
+    Returns:
+        ``loss_ce`` [P, T, Q], ``loss_bbox`` [P, T, 4], ``loss_giou`` [P, T] and
+        ``loss_positive_labels`` [P] of the last layer, and the same with the number of the layer
+        as a suffix for the earlier ones.
+    """
+    return {
+        layer.name(name): term
+        for layer in context.layers
+        for name, term in _layer_terms(layer, context.batch).items()
+    }
+
+
+def published_terms(context: StepContext) -> Terms:
+    """Every term of the published loss: `detection_terms`, ``loss_mask`` and ``loss_dice`` [P]."""
+    terms = detection_terms(context)
+    for layer in context.layers:
+        terms[layer.name("loss_mask")] = focal_mask_loss(
+            layer.logits, context.labels, context.weights
+        )
+        terms[layer.name("loss_dice")] = dice_loss(layer.logits, context.labels)
+    return terms
+
+
+def weigh_samples(terms: Terms, weights: Tensor) -> Terms:
+    """Every prompt's values times its weight, float [P]; scalars stay."""
+    return {
+        name: values * weights.view(-1, *[1] * (values.ndim - 1)) if values.ndim else values
+        for name, values in terms.items()
+    }
+
+
+def reduced(terms: Terms, context: StepContext, kept: Tensor | None = None) -> dict[str, Tensor]:
+    """Every term as a scalar, with gradients.
 
     Args:
-        use_weights: multiply the cross entropy of the mask term by the action-guided weights. With
-            them padding has weight 0; without them it counts as background, as published.
-        mask_loss: the mask term, replaced by noise-robust strategies. It gets the logits of the
-            matched queries, the sampled targets and, with ``use_weights``, the sampled weights.
-        aux_mask_loss: the mask term of the layers before the last; ``mask_loss`` by default. A
-            strategy with a history for each pixel keeps it for the last layer only.
-        dice_term: the Dice term of the last layer, called as ``mask_loss`` is; ``dice_loss`` of
-            all pixels by default, and always in the layers before.
-        cost_weights: coefficients of the matching.
+        terms: What a strategy returns.
+        context: Its step; without `kept` the processes of a run meet here.
+        kept: Prompts that count, bool [P]; the terms of prompts are then means over these (0 if
+            there are none) as if each was alone, without regard to other processes. None for all.
     """
-
-    def __init__(
-        self,
-        *,
-        use_weights: bool = True,
-        mask_loss: MaskLoss = focal_mask_loss,
-        aux_mask_loss: MaskLoss | None = None,
-        dice_term: MaskLoss | None = None,
-        cost_weights: CostWeights | None = None,
-    ) -> None:
-        super().__init__()
-        self.use_weights = use_weights
-        self.mask_loss = mask_loss
-        self.aux_mask_loss = aux_mask_loss or mask_loss
-        self.dice_term = dice_term or dice_loss
-        self.cost_weights = cost_weights or CostWeights()
-
-    def match(self, output: LayerOutput, targets: Targets) -> list[Tensor]:
-        """Matched query of each prompt, int64 [P], for the auxiliary layers and then the last."""
-        return match(_layers(output), targets, self.cost_weights)
-
-    def forward(
-        self,
-        output: LayerOutput,
-        targets: Targets,
-        matches: Sequence[Tensor] | None = None,
-        kept: Tensor | None = None,
-    ) -> dict[str, Tensor]:
-        """Computes every term, unweighted.
-
-        Args:
-            output: predictions of the last layer; its ``aux`` holds the earlier layers.
-            targets: labels of the same P prompts.
-            matches: result of ``match``, if the caller needed it before.
-            kept: prompts that count, bool [P]; the terms are then means over these (0 if there
-                are none), without regard to other processes. None for all.
-
-        Returns:
-            Scalars by name: ``loss_ce``, ``loss_bbox``, ``loss_giou``, ``loss_mask``,
-            ``loss_dice``, ``loss_positive_labels`` of the last layer, and the same with suffix
-            ``_i`` for auxiliary layer i.
-
-        Raises:
-            ValueError: weights are wanted but the targets have none, or sizes disagree.
-        """
-        if kept is not None:
-            terms = self.of_prompts(output, targets, matches)
-            count = kept.sum().clamp(min=1)
-            return {name: (values * kept).sum() / count for name, values in terms.items()}
-        normaliser = valid_frames(targets.valid)
+    if kept is not None:
+        count = kept.sum().clamp(min=1)
+        alone = of_prompts(terms, context.batch.valid)
         return {
-            name: values.mean() if _is_positive(name) else values.sum() / normaliser
-            for name, values in self._elements(output, targets, matches).items()
+            name: (alone[name] * kept).sum() / count if name in alone else values
+            for name, values in terms.items()
         }
+    return {
+        name: _summed(name, values, context.valid_frames) if values.ndim else values
+        for name, values in terms.items()
+    }
 
-    def of_prompts(
-        self, output: LayerOutput, targets: Targets, matches: Sequence[Tensor] | None = None
-    ) -> dict[str, Tensor]:
-        """Every term of each prompt as if it were alone, unweighted, float32 [P].
 
-        Arguments, names and errors as of ``forward``; where all frames are valid, the means over
-        the prompts are what ``forward`` gives.
-        """
-        frames = (targets.valid > 0).sum(1).clamp(min=1)
-        return {
-            name: values if _is_positive(name) else values.reshape(len(values), -1).sum(1) / frames
-            for name, values in self._elements(output, targets, matches).items()
-        }
+def of_prompts(terms: Terms, valid: Tensor) -> dict[str, Tensor]:
+    """Every term of each prompt as if it was alone, float32 [P]; scalars are left out.
 
-    def _elements(
-        self, output: LayerOutput, targets: Targets, matches: Sequence[Tensor] | None
-    ) -> dict[str, Tensor]:
-        """Every term before it is summed, [P, ...]."""
-        layers = _layers(output)
-        if matches is None:
-            matches = match(layers, targets, self.cost_weights)
-        if self.use_weights and targets.weights is None:
-            raise ValueError("use_weights=True, but the batch has no pixel weights")
-        size = (output.masks.shape[-2], output.masks.shape[-1])
-        masks = sample_at_stride(targets.masks, size).float()
-        weights = None
-        if self.use_weights and targets.weights is not None:
-            weights = sample_at_stride(targets.weights, size).float()
-        elements: dict[str, Tensor] = {}
-        for index in reversed(range(len(layers))):
-            last = index == len(layers) - 1
-            terms = _query_losses(layers[index], targets, matches[index])
-            logits = _of_matched(layers[index].masks.float(), matches[index])
-            mask_loss = self.mask_loss if last else self.aux_mask_loss
-            dice = self.dice_term if last else dice_loss
-            terms["loss_mask"] = mask_loss(logits, masks, weights)
-            terms["loss_dice"] = dice(logits, masks, weights)
-            elements |= {name + ("" if last else f"_{index}"): term for name, term in terms.items()}
-        return elements
+    Where all frames are valid, the means over the prompts are what `reduced` gives.
+    """
+    frames = (valid > 0).sum(1).clamp(min=1)
+    return {
+        name: values if _is_positive(name) else values.reshape(len(values), -1).sum(1) / frames
+        for name, values in terms.items()
+        if values.ndim
+    }
+
+
+def _summed(name: str, values: Tensor, normaliser: Tensor) -> Tensor:
+    return values.mean() if _is_positive(name) else values.sum() / normaliser
 
 
 def total(losses: Mapping[str, Tensor], coefficients: Mapping[str, float] = COEFFICIENTS) -> Tensor:
@@ -225,6 +184,9 @@ def total(losses: Mapping[str, Tensor], coefficients: Mapping[str, float] = COEF
     Raises:
         KeyError: a term has no coefficient (with or without its layer suffix).
     """
+    for name in losses:
+        if _without_suffix(name) not in coefficients:
+            raise KeyError(f"{name} has no coefficient: the strategy's `coefficients` name its own")
     terms = [value * coefficients[_without_suffix(name)] for name, value in losses.items()]
     return torch.stack(terms).sum(0)
 
@@ -239,35 +201,15 @@ def _is_positive(name: str) -> bool:
     return _without_suffix(name) == "loss_positive_labels"
 
 
-def _layers(output: LayerOutput) -> list[LayerOutput]:
-    return [*(getattr(output, "aux", None) or []), output]
-
-
-def _of_matched(predictions: Tensor, matched: Tensor) -> Tensor:
-    """[P, T, Q, ...] to [P, T, ...] of the matched queries."""
-    rows = torch.arange(len(matched), device=matched.device)
-    return predictions[rows, :, matched]
-
-
-def _query_losses(layer: LayerOutput, targets: Targets, matched: Tensor) -> dict[str, Tensor]:
-    """Class, box and positive terms of one layer, not summed, [P, ...]."""
-    logits = layer.logits.float()[..., 0]
-    foreground = F.one_hot(matched, logits.shape[-1]).to(logits.dtype)[:, None]
+def _layer_terms(layer: MatchedLayer, targets: Targets) -> Terms:
+    logits = layer.output.logits.float()[..., 0]
+    foreground = F.one_hot(layer.queries, logits.shape[-1]).to(logits.dtype)[:, None]
     classes = foreground * (targets.valid > 0).to(logits.dtype)[..., None]
-    boxes, wanted = _of_matched(layer.boxes.float(), matched), targets.boxes.float()
+    boxes, wanted = layer.of_matched(layer.output.boxes.float()), targets.boxes.float()
     positive = (targets.positive > 0).any(1).to(logits.dtype)
     return {
         "loss_ce": focal_terms(logits, classes),
         "loss_bbox": (boxes - wanted).abs(),
         "loss_giou": 1 - generalized_iou(corners(boxes), corners(wanted)),
-        "loss_positive_labels": focal_terms(layer.positives.float()[:, 0], positive),
+        "loss_positive_labels": focal_terms(layer.output.positives.float()[:, 0], positive),
     }
-
-
-def valid_frames(valid: Tensor) -> Tensor:
-    """Valid (prompt, frame) pairs, averaged over the processes of a distributed run, at least 1."""
-    count = (valid > 0).sum().float()
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.all_reduce(count)
-        count = count / torch.distributed.get_world_size()
-    return count.clamp(min=1)

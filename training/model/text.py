@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from tokenizers import (
@@ -18,9 +19,11 @@ from tokenizers import (
     trainers,
 )
 from torch import Tensor, nn
-from transformers import RobertaConfig, RobertaModel
 
 from training.model.config import TextConfig
+
+if TYPE_CHECKING:
+    from transformers import RobertaModel
 
 PAD_ID = 1
 _SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
@@ -170,6 +173,9 @@ class TextFeatures:
 
 def build_roberta(config: TextConfig) -> RobertaModel:
     """A RoBERTa of the given sizes with fresh weights."""
+    # Imported here: it takes a second, and commands that only describe options need none.
+    from transformers import RobertaConfig, RobertaModel
+
     return RobertaModel(
         RobertaConfig(
             vocab_size=config.vocab_size,

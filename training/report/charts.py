@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -13,11 +14,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from training.benchmark.suites import strategy_order
 from training.noise.statistics import OTHERS, Severity
 from training.report.costs import Cost
 from training.report.curves import Curve
 from training.report.estimates import Estimate
-from training.report.results import STRATEGY_NAMES, strategy_name
+from training.report.results import strategy_name
 
 _WIDTH = 7.2
 """Inches; the page shows charts at about their natural size."""
@@ -168,12 +170,28 @@ def _legend(figure: Figure, strategies: Mapping[str, None]) -> None:
 
 
 def _style(strategy: str) -> dict[str, Any]:
-    place = _place(strategy) % len(_COLOURS)
-    return {"color": _COLOURS[place], "marker": _MARKERS[place], "linestyle": "none"}
+    place = _place(strategy)
+    return {"color": _colour(place), "marker": _marker(place), "linestyle": "none"}
+
+
+def _colour(place: int) -> Any:
+    """The place's own colour: after the table darker ones, their hues a golden angle apart."""
+    if place < len(_COLOURS):
+        return _COLOURS[place]
+    further = place - len(_COLOURS)
+    return colorsys.hsv_to_rgb((0.08 + 0.618034 * further) % 1, 0.75, 0.62)
+
+
+def _marker(place: int) -> Any:
+    """The place's own marker: after the table stars and polygons of ever more points."""
+    if place < len(_MARKERS):
+        return _MARKERS[place]
+    further = place - len(_MARKERS)
+    return 5 + further // 2, 1 if further % 2 else 0, 0
 
 
 def _place(strategy: str) -> int:
-    order = list(STRATEGY_NAMES)
+    order = strategy_order()
     return order.index(strategy) if strategy in order else len(order)
 
 

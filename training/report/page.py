@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from training.benchmark.results import METRICS, CellResult
+from training.benchmark.suites import strategy_order
 from training.report.charts import Picture
 from training.report.paper import LABELS, arrow, paper_source
-from training.report.results import STRATEGY_NAMES, strategy_name
+from training.report.results import strategy_name
 from training.report.sections import Section
 from training.report.tables import Table, budget_text
 from training.report.verdicts import Finding
@@ -45,7 +46,9 @@ def facts(cells: Sequence[CellResult]) -> dict[str, str]:
     started = sorted(cell.run.started for cell in cells)
     return {
         "Cells": str(len(cells)),
-        "Strategies": ", ".join(strategy_name(name) for name in STRATEGY_NAMES if name in present),
+        "Strategies": ", ".join(
+            strategy_name(name) for name in strategy_order() if name in present
+        ),
         "Seeds": ", ".join(str(seed) for seed in sorted({cell.cell.seed for cell in cells})),
         "Preset": listed(lambda cell: cell.cell.preset),
         "Budget": listed(lambda cell: budget_text(cell.budget)),

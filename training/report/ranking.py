@@ -8,10 +8,10 @@ from itertools import combinations
 
 from scipy import stats
 
+from training.benchmark.suites import strategy_order
 from training.report.estimates import Estimate, combination, mean
 from training.report.paper import LABELS, paper_values
 from training.report.results import (
-    STRATEGY_NAMES,
     Condition,
     Results,
     strategy_name,
@@ -35,7 +35,7 @@ def rankings_change(results: Results, levels: Levels) -> Finding:
     ours = {
         kind: {
             name: mean(found).value
-            for name in STRATEGY_NAMES
+            for name in strategy_order()
             if (found := values(results, Condition(*level, name), _METRIC))
         }
         for kind, level in levels.items()
@@ -43,7 +43,7 @@ def rankings_change(results: Results, levels: Levels) -> Finding:
     paper = {
         kind: {
             name: paper_values()[condition][_METRIC]
-            for name in STRATEGY_NAMES
+            for name in strategy_order()
             if (condition := Condition(*level, name)) in paper_values()
         }
         for kind, level in levels.items()
@@ -64,7 +64,7 @@ def rankings_change(results: Results, levels: Levels) -> Finding:
 def _flips(results: Results, levels: Levels) -> tuple[list[str], int]:
     """Certain changes of place in words, and how many orders are not certain."""
     flips, undecided = [], 0
-    for first, second in combinations(STRATEGY_NAMES, 2):
+    for first, second in combinations(strategy_order(), 2):
         orders: dict[str, tuple[Verdict, Estimate]] = {}
         for kind, level in levels.items():
             pair = [values(results, Condition(*level, name), _METRIC) for name in (first, second)]

@@ -6,23 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from training.benchmark.results import CellResult
-
-STRATEGY_NAMES = {
-    "baseline": "Baseline",
-    "co-teaching": "Co-teaching",
-    "sce": "SCE",
-    "gce": "GCE",
-    "apl": "APL",
-    "elr": "ELR",
-    "npn": "NPN",
-    "pmhm": "PMHM",
-}
-"""How the paper writes the strategies, in the order of its Table V."""
+from training.benchmark.suites import strategy_order
+from training.strategies import STRATEGIES
 
 
 def strategy_name(strategy: str) -> str:
-    """A strategy as the paper writes it; an unknown one as it is."""
-    return STRATEGY_NAMES.get(strategy, strategy)
+    """A strategy as the paper writes it; one that is not here any more as its cells call it."""
+    return STRATEGIES[strategy].title if strategy in STRATEGIES else strategy
 
 
 @dataclass(frozen=True, order=True)
@@ -56,7 +46,7 @@ Results = Mapping[Condition, Sequence[CellResult]]
 def by_condition(cells: Iterable[CellResult]) -> Results:
     """Gathers cells, the strategies in the paper's order."""
     found: dict[Condition, list[CellResult]] = {}
-    order = list(STRATEGY_NAMES)
+    order = strategy_order()
     for cell in sorted(cells, key=lambda cell: cell.cell):
         key = cell.cell
         condition = Condition(round(key.text_noise, 6), key.mask_noise, key.strategy)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from training.benchmark.results import METRICS, Budget, CellResult
 from training.report.estimates import Estimate, mean
-from training.report.paper import LABELS, PaperTable, arrow, paper_tables
-from training.report.results import Condition, Results, values
+from training.report.paper import LABELS, PaperRow, PaperTable, arrow, paper_tables
+from training.report.results import Condition, Results, strategy_name, values
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Row:
     label: str
     condition: Condition
     paper: Mapping[str, float]
-    """Percent, by metric."""
+    """Percent, by metric; empty for a strategy that the paper does not have."""
     ours: Mapping[str, Estimate]
     """Percent, by metric; empty if the cell is missing."""
     seeds: tuple[int, ...]
@@ -42,7 +42,7 @@ class Table:
 
     def paper_best(self, metric: str) -> frozenset[int]:
         """The same of the paper's values."""
-        return _best({i: row.paper[metric] for i, row in enumerate(self.rows)}, metric)
+        return _best({i: r.paper[metric] for i, r in enumerate(self.rows) if r.paper}, metric)
 
     def _measured(self) -> list[tuple[int, Row]]:
         return [(i, row) for i, row in enumerate(self.rows) if row.ours]
@@ -65,7 +65,7 @@ class Table:
                         for metric, number in row.ours.items()
                     }
                     or None,
-                    "paper": dict(row.paper),
+                    "paper": dict(row.paper) or None,
                 }
                 for row in self.rows
             ],
@@ -84,13 +84,26 @@ def make_tables(results: Results) -> list[Table]:
 
 def _table(paper: PaperTable, results: Results) -> Table:
     rows = []
-    for row in paper.rows:
+    for row in (*paper.rows, *_added(paper, results)):
         cells = results.get(row.condition, ())
         ours = {metric: mean(values(results, row.condition, metric)) for metric in METRICS if cells}
         seeds = tuple(cell.cell.seed for cell in cells)
         rows.append(Row(row.label, row.condition, row.values, ours, seeds))
     cells_of = {row.label: results.get(row.condition, ()) for row in rows}
     return Table(paper.id, paper.title, paper.head, tuple(rows), tuple(_notes(rows, cells_of)))
+
+
+def _added(paper: PaperTable, results: Results) -> list[PaperRow]:
+    """Rows of Tables III and V for strategies that the paper does not have and somebody ran."""
+    if not paper.id.startswith(("3", "5")):
+        return []
+    known = {row.condition.strategy for table in paper_tables() for row in table.rows}
+    level = paper.rows[0].condition
+    return [
+        PaperRow(strategy_name(condition.strategy), condition, {})
+        for condition in results
+        if condition.strategy not in known and replace(condition, strategy=level.strategy) == level
+    ]
 
 
 def _best(numbers: Mapping[int, float], metric: str) -> frozenset[int]:
@@ -172,7 +185,7 @@ def _markdown_row(table: Table, index: int) -> str:
     cells = []
     for metric in METRICS:
         ours = row.ours[metric].text() if row.ours else "–"
-        paper = f"{row.paper[metric]:.1f}"
+        paper = f"{row.paper[metric]:.1f}" if row.paper else "–"
         for text, best in ((ours, table.best(metric)), (paper, table.paper_best(metric))):
             cells.append(f"**{text} {arrow(metric)}**" if index in best else text)
     return f"| {row.label} | {' | '.join(cells)} |"

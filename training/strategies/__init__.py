@@ -1,37 +1,48 @@
-"""Learning strategies against label noise, by name."""
+"""Learning strategies against label noise: each is one module here, found by looking."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pkgutil
+from dataclasses import replace
+from importlib import import_module
 
+from training.config.run import StrategyOptions, TrainConfig
 from training.files.errors import ActisegError
-from training.strategies.apl import APL
-from training.strategies.base import Matched, Strategy
-from training.strategies.baseline import Baseline
-from training.strategies.co_teaching import CoTeaching
-from training.strategies.elr import ELR
-from training.strategies.gce import GCE
-from training.strategies.npn import NPN
-from training.strategies.pmhm import PMHM
-from training.strategies.sce import SCE
+from training.strategies.base import STRATEGIES, Selection, StepInputs, Strategy, register
 
-if TYPE_CHECKING:
-    from training.config.run import TrainConfig
+__all__ = [
+    "STRATEGIES",
+    "Selection",
+    "StepInputs",
+    "Strategy",
+    "make_strategy",
+    "register",
+    "with_strategy_options",
+]
 
-__all__ = ["STRATEGIES", "Matched", "Strategy", "make_strategy"]
-
-STRATEGIES: dict[str, type[Strategy]] = {
-    strategy.name: strategy for strategy in (Baseline, CoTeaching, GCE, SCE, APL, ELR, NPN, PMHM)
-}
+_NAMES = [module.name for module in pkgutil.iter_modules(__path__)]
+for _name in sorted(_NAMES, key=lambda name: name != "baseline"):  # what others are compared with
+    import_module(f"{__name__}.{_name}")
 
 
-def make_strategy(config: TrainConfig) -> Strategy:
+def with_strategy_options(config: TrainConfig) -> TrainConfig:
+    """The run with its strategy's options, the default ones if it has none.
+
+    Raises:
+        ActisegError: If there is no strategy of that name.
+    """
+    if config.strategy not in STRATEGIES:
+        known = ", ".join(STRATEGIES)
+        raise ActisegError(f"--strategy {config.strategy} is unknown; known are {known}")
+    if config.strategy_options is not None:
+        return config
+    return replace(config, strategy_options=STRATEGIES[config.strategy].Options())
+
+
+def make_strategy(config: TrainConfig) -> Strategy[StrategyOptions]:
     """The strategy that a run names, with its options.
 
     Raises:
         ActisegError: If there is none of that name.
     """
-    if config.strategy not in STRATEGIES:
-        known = ", ".join(STRATEGIES)
-        raise ActisegError(f"--strategy {config.strategy} is unknown; known are {known}")
-    return STRATEGIES[config.strategy].from_config(config)
+    return STRATEGIES[config.strategy].from_config(with_strategy_options(config))

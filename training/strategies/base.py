@@ -1,105 +1,82 @@
-"""What a learning strategy may change, and nothing else.
+"""What a learning strategy may change, and how it becomes known.
 
-The engine owns the loop, the optimiser, mixed precision, processes and checkpoints; the matcher,
-boxes, classes and the positive head stay as they are. A strategy may change the network
-(an auxiliary head), how many networks there are, the mask terms, terms beside them, which samples
-count, what it remembers for each pixel, and the augmentation it needs.
+The engine owns the loop, the optimiser, mixed precision, processes and checkpoints
+(`training.engine.step` is one step from top to bottom). A strategy may change the network (an
+auxiliary head), how many there are, what a batch asks and says, every term of the loss, which
+samples count, what it remembers for each pixel, and the augmentation it needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
-from training.losses.criterion import MaskLoss, focal_mask_loss
-from training.losses.matching import sample_at_stride
+from training.config.run import StrategyOptions, TrainConfig
+from training.losses.context import StepContext, StepPosition
+from training.losses.criterion import Terms, published_terms
 
 if TYPE_CHECKING:
-    from training.config.run import TrainConfig
     from training.data.clips import Batch
-    from training.model import ActionVOS, Output
+    from training.model import ActionVOS
+
+O_co = TypeVar("O_co", bound=StrategyOptions, covariant=True)
+
+
+class StepInputs(NamedTuple):
+    """What the network is asked in a step."""
+
+    batch: Batch
+    second_view: Tensor | None = None
+    """Other frames for the same prompts and padding, normalised, float32 [N, T, 3, H, W]."""
 
 
 @dataclass(frozen=True)
-class Matched:
-    """What the matched query of each prompt says, and its labels, at the stride of the masks."""
+class Selection:
+    """The samples of a window that each network learns from."""
 
-    queries: Tensor
-    """Matched query of the last decoder layer, int64 [P]."""
-    logits: Tensor
-    """Mask logits of that query, float32 [P, T, h, w]."""
-    masks: Tensor
-    """0 or 1, the (noisy) labels sampled at the stride, float32 [P, T, h, w]."""
-    weights: Tensor
-    """Action-guided pixel weights, 0 on padding, float32 [P, T, h, w]."""
-    valid: Tensor
-    """1 where the frame counts, int64 [P, T]."""
-
-    @classmethod
-    def of(cls, output: Output, batch: Batch, queries: Tensor) -> Matched:
-        """Takes the queries' logits from the last layer and samples the labels.
-
-        Args:
-            output: Predictions for the P prompts of `batch`.
-            batch: Labels on the model input.
-            queries: Matched query of each prompt, int64 [P].
-        """
-        rows = torch.arange(len(queries), device=queries.device)
-        size = (output.masks.shape[-2], output.masks.shape[-1])
-        return cls(
-            queries=queries,
-            logits=output.masks[rows, :, queries].float(),
-            masks=sample_at_stride(batch.masks, size).float(),
-            weights=sample_at_stride(batch.weights, size).float(),
-            valid=batch.valid,
-        )
+    kept: Sequence[Tensor]
+    """For each network, bool [S]."""
+    log: Mapping[str, float]
+    """Numbers about the choice, for the run's logs."""
 
 
-class Strategy:
+class Strategy(Generic[O_co]):
     """The published training, and the places where a subclass departs from it.
 
     Args:
-        options: The strategy's own dataclass (see ``training.config.strategies``), if it has one.
+        options: The strategy's own dataclass.
     """
 
     name: ClassVar[str]
+    title: ClassVar[str]
+    Options: ClassVar[type[StrategyOptions]]
+
     networks: ClassVar[int] = 1
     """Networks that are trained together; the first is validated and exported."""
     window: int = 0
-    """Samples of each process that `keep` sees together; those of one step if these are more."""
+    """Samples of each process that `select` sees together; those of one step if these are more."""
+    teacher_decay: float = 0.0
+    """Decay of a moving average of each network's weights, which `StepContext.teacher` asks; 0
+    keeps none."""
     spatial_augmentation: ClassVar[bool] = True
     """False for strategies that remember single pixels between epochs."""
     photometric_augmentation: ClassVar[bool] = True
     """False for strategies that compare frames as they are with distorted ones of their own."""
 
-    def __init__(self, options: Any = None) -> None:
+    def __init__(self, options: O_co) -> None:
         self.options = options
 
     @classmethod
-    def from_config(cls, config: TrainConfig) -> Strategy:
+    def from_config(cls, config: TrainConfig) -> Strategy[Any]:
         """The strategy of a run, with its options."""
-        options = config.strategy_options()
-        return cls() if options is None else cls(options)
+        return cls(cast("O_co", config.strategy_options))
 
-    @property
-    def mask_loss(self) -> MaskLoss:
-        """The mask term of the last decoder layer."""
-        return focal_mask_loss
-
-    @property
-    def aux_mask_loss(self) -> MaskLoss:
-        """The mask term of the earlier decoder layers."""
-        return self.mask_loss
-
-    @property
-    def dice_term(self) -> MaskLoss | None:
-        """The Dice term of the last decoder layer; None for the published one."""
-        return None
+    # Before training
 
     def extend(self, model: ActionVOS) -> nn.Module:
         """The network that is trained, e.g. the model with an auxiliary head; same `forward`."""
@@ -122,47 +99,40 @@ class Strategy:
     def begin_epoch(self, epoch: int, epochs: int) -> None:
         """Told before each epoch (counted from 0) of how many; again when a run resumes in it."""
 
-    def begin_batch(self, batch: Batch) -> None:
-        """Told of the batch whose losses come next; it names every prompt's pixels.
+    # In each step, in this order
 
-        A pixel history is keyed by (sequence, object id, frame), which the batch carries.
-        """
-
-    def second_view(self, batch: Batch) -> Tensor | None:
-        """Frames of another view, normalised, float32 [N, T, 3, H, W]; None if there is none.
-
-        The network runs on them too, with the same prompts and padding.
-        """
-        return None
-
-    def extra_losses(
-        self, output: Output, batch: Batch, matched: Matched, second: Output | None
-    ) -> Mapping[str, Tensor]:
-        """Scalars that are added to the total as they are, already weighted.
-
-        Args:
-            output: Predictions on the batch's frames.
-            batch: The batch, on the training device.
-            matched: The matched queries of the last layer, and their labels.
-            second: Predictions on `second_view`, if there was one.
-        """
-        return {}
-
-    def keep(self, losses: Sequence[Tensor], epoch: int) -> Sequence[Tensor]:
-        """Chooses the samples that each network trains on; asked only with several networks.
+    def select(self, losses: Sequence[Tensor], position: StepPosition) -> Selection:
+        """Chooses the samples that each network learns from; asked only with several networks.
 
         Args:
             losses: For each network, the total loss of each sample (prompt), float32 [S].
-            epoch: Counted from 0.
-
-        Returns:
-            For each network, bool [S].
+            position: Where in the run the window is.
         """
-        return [torch.ones_like(values, dtype=torch.bool) for values in losses]
+        return Selection([torch.ones_like(own, dtype=torch.bool) for own in losses], {})
 
-    def log(self) -> Mapping[str, float]:
-        """Numbers about the last step, written beside the losses."""
+    def inputs(self, batch: Batch, position: StepPosition, network: int) -> StepInputs:
+        """What a network is asked: the batch, with other prompts, frames or labels if need be.
+
+        Args:
+            batch: As it was read, on the training device.
+            position: Where in the run the step is.
+            network: Which of the networks is asked.
+        """
+        return StepInputs(batch)
+
+    def losses(self, context: StepContext) -> Terms:
+        """All terms of the step, which names say what they are (`training.losses.criterion`).
+
+        They are weighted by the published coefficients and by `coefficients`.
+        """
+        return published_terms(context)
+
+    @property
+    def coefficients(self) -> Mapping[str, float]:
+        """Weights of the terms that only this strategy has."""
         return {}
+
+    # In checkpoints
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs besides the network: tensors and plain values only.
@@ -174,3 +144,28 @@ class Strategy:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restores what `state_dict` gave."""
+
+
+STRATEGIES: dict[str, type[Strategy[Any]]] = {}
+"""All strategies by name, as `register` has met them."""
+
+_S = TypeVar("_S", bound=type[Strategy[Any]])
+
+
+def register(
+    name: str, title: str, options: type[StrategyOptions] = StrategyOptions
+) -> Callable[[_S], _S]:
+    """Makes a strategy known to the command line, the benchmark, the report and the docs.
+
+    Args:
+        name: What ``--strategy`` calls it; its options are ``--NAME.OPTION``.
+        title: How tables and charts write it.
+        options: Its options: a frozen dataclass, with the paper's values as defaults.
+    """
+
+    def add(kind: _S) -> _S:
+        kind.name, kind.title, kind.Options = name, title, options
+        STRATEGIES[name] = kind
+        return kind
+
+    return add

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from training.strategies.base import Strategy
+from training.config.run import StrategyOptions
+from training.strategies.base import Strategy, register
 
 
-class Baseline(Strategy):
+@register("baseline", "Baseline")
+class Baseline(Strategy[StrategyOptions]):
     """Changes nothing."""
-
-    name = "baseline"

@@ -4,19 +4,51 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor
 
-from training.config.strategies import CoTeachingOptions
-from training.strategies.base import Strategy
-
-if TYPE_CHECKING:
-    from training.config.run import TrainConfig
+from training.config.options import require
+from training.config.run import Recipe, StrategyOptions, TrainConfig
+from training.losses.context import StepPosition
+from training.strategies.base import Selection, Strategy, register
 
 _ROUNDING = 1e-9
 """Share times number of samples may miss a whole number by this much."""
+
+
+@dataclass(frozen=True)
+class CoTeachingOptions(StrategyOptions):
+    """Co-teaching of two networks."""
+
+    forget_rate: float | Literal["noise_rate"] = 0.05
+    """Share of the samples that is left out in the end, in [0, 1) (paper: 0.05, since it keeps loss
+    ranks up to 0.95); `noise_rate` takes the run's `text_noise`, as the authors of co-teaching
+    do."""
+    gradual_epochs: int = 6
+    """T_k, epochs over which the share rises from 0, at least 1 (paper: 6)."""
+    window: int = 128
+    """Samples (prompts) of each process that are ranked together, at least 2 (paper: 128)."""
+
+    def __post_init__(self) -> None:
+        rate = self.forget_rate
+        allowed = isinstance(rate, str) or 0 <= rate < 1
+        require(allowed, "co_teaching.forget_rate", rate, "in [0, 1) or noise_rate")
+        require(
+            self.gradual_epochs >= 1,
+            "co_teaching.gradual_epochs",
+            self.gradual_epochs,
+            "at least 1",
+        )
+        require(self.window >= 2, "co_teaching.window", self.window, "at least 2")
+
+    def recipe_changes(self, recipe: Recipe, *, published: bool) -> Mapping[str, Any]:
+        """The paper trains it for ten epochs, with a step for each window."""
+        if not published:
+            return {}
+        return {"epochs": 10, "accumulate": math.ceil(self.window / recipe.batch_size)}
 
 
 def keep_rate(forget_rate: float, epoch: int, gradual_epochs: int) -> float:
@@ -46,7 +78,8 @@ def smallest(losses: Tensor, share: float) -> Tensor:
     return kept
 
 
-class CoTeaching(Strategy):
+@register("co-teaching", "Co-teaching", CoTeachingOptions)
+class CoTeaching(Strategy[CoTeachingOptions]):
     """Two networks; each trains on the share R_n of samples with the least loss for its peer.
 
     The samples of a window are ranked on each process by their total loss, with the weights at the
@@ -63,7 +96,6 @@ class CoTeaching(Strategy):
         noise_rate: Rate of the run's noise over names, which `forget_rate` may refer to.
     """
 
-    name = "co-teaching"
     networks = 2
 
     def __init__(self, options: CoTeachingOptions, noise_rate: float = 0.0) -> None:
@@ -71,29 +103,24 @@ class CoTeaching(Strategy):
         self.window = options.window
         rate = options.forget_rate
         self.forget_rate = noise_rate if isinstance(rate, str) else rate
-        self._log: dict[str, float] = {}
 
     @classmethod
     def from_config(cls, config: TrainConfig) -> CoTeaching:
         """The strategy of a run, which names its noise."""
-        return cls(config.co_teaching, config.text_noise)
+        return cls(cast("CoTeachingOptions", config.strategy_options), config.text_noise)
 
-    def keep(self, losses: Sequence[Tensor], epoch: int) -> Sequence[Tensor]:
+    def select(self, losses: Sequence[Tensor], position: StepPosition) -> Selection:
         """What the peer of each network finds easy.
 
         Args:
             losses: Of both networks, float [S].
-            epoch: Counted from 0.
+            position: The epoch says how many samples are kept.
 
         Returns:
-            The second network's picks for the first to train on and the reverse, bool [S] each.
+            The second network's picks for the first to train on and the reverse; R_n, and the share
+            of its own picks that a network finds among its peer's.
         """
-        rate = keep_rate(self.forget_rate, epoch, self.options.gradual_epochs)
+        rate = keep_rate(self.forget_rate, position.epoch, self.options.gradual_epochs)
         first, second = (smallest(values, rate) for values in losses)
-        both = (first & second).sum().item()
-        self._log = {"keep_rate": rate, "overlap": both / first.sum().item()}
-        return [second, first]
-
-    def log(self) -> Mapping[str, float]:
-        """R_n, and the share of its own picks that a network finds among its peer's."""
-        return self._log
+        overlap = ((first & second).sum() / first.sum()).item()
+        return Selection([second, first], {"keep_rate": rate, "overlap": overlap})

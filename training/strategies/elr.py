@@ -2,13 +2,58 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 from torch import Tensor
 
-from training.config.strategies import ELROptions
-from training.losses.criterion import MaskLoss, focal_terms
-from training.strategies.history import Recalled
-from training.strategies.pixelwise import clip_mean
-from training.strategies.remembering import Remembering
+from training.config.options import require
+from training.config.run import StrategyOptions
+from training.losses.context import StepContext
+from training.losses.criterion import Terms, detection_terms, dice_loss, focal_terms
+from training.strategies.base import register
+from training.strategies.support.history import Recalled
+from training.strategies.support.history_strategy import HistoryStrategy
+from training.strategies.support.pixelwise import clip_mean
+
+
+@dataclass(frozen=True)
+class ELROptions(StrategyOptions):
+    """Early-learning regularisation."""
+
+    beta: float = 0.9
+    """Share of the history's average, in (0, 1) (paper: 0.9); of which side says
+    `history_weight`."""
+    history_weight: Literal["new_heavy", "old_heavy"] = "new_heavy"
+    """`new_heavy`: s = (1 - beta) s + beta p, as the paper prints; `old_heavy`:
+    s = beta s + (1 - beta) p, as the authors of ELR do."""
+    initial: Literal["first_prediction", "zero"] = "first_prediction"
+    """History before the first prediction: that prediction itself, or 0, which the authors of ELR
+    start from and which pulls towards the background while epochs are few."""
+    sign: Literal["official", "as_printed"] = "official"
+    """`official`: R = log(1 - d + epsilon), which draws towards the history; `as_printed`: its
+    negative, which drives away from it."""
+    strength: float = 1.0
+    """Lambda, weight of the regulariser, at least 0 (paper: 1)."""
+    alpha: float = 0.5
+    """Share of the foreground in the focal loss, in [0, 1] (paper: 0.5)."""
+    gamma: float = 2.0
+    """Exponent of the focal loss, at least 1 (paper: 2)."""
+    history_dtype: Literal["float16", "float32"] = "float16"
+    """Precision of the histories on disk, two or four bytes a pixel; the paper names none."""
+    epsilon: float = 1e-6
+    """Added inside the logarithm, above 0 (paper: 1e-6)."""
+    clamp: float = 1e-4
+    """Predictions are kept this far from 0 and 1 in the regulariser, in [0, 0.5), as the authors of
+    ELR do; the paper names none (0)."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.beta < 1, "elr.beta", self.beta, "in (0, 1)")
+        require(self.strength >= 0, "elr.strength", self.strength, "at least 0")
+        require(0 <= self.alpha <= 1, "elr.alpha", self.alpha, "in [0, 1]")
+        require(self.gamma >= 1, "elr.gamma", self.gamma, "at least 1")
+        require(self.epsilon > 0, "elr.epsilon", self.epsilon, "above 0")
+        require(0 <= self.clamp < 0.5, "elr.clamp", self.clamp, "in [0, 0.5)")
 
 
 def agreement(probability: Tensor, history: Tensor) -> Tensor:
@@ -24,7 +69,8 @@ def agreement(probability: Tensor, history: Tensor) -> Tensor:
     return probability * history + (1 - probability) * (1 - history)
 
 
-class ELR(Remembering):
+@register("elr", "ELR", ELROptions)
+class ELR(HistoryStrategy[ELROptions]):
     """Replaces the focal mask term of the last layer by a focal loss plus lambda R.
 
     The history s of a pixel is the average of its predictions over the epochs, updated before the
@@ -33,22 +79,41 @@ class ELR(Remembering):
     weights. Earlier layers have the focal loss only.
     """
 
-    name = "elr"
-
     def __init__(self, options: ELROptions) -> None:
         super().__init__(options)
-        self.options: ELROptions = options
         self.dtype = options.history_dtype
 
-    @property
-    def mask_loss(self) -> MaskLoss:
-        """Focal loss plus the regulariser; updates the histories of the batch."""
-        return self._mask_loss
+    def losses(self, context: StepContext) -> Terms:
+        """The published terms with ELR's focal loss, and lambda R in the last layer.
 
-    @property
-    def aux_mask_loss(self) -> MaskLoss:
-        """The focal loss alone."""
-        return self._focal_loss
+        Updates the histories of the batch.
+        """
+        options = self.options
+        terms = detection_terms(context)
+        for layer in context.layers:
+            pixels = focal_terms(
+                layer.logits, context.labels, alpha=options.alpha, gamma=options.gamma
+            )
+            if layer.last:
+                p = layer.logits.sigmoid().clamp(options.clamp, 1 - options.clamp)
+                history = self.remember(context, p.detach())
+                pixels = pixels + options.strength * self.regulariser(p, history)
+            terms[layer.name("loss_mask")] = clip_mean(pixels, context.weights)
+            terms[layer.name("loss_dice")] = dice_loss(layer.logits, context.labels)
+        return terms
+
+    def remember(self, context: StepContext, probability: Tensor) -> Tensor:
+        """Takes the predictions into the histories of the batch, and gives these back.
+
+        Args:
+            context: Names the pixels.
+            probability: p, float [P, T, h, w], without gradient.
+
+        Returns:
+            s, float32 [P, T, h, w].
+        """
+        before = self.history.recall(context.batch, context.size, probability.device)
+        return self.history.update(context.batch, self.average(before, probability)).values
 
     def average(self, before: Recalled, probability: Tensor) -> Tensor:
         """The history after an epoch's prediction: s = (1 - beta) s + beta p.
@@ -73,22 +138,3 @@ class ELR(Remembering):
         """
         value = (1 - agreement(probability, history) + self.options.epsilon).log()
         return value if self.options.sign == "official" else -value
-
-    def _mask_loss(self, logits: Tensor, targets: Tensor, pixel_weights: Tensor | None) -> Tensor:
-        options = self.options
-        probability = logits.float().sigmoid().clamp(options.clamp, 1 - options.clamp)
-        before = self.history.recall(
-            self.batch, (logits.shape[-2], logits.shape[-1]), logits.device
-        )
-        now = self.history.update(self.batch, self.average(before, probability.detach()))
-        terms = self._focal_terms(logits, targets)
-        terms = terms + options.strength * self.regulariser(probability, now.values)
-        return clip_mean(terms, pixel_weights)
-
-    def _focal_loss(self, logits: Tensor, targets: Tensor, pixel_weights: Tensor | None) -> Tensor:
-        return clip_mean(self._focal_terms(logits, targets), pixel_weights)
-
-    def _focal_terms(self, logits: Tensor, targets: Tensor) -> Tensor:
-        return focal_terms(
-            logits.float(), targets.float(), alpha=self.options.alpha, gamma=self.options.gamma
-        )

@@ -2,42 +2,37 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from dataclasses import dataclass
 
-from training.config.strategies import GCEOptions
-from training.losses.criterion import MaskLoss
-from training.strategies.base import Strategy
-from training.strategies.pixelwise import clip_mean, label_probability
-
-
-def gce_terms(probability: Tensor, q: float) -> Tensor:
-    """(1 - r^q) / q of each pixel (paper Sec. IV-A).
-
-    Args:
-        probability: r, the probability of the given label, float [...] in (0, 1].
-        q: Exponent in (0, 1].
-
-    Returns:
-        float [...] in [0, 1/q].
-    """
-    # 1 - r^q itself has no digits left in float32 when q is small.
-    return -torch.expm1(q * probability.log()) / q
+from training.config.options import require
+from training.config.run import StrategyOptions
+from training.losses.context import StepContext
+from training.losses.criterion import Terms, detection_terms, dice_loss
+from training.strategies.base import Strategy, register
+from training.strategies.support.pixelwise import clip_mean, gce_terms, label_probability
 
 
-class GCE(Strategy):
+@dataclass(frozen=True)
+class GCEOptions(StrategyOptions):
+    """Generalised cross entropy."""
+
+    q: float = 0.7
+    """Exponent in (0, 1]: towards 0 cross entropy, at 1 the absolute error (paper: 0.7)."""
+
+    def __post_init__(self) -> None:
+        require(0 < self.q <= 1, "gce.q", self.q, "in (0, 1]")
+
+
+@register("gce", "GCE", GCEOptions)
+class GCE(Strategy[GCEOptions]):
     """Replaces the focal mask term by GCE; Dice, boxes, classes and the positive head stay."""
 
-    name = "gce"
-
-    def __init__(self, options: GCEOptions) -> None:
-        super().__init__(options)
-        self.q = options.q
-
-    @property
-    def mask_loss(self) -> MaskLoss:
-        """GCE as a mask term."""
-        return self._mask_loss
-
-    def _mask_loss(self, logits: Tensor, targets: Tensor, pixel_weights: Tensor | None) -> Tensor:
-        return clip_mean(gce_terms(label_probability(logits, targets), self.q), pixel_weights)
+    def losses(self, context: StepContext) -> Terms:
+        """The published terms, with GCE for the focal one."""
+        terms = detection_terms(context)
+        for layer in context.layers:
+            probability = label_probability(layer.logits, context.labels)
+            gce = gce_terms(probability, self.options.q)
+            terms[layer.name("loss_mask")] = clip_mean(gce, context.weights)
+            terms[layer.name("loss_dice")] = dice_loss(layer.logits, context.labels)
+        return terms

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
@@ -12,11 +13,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from training.config.strategies import PMHMOptions
-from training.losses.criterion import MaskLoss, dice_loss, focal_mask_loss, valid_frames
+from training.config.options import require
+from training.config.run import StrategyOptions
+from training.losses.context import StepContext, StepPosition, matched
+from training.losses.criterion import Terms, detection_terms, dice_loss, focal_mask_loss
 from training.model import ActionVOS, Output
 from training.model.mask_head import DynamicMaskHead
-from training.strategies.base import Matched, Strategy
+from training.strategies.base import StepInputs, Strategy, register
 
 if TYPE_CHECKING:
     from training.data.clips import Batch
@@ -26,6 +29,46 @@ Gradient = Literal["sobel", "central", "forward"]
 
 SMALLEST = 1e-6
 """Probabilities in the divergences are clamped to [1e-6, 1 - 1e-6]."""
+
+
+@dataclass(frozen=True)
+class PMHMOptions(StrategyOptions):
+    """Parallel mask head."""
+
+    tau_m: float = 0.20
+    """Half width of the margin around 0.5 where pixels are uncertain, in [0, 0.5] (paper: 0.20)."""
+    tau_e: float = 0.85
+    """Gradient above which pixels are uncertain, at least 0 (paper: 0.85)."""
+    gradient: Literal["sobel", "central", "forward"] = "sobel"
+    """Operator of the gradient on the grid of the masks; the paper names none. The plain `sobel`
+    reaches 4.4; `central` differences stay below 0.71 and so never pass 0.85; `forward` ones
+    reach 1.41."""
+    lambda_head: float = 0.1
+    """Weight of the agreement of both heads, at least 0 (paper: 0.1)."""
+    lambda_layer: float = 0.1
+    """Weight of the agreement of all decoder layers, at least 0 (paper: 0.1)."""
+    detach_main: bool = False
+    """Whether the main head's last layer is a constant in both agreements, so that only the
+    auxiliary head and the earlier layers learn from them. As printed, both sides learn."""
+    hard_dice: Literal["confident", "all"] = "confident"
+    """Pixels of the Dice part of L_hard: `confident` leaves the uncertain ones out as the focal
+    part does; `all` keeps the Dice loss of whole masks. The paper does not say."""
+    dropout: float = 0.1
+    """Dropout on the queries that the auxiliary head reads, in [0, 1); the paper gives no rate."""
+    freeze: float = 0.5
+    """Probability in [0, 1] that the auxiliary head does not learn from a batch, in the first
+    epoch; it falls linearly to 0 in the last one. The paper gives no rate."""
+    auxiliary_start: Literal["main", "random"] = "main"
+    """First weights of the auxiliary head: the main head's, which may be pretrained, or random
+    ones. The paper does not say."""
+
+    def __post_init__(self) -> None:
+        require(0 <= self.tau_m <= 0.5, "pmhm.tau_m", self.tau_m, "in [0, 0.5]")
+        require(self.tau_e >= 0, "pmhm.tau_e", self.tau_e, "at least 0")
+        require(self.lambda_head >= 0, "pmhm.lambda_head", self.lambda_head, "at least 0")
+        require(self.lambda_layer >= 0, "pmhm.lambda_layer", self.lambda_layer, "at least 0")
+        require(0 <= self.dropout < 1, "pmhm.dropout", self.dropout, "in [0, 1)")
+        require(0 <= self.freeze <= 1, "pmhm.freeze", self.freeze, "in [0, 1]")
 
 
 def squared_gradient(p: Tensor, gradient: Gradient) -> Tensor:
@@ -168,6 +211,17 @@ def hard_dice_loss(logits: Tensor, targets: Tensor, confident: Tensor) -> Tensor
     return dice_loss(logits.masked_fill(~confident, -torch.inf), targets * confident)
 
 
+def confident_pixels(uncertain: Tensor, inside: Tensor) -> Tensor:
+    """The pixels of L_hard: all but U, or all of a clip whose every pixel is in U.
+
+    Args:
+        uncertain: U, bool [P, T, h, w].
+        inside: False on padding, same shape.
+    """
+    some = (inside & ~uncertain).flatten(1).any(1)
+    return ~(uncertain & some[:, None, None, None])
+
+
 def freeze_probability(start: float, epoch: int, epochs: int) -> float:
     """Falls linearly from `start` in the first epoch (0) to 0 in the last (`epochs` - 1)."""
     return start * (1 - epoch / max(1, epochs - 1))
@@ -232,7 +286,8 @@ class ParallelHeads(nn.Module):
         return dataclasses.replace(output, extra_masks=masks)
 
 
-class PMHM(Strategy):
+@register("pmhm", "PMHM", PMHMOptions)
+class PMHM(Strategy[PMHMOptions]):
     """Labels where the main head is confident; elsewhere both heads and all layers agree.
 
     L_seg = L_hard + lambda_head L_head + lambda_layer L_layer (paper Eq. 7), where L_hard are the
@@ -244,31 +299,11 @@ class PMHM(Strategy):
     no image, so it is never in U.
     """
 
-    name = "pmhm"
-    options: PMHMOptions
-
     def __init__(self, options: PMHMOptions) -> None:
         super().__init__(options)
         self._heads: ParallelHeads | None = None
         self._seed = 0
-        self._freeze = self.options.freeze
         self._batches = 0
-        self._share = torch.zeros(())
-
-    @property
-    def mask_loss(self) -> MaskLoss:
-        """The focal part of L_hard."""
-        return self._mask_loss
-
-    @property
-    def aux_mask_loss(self) -> MaskLoss:
-        """The published focal loss."""
-        return focal_mask_loss
-
-    @property
-    def dice_term(self) -> MaskLoss:
-        """The Dice part of L_hard."""
-        return self._dice_term
 
     def extend(self, model: ActionVOS) -> nn.Module:
         """The model with an auxiliary head; freezing follows the seed in force here."""
@@ -280,55 +315,52 @@ class PMHM(Strategy):
         """The model without the auxiliary head."""
         return cast("ParallelHeads", network).model
 
-    def begin_epoch(self, epoch: int, epochs: int) -> None:
-        """Sets the epoch's probability of freezing."""
-        self._freeze = freeze_probability(self.options.freeze, epoch, epochs)
-
-    def begin_batch(self, batch: Batch) -> None:
+    def inputs(self, batch: Batch, position: StepPosition, network: int) -> StepInputs:
         """Decides, for all processes alike, whether the auxiliary head learns from this batch."""
+        freeze = freeze_probability(self.options.freeze, position.epoch, position.epochs)
         draw = np.random.default_rng((self._seed, self._batches)).random()
-        cast("ParallelHeads", self._heads).frozen = bool(draw < self._freeze)
+        cast("ParallelHeads", self._heads).frozen = bool(draw < freeze)
         self._batches += 1
+        return StepInputs(batch)
 
-    def extra_losses(
-        self, output: Output, batch: Batch, matched: Matched, second: Output | None
-    ) -> Mapping[str, Tensor]:
-        """The consistency terms of Eq. 7, over the clips as the criterion takes L_hard."""
-        rows = torch.arange(len(matched.queries), device=matched.queries.device)
+    def losses(self, context: StepContext) -> Terms:
+        """Eq. 7 in the last layer, the published terms in the earlier ones.
 
-        def of_matched(masks: Tensor) -> Tensor:
-            return masks[rows, :, matched.queries].float()
+        Logs the share |U| / |I| of uncertain pixels.
+        """
+        main, labels, weights = context.last.logits, context.labels, context.weights
+        uncertain = self.uncertain(main, context.inside)
+        confident = confident_pixels(uncertain, context.inside)
+        everywhere = torch.ones_like(confident)
+        dice_pixels = everywhere if self.options.hard_dice == "all" else confident
 
-        uncertain = self.uncertain(matched.logits, matched.weights)
-        self._share = uncertain.sum() / (matched.weights > 0).sum().clamp(min=1)
-        main = matched.logits.detach() if self.options.detach_main else matched.logits
-        auxiliary = of_matched(cast("Tensor", output.extra_masks))
-        earlier = [of_matched(layer.masks) for layer in output.aux]
-        head = head_consistency(main, auxiliary, uncertain)
-        layer = layer_consistency(main, earlier, uncertain)
-        normaliser = valid_frames(matched.valid)
-        return {
-            "loss_head": self.options.lambda_head * head.sum() / normaliser,
-            "loss_layer": self.options.lambda_layer * layer.sum() / normaliser,
-        }
+        terms = detection_terms(context)
+        terms["loss_mask"] = hard_focal_loss(main, labels, weights, confident)
+        terms["loss_dice"] = hard_dice_loss(main, labels, dice_pixels)
+        for layer in context.earlier:
+            terms[layer.name("loss_mask")] = focal_mask_loss(layer.logits, labels, weights)
+            terms[layer.name("loss_dice")] = dice_loss(layer.logits, labels)
 
-    def log(self) -> Mapping[str, float]:
-        """The share |U| / |I| of uncertain pixels in the last batch."""
-        return {"uncertain_pixels": float(self._share)}
+        auxiliary = matched(cast("Tensor", context.output.extra_masks), context.last.queries)
+        earlier = [matched(layer.output.masks, context.last.queries) for layer in context.earlier]
+        agreeing = main.detach() if self.options.detach_main else main
+        terms["loss_head"] = head_consistency(agreeing, auxiliary.float(), uncertain)
+        terms["loss_layer"] = layer_consistency(
+            agreeing, [masks.float() for masks in earlier], uncertain
+        )
+        context.log["uncertain_pixels"] = uncertain.sum() / context.inside.sum().clamp(min=1)
+        return terms
 
-    def uncertain(self, logits: Tensor, weights: Tensor | None) -> Tensor:
-        """U of Eq. 4 (see `uncertain_pixels`), without padding, whose weight is 0."""
+    @property
+    def coefficients(self) -> dict[str, float]:
+        """Lambda_head and lambda_layer."""
+        return {"loss_head": self.options.lambda_head, "loss_layer": self.options.lambda_layer}
+
+    def uncertain(self, logits: Tensor, inside: Tensor) -> Tensor:
+        """U of Eq. 4 (see `uncertain_pixels`) without padding, bool [P, T, h, w]."""
         options = self.options
         p = logits.detach().float().sigmoid()
-        found = uncertain_pixels(p, options.tau_m, options.tau_e, options.gradient)
-        return found if weights is None else found & (weights > 0)
-
-    def confident(self, logits: Tensor, weights: Tensor | None) -> Tensor:
-        """The pixels of L_hard: all but U, or all of a clip whose every pixel is in U."""
-        uncertain = self.uncertain(logits, weights)
-        image = torch.ones_like(uncertain) if weights is None else weights > 0
-        some = (image & ~uncertain).flatten(1).any(1)
-        return ~(uncertain & some[:, None, None, None])
+        return uncertain_pixels(p, options.tau_m, options.tau_e, options.gradient) & inside
 
     def state_dict(self) -> dict[str, Any]:
         """How many batches have been drawn for; the auxiliary head is part of the network."""
@@ -337,12 +369,3 @@ class PMHM(Strategy):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on with the draws."""
         self._batches = state["batches"]
-
-    def _mask_loss(self, logits: Tensor, targets: Tensor, pixel_weights: Tensor | None) -> Tensor:
-        confident = self.confident(logits, pixel_weights)
-        return hard_focal_loss(logits, targets, pixel_weights, confident)
-
-    def _dice_term(self, logits: Tensor, targets: Tensor, pixel_weights: Tensor | None) -> Tensor:
-        if self.options.hard_dice == "all":
-            return dice_loss(logits, targets)
-        return hard_dice_loss(logits, targets, self.confident(logits, pixel_weights))

@@ -13,7 +13,13 @@ from torch import nn
 
 from training.config.run import RECIPES, TrainConfig
 from training.engine.loader import epoch_batches
-from training.engine.optimizer import MovingAverage, parameter_groups, rate_factor
+from training.engine.optimizer import (
+    average_state,
+    load_average,
+    moving_average,
+    parameter_groups,
+    rate_factor,
+)
 from training.model import build_model
 from training.strategies import make_strategy
 
@@ -25,7 +31,7 @@ def test_processes_share_an_epoch_evenly(
     samples: int, batch_size: int, world: int, epoch: int
 ) -> None:
     shares = [
-        epoch_batches(samples, batch_size, seed=1, epoch=epoch, rank=rank, world_size=world)
+        epoch_batches(samples, batch_size, seed=1, epoch=epoch, rank=rank, processes=world)
         for rank in range(world)
     ]
     assert len({len(share) for share in shares}) == 1
@@ -79,17 +85,18 @@ def test_published_groups_have_their_rates_and_leave_out_what_is_frozen() -> Non
 
 def test_average_follows_the_weights_and_is_restored() -> None:
     network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    average = MovingAverage(network, 0.5)
+    average = moving_average(network, 0.5)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.fill_(4.0)
     for _ in range(60):
-        average.update(network)
-    assert torch.allclose(average.average["0.weight"], torch.full((2, 2), 4.0))
-    other = MovingAverage(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)), 0.5)
-    other.load_state_dict(average.state_dict())
-    assert torch.equal(other.average["0.weight"], average.average["0.weight"])
-    assert other.updates == 60
+        average.update_parameters(network)
+    assert torch.allclose(average.module.state_dict()["0.weight"], torch.full((2, 2), 4.0))
+    other = moving_average(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)), 0.5)
+    load_average(other, average_state(average))
+    weight = "0.weight"
+    assert torch.equal(other.module.state_dict()[weight], average.module.state_dict()[weight])
+    assert average_state(other)["updates"] == 60
 
 
 def test_baseline_changes_nothing() -> None:

@@ -18,18 +18,20 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from training.checkpoints.weights import load_model
-from training.config.run import TrainConfig
-from training.config.strategies import CoTeachingOptions, GCEOptions
-from training.data.clips import Batch
+from training.config.run import StrategyOptions, TrainConfig
 from training.data.kitchen import KitchenConfig, make_kitchen
 from training.data.prepare import prepare
+from training.engine import run_output
 from training.engine import trainer as engine
-from training.engine.step import Stepper
+from training.engine.step import StepResult, TrainingStep
 from training.engine.trainer import INTERRUPTED, train
 from training.files.errors import ActisegError
-from training.model import PRESETS, Output
-from training.strategies import STRATEGIES, Matched, Strategy
-from training.strategies.co_teaching import CoTeaching
+from training.losses.context import StepContext, StepPosition
+from training.losses.criterion import Terms
+from training.model import PRESETS
+from training.strategies import STRATEGIES, Selection, Strategy
+from training.strategies.co_teaching import CoTeaching, CoTeachingOptions
+from training.strategies.gce import GCEOptions
 
 _FULL = Path("/dev/full")
 """Linux's device that is always full."""
@@ -82,25 +84,24 @@ def _losses(run: Path) -> list[float]:
     return [entry["loss"] for entry in epochs]
 
 
-class _Acting(Strategy):
+class _Acting(Strategy[StrategyOptions]):
     """Does something at one batch of a run, once."""
 
     armed = True
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, options: StrategyOptions) -> None:
+        super().__init__(options)
         self.batches = 0
 
-    def extra_losses(
-        self, output: Output, batch: Batch, matched: Matched, second: Output | None
-    ) -> Mapping[str, Tensor]:
+    def losses(self, context: StepContext) -> Terms:
         self.batches += 1
+        terms = super().losses(context)
         if self.batches == _FAIL_AT and type(self).armed:
             type(self).armed = False
-            return self.act(output)
-        return {}
+            terms |= self.act(context)
+        return terms
 
-    def act(self, output: Output) -> Mapping[str, Tensor]:
+    def act(self, context: StepContext) -> Terms:
         """What happens."""
         raise NotImplementedError
 
@@ -116,13 +117,14 @@ def acting(monkeypatch: pytest.MonkeyPatch) -> type[_Acting]:
     """A strategy `acting`, whose `act` the test sets."""
 
     class Fresh(_Acting):
-        name = "acting"
+        name, title, Options = "acting", "Acting", StrategyOptions
+        coefficients: ClassVar[Mapping[str, float]] = {"loss_extra": 1.0}  # type: ignore[misc]
 
     monkeypatch.setitem(STRATEGIES, "acting", Fresh)
     return Fresh
 
 
-def _interrupt(self: _Acting, output: Output) -> Mapping[str, Tensor]:
+def _interrupt(self: _Acting, context: StepContext) -> Terms:
     signal.raise_signal(signal.SIGTERM)
     return {}
 
@@ -153,14 +155,16 @@ def test_stop_in_an_epochs_last_window_leaves_a_complete_epoch(
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert train(_config(data, whole, strategy=strategy)) == 0
     last = torch.load(whole / "checkpoint.pt", weights_only=True)["step"] // 2 - 1
-    former = Stepper.step
+    former = TrainingStep.take
 
-    def interrupted(self: Stepper, *arguments: Any, **options: Any) -> dict[str, float]:
-        if options["step"] == last:
+    def interrupted(
+        self: TrainingStep, batches: Any, choices: Any, position: StepPosition, rate: float
+    ) -> StepResult:
+        if position.step == last:
             signal.raise_signal(signal.SIGTERM)
-        return former(self, *arguments, **options)
+        return former(self, batches, choices, position, rate)
 
-    monkeypatch.setattr(Stepper, "step", interrupted)
+    monkeypatch.setattr(TrainingStep, "take", interrupted)
     assert train(_config(data, cut, strategy=strategy)) == INTERRUPTED
     assert _losses(cut) == _losses(whole)[:1]
     state = torch.load(cut / "checkpoint.pt", weights_only=True)
@@ -175,7 +179,7 @@ def test_stop_in_an_epochs_last_window_leaves_a_complete_epoch(
 def test_non_finite_loss_stops_before_the_weights_change(
     data: Path, tmp_path: Path, acting: type[_Acting]
 ) -> None:
-    acting.act = lambda self, output: {"loss_extra": output.masks.sum() * torch.nan}  # type: ignore[assignment,method-assign]
+    acting.act = lambda self, context: {"loss_extra": context.output.masks.sum() * torch.nan}  # type: ignore[assignment,method-assign]
     with pytest.raises(ActisegError, match=r"step 2 .*: loss is nan on samples 0000") as error:
         train(_config(data, tmp_path, strategy="acting"))
     assert "--resume" in str(error.value)
@@ -186,7 +190,7 @@ def test_non_finite_loss_stops_before_the_weights_change(
 def test_full_disk_keeps_the_former_checkpoint(
     data: Path, tmp_path: Path, acting: type[_Acting]
 ) -> None:
-    def fill(self: _Acting, output: Output) -> Mapping[str, Tensor]:
+    def fill(self: _Acting, context: StepContext) -> Terms:
         (tmp_path / "checkpoint.pt.partial").symlink_to(_FULL)
         return {}
 
@@ -221,13 +225,13 @@ def test_full_disk_at_the_end_of_an_epoch_costs_no_step(data: Path, tmp_path: Pa
 def test_full_disk_for_the_logs_is_named(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Full(engine.SummaryWriter):
+    class Full(run_output.SummaryWriter):
         """TensorBoard's writer, whose thread raises what the disk raised."""
 
         def add_scalar(self, *arguments: Any, **options: Any) -> None:
             _FULL.write_bytes(b"an event")
 
-    monkeypatch.setattr(engine, "SummaryWriter", Full)
+    monkeypatch.setattr(run_output, "SummaryWriter", Full)
     with pytest.raises(ActisegError, match=rf"^{tmp_path}: disk full .*--resume"):
         train(_config(data, tmp_path, epochs=1))
 
@@ -270,7 +274,7 @@ def test_resume_refuses_other_options(data: Path, tmp_path: Path) -> None:
 def test_resume_refuses_other_options_of_the_strategy(data: Path, tmp_path: Path) -> None:
     train(_config(data, tmp_path, epochs=1, strategy="gce"))
     with pytest.raises(ActisegError, match=r"made with --gce\.q 0\.7, not 0\.5"):
-        other = {"strategy": "gce", "gce": GCEOptions(0.5)}
+        other = {"strategy": "gce", "strategy_options": GCEOptions(0.5)}
         train(_config(data, tmp_path, epochs=1, resume=True, **other))
 
 
@@ -288,11 +292,11 @@ class _Watched(CoTeaching):
     windows: ClassVar[list[int]] = []
     stop_at = 0
 
-    def keep(self, losses: Sequence[Tensor], epoch: int) -> Sequence[Tensor]:
+    def select(self, losses: Sequence[Tensor], position: StepPosition) -> Selection:
         self.windows.append(len(losses[0]))
         if len(self.windows) == self.stop_at:
             signal.raise_signal(signal.SIGTERM)
-        return super().keep(losses, epoch)
+        return super().select(losses, position)
 
 
 def test_co_teaching_trains_two_networks_and_resumes_exactly(
@@ -306,7 +310,9 @@ def test_co_teaching_trains_two_networks_and_resumes_exactly(
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     options = {
         "strategy": "co-teaching",
-        "co_teaching": CoTeachingOptions(forget_rate=0.3, gradual_epochs=1, window=2 * prompts),
+        "strategy_options": CoTeachingOptions(
+            forget_rate=0.3, gradual_epochs=1, window=2 * prompts
+        ),
         "split": "train_one",
         "batch_size": 1,
     }

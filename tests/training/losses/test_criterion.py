@@ -4,7 +4,26 @@ import pytest
 import torch
 
 from tests.training.prompts_batch import labels, predictions
-from training.losses.criterion import COEFFICIENTS, Criterion, focal_mask_loss, total, weight_dict
+from training.losses.context import StepContext
+from training.losses.criterion import (
+    COEFFICIENTS,
+    of_prompts,
+    published_terms,
+    reduced,
+    total,
+    weigh_samples,
+    weight_dict,
+)
+from training.losses.matching import match
+
+
+def terms_of(output, targets, matches=None, use_weights=True):
+    return published_terms(StepContext(targets, output, matches=matches, use_weights=use_weights))
+
+
+def losses_of(output, targets, matches=None, kept=None, use_weights=True):
+    context = StepContext(targets, output, matches=matches, use_weights=use_weights)
+    return reduced(published_terms(context), context, kept)
 
 
 def values(losses):
@@ -19,7 +38,7 @@ def repeated(record, names):
 
 
 def test_terms_have_the_published_names_and_coefficients():
-    losses = Criterion()(predictions(layers=4), labels())
+    losses = losses_of(predictions(layers=4), labels())
     assert set(losses) == set(weight_dict(3))
     assert weight_dict(3)["loss_dice_2"] == 5
     assert len(losses) == 24
@@ -28,10 +47,9 @@ def test_terms_have_the_published_names_and_coefficients():
 def test_batch_is_the_mean_over_its_prompts():
     # Query terms are divided by all valid frames; the positive term by the prompts.
     output, targets = predictions(prompts=4), labels(prompts=4)
-    together = values(Criterion()(output, targets))
+    together = values(losses_of(output, targets))
     alone = [
-        values(Criterion()(output.of(slice(i, i + 1)), targets.of(slice(i, i + 1))))
-        for i in range(4)
+        values(losses_of(output.of(slice(i, i + 1)), targets.of(slice(i, i + 1)))) for i in range(4)
     ]
     for name, value in together.items():
         assert value == pytest.approx(sum(part[name] for part in alone) / 4, rel=1e-5)
@@ -40,26 +58,27 @@ def test_batch_is_the_mean_over_its_prompts():
 def test_kept_prompts_count_as_if_the_others_were_not_there():
     output, targets = predictions(prompts=4), labels(prompts=4)
     kept = torch.tensor([False, True, True, False])
-    some = values(Criterion()(output, targets, kept=kept))
-    alone = values(Criterion()(output.of(slice(1, 3)), targets.of(slice(1, 3))))
+    some = values(losses_of(output, targets, kept=kept))
+    alone = values(losses_of(output.of(slice(1, 3)), targets.of(slice(1, 3))))
     assert some == pytest.approx(alone, rel=1e-5)
-    none = Criterion()(output, targets, kept=torch.zeros(4, dtype=torch.bool))
+    none = losses_of(output, targets, kept=torch.zeros(4, dtype=torch.bool))
     assert set(values(none).values()) == {0.0}
 
 
 def test_losses_of_prompts_average_to_those_of_the_batch():
     output, targets = predictions(prompts=4), labels(prompts=4)
-    means = {name: term.mean() for name, term in Criterion().of_prompts(output, targets).items()}
-    assert values(means) == pytest.approx(values(Criterion()(output, targets)), rel=1e-5)
-    assert total(Criterion().of_prompts(output, targets)).shape == (4,)
+    alone = of_prompts(terms_of(output, targets), targets.valid)
+    means = {name: term.mean() for name, term in alone.items()}
+    assert values(means) == pytest.approx(values(losses_of(output, targets)), rel=1e-5)
+    assert total(alone).shape == (4,)
 
 
 def test_mask_terms_shrink_with_the_number_of_frames_and_others_do_not():
     output, targets = predictions(frames=1), labels(frames=1)
     tripled = repeated(replace(output, aux=()), ("logits", "boxes", "masks"))
     longer = repeated(targets, ("masks", "weights", "boxes", "valid", "positive"))
-    once = values(Criterion()(replace(output, aux=()), targets))
-    thrice = values(Criterion()(tripled, longer))
+    once = values(losses_of(replace(output, aux=()), targets))
+    thrice = values(losses_of(tripled, longer))
     assert thrice["loss_mask"] == pytest.approx(once["loss_mask"] / 3, rel=1e-5)
     for name in ("loss_ce", "loss_bbox", "loss_giou", "loss_positive_labels"):
         assert thrice[name] == pytest.approx(once[name], rel=1e-5)
@@ -67,10 +86,10 @@ def test_mask_terms_shrink_with_the_number_of_frames_and_others_do_not():
 
 def test_invalid_frames_are_background_for_the_class_term_only():
     output, targets = predictions(), labels()
-    matches = Criterion().match(output, targets)
-    before = values(Criterion()(output, targets, matches))
+    matches = match([*output.aux, output], targets)
+    before = values(losses_of(output, targets, matches))
     half = replace(targets, valid=torch.tensor([[1, 0]] * 3))
-    after = values(Criterion()(output, half, matches))
+    after = values(losses_of(output, half, matches))
     # Half as many valid frames: everything that is not the class term doubles.
     for name in ("loss_bbox", "loss_giou", "loss_mask", "loss_dice"):
         assert after[name] == pytest.approx(2 * before[name], rel=1e-5)
@@ -79,10 +98,10 @@ def test_invalid_frames_are_background_for_the_class_term_only():
 
 def test_negative_objects_are_told_to_the_positive_head_only():
     output, targets = predictions(), labels()
-    matches = Criterion().match(output, targets)
-    before = values(Criterion()(output, targets, matches))
+    matches = match([*output.aux, output], targets)
+    before = values(losses_of(output, targets, matches))
     flipped = replace(targets, positive=1 - targets.positive)
-    after = values(Criterion()(output, flipped, matches))
+    after = values(losses_of(output, flipped, matches))
     changed = {name for name in before if before[name] != after[name]}
     assert changed == {"loss_positive_labels", "loss_positive_labels_0"}
 
@@ -90,13 +109,13 @@ def test_negative_objects_are_told_to_the_positive_head_only():
 def test_one_positive_frame_makes_the_clip_positive():
     output, targets = predictions(), labels()
     partly = replace(targets, positive=targets.positive * torch.tensor([0, 1]))
-    assert values(Criterion()(output, targets)) == values(Criterion()(output, partly))
+    assert values(losses_of(output, targets)) == values(losses_of(output, partly))
 
 
 def test_weights_change_the_mask_term_only():
     output, targets = predictions(), labels()
     weighted, plain = (
-        values(Criterion(use_weights=flag)(output, targets)) for flag in (True, False)
+        values(losses_of(output, targets, use_weights=flag)) for flag in (True, False)
     )
     changed = {name for name in plain if plain[name] != weighted[name]}
     assert changed == {"loss_mask", "loss_mask_0"}
@@ -105,7 +124,7 @@ def test_weights_change_the_mask_term_only():
 def test_the_mean_is_over_pixels_not_over_weights():
     output, targets = predictions(layers=1), labels()
     doubled = replace(targets, weights=2 * targets.weights)
-    once, twice = (values(Criterion()(output, t))["loss_mask"] for t in (targets, doubled))
+    once, twice = (values(losses_of(output, t))["loss_mask"] for t in (targets, doubled))
     assert twice == pytest.approx(2 * once, rel=1e-5)
 
 
@@ -113,12 +132,12 @@ def test_padding_counts_only_without_weights():
     output, targets = predictions(layers=1), labels()
     targets.weights[..., 16:] = 0  # as the collate function leaves the padding
     targets.masks[..., 16:] = False
-    matches = Criterion().match(output, targets)
+    matches = match([*output.aux, output], targets)
     noisy = replace(output, masks=output.masks.clone())
     noisy.masks[..., 4:] += 3
     mask = {
         flag: [
-            values(Criterion(use_weights=flag)(o, targets, matches))["loss_mask"]
+            values(losses_of(o, targets, matches, use_weights=flag))["loss_mask"]
             for o in (output, noisy)
         ]
         for flag in (True, False)
@@ -129,27 +148,42 @@ def test_padding_counts_only_without_weights():
 
 def test_missing_weights_are_refused():
     with pytest.raises(ValueError, match="no pixel weights"):
-        Criterion()(predictions(), replace(labels(), weights=None))
+        losses_of(predictions(), replace(labels(), weights=None))
 
 
-def test_a_strategy_replaces_the_mask_term_and_nothing_else():
-    seen = []
+def test_terms_of_prompts_are_summed_over_frames_and_scalars_stay():
+    output, targets = predictions(layers=1), labels()
+    context = StepContext(targets, output)
+    terms = {"loss_mask": torch.full((3,), 6.0), "loss_batch": torch.tensor(5.0)}
+    assert values(reduced(terms, context)) == {"loss_mask": 3 * 6.0 / 6, "loss_batch": 5.0}
+    kept = torch.tensor([True, False, False])
+    assert values(reduced(terms, context, kept)) == {"loss_mask": 3.0, "loss_batch": 5.0}
+    assert set(of_prompts(terms, targets.valid)) == {"loss_mask"}
 
-    def constant(logits, targets, pixel_weights):
-        seen.append((logits.shape, targets.shape, pixel_weights.shape))
-        return logits.new_full((len(logits),), 6.0)
 
+def test_samples_can_be_weighed_one_by_one():
+    output, targets = predictions(prompts=4), labels(prompts=4)
+    terms = terms_of(output, targets)
+    kept = torch.tensor([False, True, True, False])
+    weighed = of_prompts(weigh_samples(terms, 2.0 * kept), targets.valid)
+    for name, plain in of_prompts(terms, targets.valid).items():
+        torch.testing.assert_close(weighed[name], 2 * plain * kept)
+
+
+def test_new_labels_are_matched_anew_and_leave_the_former_ones():
     output, targets = predictions(), labels()
-    official = values(Criterion()(output, targets))
-    replaced = values(Criterion(mask_loss=constant, aux_mask_loss=focal_mask_loss)(output, targets))
-    assert seen == [((3, 2, 6, 8),) * 3]
-    assert replaced.pop("loss_mask") == pytest.approx(3 * 6.0 / 6)  # three prompts, six frames
-    official.pop("loss_mask")
-    assert replaced == official
+    context = StepContext(targets, output)
+    before = context.labels.clone()
+    other = context.relabelled(masks=~targets.masks)
+    assert torch.equal(other.labels, 1 - before)
+    assert torch.equal(context.labels, before)
+    expected = match([*output.aux, output], replace(targets, masks=~targets.masks))
+    assert torch.equal(other.last.queries, expected[-1])
+    assert torch.equal(other.earlier[0].queries, expected[0])
 
 
 def test_total_weighs_every_layer_alike():
-    losses = Criterion()(predictions(layers=3), labels())
+    losses = losses_of(predictions(layers=3), labels())
     expected = sum(
         COEFFICIENTS[name.removesuffix("_0").removesuffix("_1")] * float(value)
         for name, value in losses.items()
@@ -165,8 +199,8 @@ def test_total_refuses_a_term_that_it_does_not_know():
 def test_only_the_matched_query_gets_a_mask_gradient():
     output, targets = predictions(layers=1), labels()
     output.masks.requires_grad_()
-    matched = Criterion().match(output, targets)[0]
-    total(Criterion()(output, targets)).backward()
+    matched = match([*output.aux, output], targets)[0]
+    total(losses_of(output, targets)).backward()
     touched = output.masks.grad.abs().sum((1, 3, 4)) > 0
     assert touched.long().argmax(1).tolist() == matched.tolist()
     assert touched.sum(1).tolist() == [1, 1, 1]
@@ -181,7 +215,7 @@ def test_extreme_logits_give_finite_losses_and_gradients(dtype):
     ]
     extreme = replace(output, logits=leaves[0], masks=leaves[1], positives=leaves[2])
     targets.valid[:] = 0
-    loss = total(Criterion()(extreme, targets))
+    loss = total(losses_of(extreme, targets))
     loss.backward()
     assert loss.isfinite()
     assert all(leaf.grad.isfinite().all() for leaf in leaves)

@@ -11,14 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.config.run import TrainConfig
-from training.config.strategies import CoTeachingOptions
 from training.files.errors import ActisegError
-from training.strategies import make_strategy
-from training.strategies.co_teaching import CoTeaching, keep_rate, smallest
+from training.losses.context import StepPosition
+from training.strategies import make_strategy, with_strategy_options
+from training.strategies.co_teaching import CoTeaching, CoTeachingOptions, keep_rate, smallest
 
 
 def config(**options) -> TrainConfig:
-    return TrainConfig(data=Path(), out=Path(), strategy="co-teaching", **options)
+    made = TrainConfig(data=Path(), out=Path(), strategy="co-teaching", **options)
+    return with_strategy_options(made)
 
 
 def literal_picks(losses: np.ndarray, rate: float) -> list[bool]:
@@ -59,15 +60,16 @@ def test_loss_ranks_up_to_the_paper_value_are_kept(samples, count):
 def test_each_network_trains_on_what_its_peer_finds_easy():
     strategy = CoTeaching(CoTeachingOptions(forget_rate=0.5, gradual_epochs=1))
     own = [torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([9.0, 1.0, 8.0, 2.0])]
-    first, second = strategy.keep(own, epoch=1)
+    selection = strategy.select(own, StepPosition(epoch=1))
+    first, second = selection.kept
     assert first.tolist() == [False, True, False, True], "the second network's picks"
     assert second.tolist() == [True, True, False, False], "the first network's picks"
-    assert strategy.log() == {"keep_rate": 0.5, "overlap": 0.5}
-    assert all(kept.all() for kept in strategy.keep(own, epoch=0))
+    assert selection.log == {"keep_rate": 0.5, "overlap": 0.5}
+    assert all(kept.all() for kept in strategy.select(own, StepPosition(epoch=0)).kept)
 
 
 def test_forget_rate_may_follow_the_noise_of_the_run():
-    noisy = config(text_noise=0.4, co_teaching=CoTeachingOptions("noise_rate"))
+    noisy = config(text_noise=0.4, strategy_options=CoTeachingOptions("noise_rate"))
     assert make_strategy(noisy).forget_rate == 0.4
     assert make_strategy(config(text_noise=0.4)).forget_rate == 0.05
     with pytest.raises(ActisegError, match=r"--co-teaching\.forget-rate is 1"):

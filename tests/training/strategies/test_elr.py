@@ -10,10 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.training.step_contexts import context_of
 from tests.training.strategies.pixel_batches import batch_of
-from training.config.strategies import ELROptions
 from training.files.errors import ActisegError
-from training.strategies.elr import ELR, agreement
+from training.strategies.elr import ELR, ELROptions, agreement
 
 CELLS = (2, 2, 2, 3)
 """Two prompts of two frames of 8 x 12 pixels."""
@@ -55,8 +55,12 @@ def literal(logits, targets, weights, options):
 def strategy(folder: Path, **options) -> ELR:
     made = ELR(ELROptions(**options))
     made.open(folder, resume=False)
-    made.begin_batch(BATCH)
     return made
+
+
+def mask_loss(elr: ELR, logits, targets, weights, name: str = "loss_mask"):
+    """A term of each clip: the last layer's, or that of an earlier layer which says the same."""
+    return elr.losses(context_of(logits, targets, weights, batch=BATCH, earlier=[logits]))[name]
 
 
 @pytest.mark.parametrize("sign", ["official", "as_printed"])
@@ -72,7 +76,7 @@ def test_losses_over_the_epochs_are_the_formulas(tmp_path, sign, history_weight,
     targets, weights = (torch.tensor(values).float() for values in (targets, weights))
     for epoch in range(EPOCHS):
         elr.begin_epoch(epoch, EPOCHS)
-        loss = elr.mask_loss(torch.tensor(logits[epoch]).float(), targets, weights)
+        loss = mask_loss(elr, torch.tensor(logits[epoch]).float(), targets, weights)
         tolerance = 2e-3 if dtype == "float16" else 2e-5
         np.testing.assert_allclose(loss.numpy(), expected[epoch], rtol=tolerance, atol=2e-4)
 
@@ -82,7 +86,7 @@ def test_history_is_new_heavy_as_printed(tmp_path: Path) -> None:
     elr = strategy(tmp_path)
     for epoch, (p, expected) in enumerate([(0.2, 0.2), (0.8, 0.74), (0.8, 0.794)]):
         elr.begin_epoch(epoch, 3)
-        elr.mask_loss(torch.full(CELLS, p).logit(), torch.zeros(CELLS), None)
+        mask_loss(elr, torch.full(CELLS, p).logit(), torch.zeros(CELLS), None)
         found = elr.history.recall(BATCH, CELLS[-2:], torch.device("cpu"))
         torch.testing.assert_close(found.values, torch.full(CELLS, expected), atol=5e-4, rtol=0)
         assert found.visits.unique().tolist() == [epoch + 1]
@@ -108,10 +112,10 @@ def test_history_has_no_gradient_and_that_of_the_loss_is_right(tmp_path: Path) -
     elr = strategy(tmp_path)
     targets, weights = (torch.tensor(values).float() for values in (targets, weights))
     elr.begin_epoch(0, 2)
-    elr.mask_loss(torch.tensor(logits[0]).float(), targets, weights)
+    mask_loss(elr, torch.tensor(logits[0]).float(), targets, weights)
     elr.begin_epoch(1, 2)
     variable = torch.tensor(logits[1]).float().requires_grad_()
-    elr.mask_loss(variable, targets, weights).sum().backward()
+    mask_loss(elr, variable, targets, weights).sum().backward()
     s = elr.history.recall(BATCH, CELLS[-2:], torch.device("cpu")).values.double().numpy()
 
     def per_pixel(z):
@@ -131,11 +135,11 @@ def test_perfect_prediction_costs_nothing_without_the_regulariser(tmp_path: Path
     sure = ((2 * targets - 1) * 60).requires_grad_()
     elr = strategy(tmp_path, strength=0.0)
     elr.begin_epoch(0, 1)
-    torch.testing.assert_close(elr.mask_loss(sure, targets, None), torch.zeros(2))
-    torch.testing.assert_close(elr.aux_mask_loss(sure, targets, None), torch.zeros(2))
+    torch.testing.assert_close(mask_loss(elr, sure, targets, None), torch.zeros(2))
+    torch.testing.assert_close(mask_loss(elr, sure, targets, None, "loss_mask_0"), torch.zeros(2))
     regularised = strategy(tmp_path)
     regularised.begin_epoch(0, 1)
-    loss = regularised.mask_loss(sure, targets, None)
+    loss = mask_loss(regularised, sure, targets, None)
     loss.sum().backward()
     assert sure.grad is not None
     assert torch.isfinite(sure.grad).all()

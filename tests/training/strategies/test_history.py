@@ -14,7 +14,7 @@ from torch import distributed, multiprocessing
 
 from tests.training.strategies.pixel_batches import batch_of
 from training.files.errors import ActisegError
-from training.strategies.history import PixelHistory
+from training.strategies.support.history import PixelHistory
 
 SIZES = {"a": (8, 12), "b": (9, 17)}
 """Input sizes of two sequences; 9 x 17 pixels have 3 x 5 cells."""
@@ -163,7 +163,7 @@ def test_an_interrupted_merge_is_done_again(
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("training.strategies.history.write_index", killed)
+    monkeypatch.setattr("training.strategies.support.history.write_index", killed)
     with pytest.raises(KeyboardInterrupt):
         history.begin_epoch(2)
     monkeypatch.undo()

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from tests.training.step_contexts import context_of
 from tests.training.strategies.pixel_batches import batch_of
-from training.config.strategies import NPNOptions
 from training.files.errors import ActisegError
+from training.losses.context import StepPosition
 from training.model.config import IMAGENET_MEAN, IMAGENET_STD
-from training.strategies.base import Matched
-from training.strategies.npn import NPN, negative_terms
-from training.strategies.photometric import strong_view
+from training.strategies.npn import NPN, NPNOptions, negative_terms
+from training.strategies.support.colour_view import strong_view
 
 CELLS = (2, 2, 2, 3)
 """Two prompts of two frames of 8 x 12 pixels."""
@@ -64,8 +63,16 @@ def literal(logits, targets, weights, count, partial):
 def strategy(folder: Path, **options) -> NPN:
     made = NPN(NPNOptions(**options))
     made.open(folder, resume=False)
-    made.begin_batch(BATCH)
     return made
+
+
+def losses(npn: NPN, logits, targets, weights=None, epoch: int = 0, **views):
+    """All terms of a step on `BATCH`."""
+    return npn.losses(context_of(logits, targets, weights, batch=BATCH, epoch=epoch, **views))
+
+
+def proxy(npn: NPN, logits, targets):
+    return npn.proxy(context_of(logits, targets, batch=BATCH))
 
 
 @pytest.mark.parametrize("count", ["as_printed", "predicted_only"])
@@ -77,7 +84,8 @@ def test_losses_and_counts_over_the_epochs_are_the_formulas(tmp_path, count, par
     targets, weights = (torch.tensor(values).float() for values in (targets, weights))
     for epoch in range(EPOCHS):
         npn.begin_epoch(epoch, EPOCHS)
-        loss = npn.mask_loss(torch.tensor(logits[epoch]).float(), targets, weights)
+        now = torch.tensor(logits[epoch]).float()
+        loss = losses(npn, now, targets, weights, epoch)["loss_mask"]
         np.testing.assert_allclose(loss.numpy(), expected[epoch], rtol=2e-5)
         found = npn.history.recall(BATCH, CELLS[-2:], torch.device("cpu"))
         np.testing.assert_array_equal(found.values, counts[epoch][0])
@@ -86,23 +94,23 @@ def test_losses_and_counts_over_the_epochs_are_the_formulas(tmp_path, count, par
         )
 
 
-@pytest.mark.parametrize(("count", "proxy"), [("as_printed", 1.0), ("predicted_only", 1.0)])
-def test_a_tie_is_foreground(tmp_path, count, proxy):
+@pytest.mark.parametrize(("count", "expected"), [("as_printed", 1.0), ("predicted_only", 1.0)])
+def test_a_tie_is_foreground(tmp_path, count, expected):
     """A background label against constant foreground predictions."""
     npn = strategy(tmp_path, count=count, warmup_epochs=0)
     for epoch in range(3):
         npn.begin_epoch(epoch, 3)
-        found, reliability = npn.proxy(torch.full(CELLS, 2.0), torch.zeros(CELLS))
-        assert found.unique().tolist() == [proxy]
+        found, reliability = proxy(npn, torch.full(CELLS, 2.0), torch.zeros(CELLS))
+        assert found.unique().tolist() == [expected]
         assert reliability.unique().tolist() == [0.5 if count == "as_printed" else 1.0]
 
 
 def test_a_foreground_label_never_loses_as_printed_but_does_by_predictions(tmp_path):
-    for count, proxy in (("as_printed", 1.0), ("predicted_only", 0.0)):
+    for count, expected in (("as_printed", 1.0), ("predicted_only", 0.0)):
         npn = strategy(tmp_path, count=count, warmup_epochs=0)
         npn.begin_epoch(0, 1)
-        found, _ = npn.proxy(torch.full(CELLS, -2.0), torch.ones(CELLS))
-        assert found.unique().tolist() == [proxy]
+        found, _ = proxy(npn, torch.full(CELLS, -2.0), torch.ones(CELLS))
+        assert found.unique().tolist() == [expected]
 
 
 def test_negative_learning_acts_only_where_label_and_prediction_agree():
@@ -123,14 +131,14 @@ def test_gradient_is_that_of_finite_differences(tmp_path: Path) -> None:
     npn.begin_epoch(0, 1)
     variable = torch.tensor(logits[0]).float().requires_grad_()
     tensors = [torch.tensor(values).float() for values in (targets, weights)]
-    npn.mask_loss(variable, *tensors).sum().backward()
-    proxy, w = npn.proxy(variable, tensors[0])  # this epoch has been counted: unchanged
-    proxy, w = proxy.numpy(), w.double().numpy()
+    losses(npn, variable, *tensors)["loss_mask"].sum().backward()
+    y, w = proxy(npn, variable, tensors[0])  # this epoch has been counted: unchanged
+    y, w = y.numpy(), w.double().numpy()
 
     def per_pixel(z):
         p = 1 / (1 + np.exp(-z))
         agreed = (logits[0] > 0) == (targets > 0)
-        return w * focal(p, proxy) + 0.1 * agreed * cross_entropy(p, targets)
+        return w * focal(p, y) + 0.1 * agreed * cross_entropy(p, targets)
 
     step = 1e-5
     slope = (per_pixel(logits[0] + step) - per_pixel(logits[0] - step)) / (2 * step)
@@ -143,9 +151,9 @@ def test_perfect_prediction_costs_nothing(tmp_path: Path) -> None:
     sure = ((2 * targets - 1) * 60).requires_grad_()
     npn = strategy(tmp_path, warmup_epochs=0)
     npn.begin_epoch(0, 1)
-    loss = npn.mask_loss(sure, targets, None)
+    loss = losses(npn, sure, targets)["loss_mask"]
     torch.testing.assert_close(loss, torch.zeros(2))
-    (loss + npn.mask_loss(-sure, targets, None)).sum().backward()
+    (loss + losses(npn, -sure, targets)["loss_mask"]).sum().backward()
     assert sure.grad is not None
     assert torch.isfinite(sure.grad).all()
 
@@ -157,20 +165,25 @@ def test_consistency_is_cross_entropy_with_the_hard_weak_view(tmp_path: Path) ->
     strong = torch.tensor(random.normal(0, 2, (2, 2, 3, 2, 3))).float().requires_grad_()
     weights = torch.tensor(random.choice([0.0, 1.0, 5.0], CELLS)).float()
     queries = torch.tensor([2, 0])
-    matched = Matched(queries, weak, torch.zeros(CELLS), weights, torch.ones(2, 2).long())
+    masks = torch.zeros(2, 2, 3, 2, 3)
+    chosen = torch.nn.functional.one_hot(queries, 3).bool()[:, None, :, None, None]
+    masks = torch.where(chosen, weak[:, :, None], masks)
     npn = strategy(tmp_path, warmup_epochs=0)
-    losses = npn.extra_losses(None, BATCH, matched, SimpleNamespace(masks=strong))
+    npn.begin_epoch(0, 1)
+    context = context_of(
+        masks, torch.zeros(CELLS), weights, batch=BATCH, queries=queries, second_view=strong
+    )
+    value = npn.coefficients["loss_consistency"] * npn.losses(context)["loss_consistency"].sum() / 4
     expected = 0.0
     for prompt in range(2):
         q = 1 / (1 + np.exp(-strong[prompt, :, queries[prompt]].detach().double().numpy()))
         hard = weak[prompt].detach().numpy() > 0
         expected += (cross_entropy(q, hard) * weights[prompt].numpy()).mean()
-    value = losses["loss_consistency"]
     assert value.item() == pytest.approx(2.0 * 0.2 * expected / 4, rel=1e-5)
     value.backward()
     assert weak.grad is None
     assert strong.grad is not None
-    assert npn.extra_losses(None, BATCH, matched, None) == {}
+    assert "loss_consistency" not in losses(npn, weak, torch.zeros(CELLS), weights)
 
 
 def test_second_view_changes_colours_only_and_depends_on_the_frame_alone() -> None:
@@ -197,11 +210,11 @@ def test_second_view_changes_colours_only_and_depends_on_the_frame_alone() -> No
 def test_warm_up_has_one_view_and_remembers_nothing(tmp_path: Path) -> None:
     npn = strategy(tmp_path)
     npn.begin_epoch(0, 3)
-    npn.mask_loss(torch.zeros(CELLS), torch.zeros(CELLS), None)
-    assert npn.second_view(BATCH) is None
+    losses(npn, torch.zeros(CELLS), torch.zeros(CELLS))
+    assert npn.inputs(BATCH, StepPosition(0, 3), 0) == (BATCH, None)
     assert not npn.history.recall(BATCH, CELLS[-2:], torch.device("cpu")).visits.any()
     npn.begin_epoch(1, 3)
-    assert npn.second_view(BATCH) is not None
+    assert npn.inputs(BATCH, StepPosition(1, 3), 0).second_view is not None
 
 
 def test_options_outside_their_range_are_refused(tmp_path: Path) -> None:

@@ -10,13 +10,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.training.prompts_batch import labels, predictions
+from tests.training.step_contexts import context_of
 from training.config.run import TrainConfig
-from training.config.strategies import APLOptions, GCEOptions, SCEOptions
 from training.files.errors import ActisegError
-from training.strategies import make_strategy
-from training.strategies.apl import APL
-from training.strategies.gce import GCE
-from training.strategies.sce import SCE
+from training.losses.context import StepContext
+from training.losses.criterion import published_terms
+from training.strategies import STRATEGIES, make_strategy
+from training.strategies.apl import APL, APLOptions
+from training.strategies.gce import GCE, GCEOptions
+from training.strategies.sce import SCE, SCEOptions
 
 SHAPE = (3, 2, 5, 7)
 
@@ -70,6 +73,13 @@ FORMULAE = {
 }
 
 
+def mask_loss(strategy, logits, targets, weights):
+    """The term of the last layer, which earlier layers share, of each clip."""
+    terms = strategy.losses(context_of(logits, targets, weights, earlier=[logits]))
+    assert torch.equal(terms["loss_mask"], terms["loss_mask_0"])
+    return terms["loss_mask"]
+
+
 def tensors(*arrays):
     return [torch.tensor(array, dtype=torch.float32) for array in arrays]
 
@@ -81,8 +91,17 @@ def test_loss_is_the_formula(name, weighted):
     logits, targets, weights = made_up()
     expected = literal(pixel, logits, targets, weights if weighted else np.ones(SHAPE))
     logits, targets, weights = tensors(logits, targets, weights)
-    loss = strategy.mask_loss(logits, targets, weights if weighted else None)
+    loss = mask_loss(strategy, logits, targets, weights if weighted else None)
     np.testing.assert_allclose(loss.numpy(), expected, rtol=2e-5)
+
+
+@pytest.mark.parametrize("name", FORMULAE)
+def test_a_strategy_replaces_the_mask_term_and_nothing_else(name):
+    context = StepContext(labels(), predictions())
+    published, terms = published_terms(context), FORMULAE[name][0].losses(context)
+    assert terms.keys() == published.keys()
+    changed = {term for term in terms if not torch.equal(terms[term], published[term])}
+    assert changed == {"loss_mask", "loss_mask_0"}
 
 
 @pytest.mark.parametrize("name", FORMULAE)
@@ -90,7 +109,7 @@ def test_gradient_is_that_of_finite_differences(name):
     strategy, pixel = FORMULAE[name]
     logits, targets, weights = made_up(1)
     variable = torch.tensor(logits, dtype=torch.float32, requires_grad=True)
-    strategy.mask_loss(variable, *tensors(targets, weights)).sum().backward()
+    mask_loss(strategy, variable, *tensors(targets, weights)).sum().backward()
     step = 1e-5
     higher = [
         pixel(1 / (1 + np.exp(-x - step)), y)
@@ -110,9 +129,9 @@ def test_perfect_prediction_costs_nothing_and_a_wrong_one_keeps_finite_gradients
     _, targets, _ = made_up(2)
     (targets,) = tensors(targets)
     confident = (2 * targets - 1) * 80
-    torch.testing.assert_close(strategy.mask_loss(confident, targets, None), torch.zeros(SHAPE[0]))
+    torch.testing.assert_close(mask_loss(strategy, confident, targets, None), torch.zeros(SHAPE[0]))
     wrong = (-confident).requires_grad_()
-    strategy.mask_loss(wrong, targets, None).sum().backward()
+    mask_loss(strategy, wrong, targets, None).sum().backward()
     assert torch.isfinite(wrong.grad).all()
 
 
@@ -120,9 +139,9 @@ def test_perfect_prediction_costs_nothing_and_a_wrong_one_keeps_finite_gradients
 def test_gce_tends_to_cross_entropy_and_ends_at_the_absolute_error(logit, y):
     logits, targets = torch.full((1, 1, 1, 1), logit), torch.full((1, 1, 1, 1), y)
     p = 1 / (1 + np.exp(-logit))
-    near_zero = GCE(GCEOptions(1e-6)).mask_loss(logits, targets, None).item()
+    near_zero = mask_loss(GCE(GCEOptions(1e-6)), logits, targets, None).item()
     assert near_zero == pytest.approx(cross_entropy(p, y), rel=1e-4, abs=1e-6)
-    at_one = GCE(GCEOptions(1.0)).mask_loss(logits, targets, None).item()
+    at_one = mask_loss(GCE(GCEOptions(1.0)), logits, targets, None).item()
     assert at_one == pytest.approx(abs(p - y), abs=1e-5)
 
 
@@ -144,8 +163,12 @@ def test_options_outside_their_range_are_refused(options, named, value):
 
 @pytest.mark.parametrize("name", ["gce", "sce", "apl"])
 def test_run_configures_its_strategy(name):
-    config = TrainConfig(data=Path(), out=Path(), strategy=name, gce=GCEOptions(0.5))
+    kind = STRATEGIES[name]
+    options = kind.Options() if name != "gce" else GCEOptions(0.5)
+    config = TrainConfig(data=Path(), out=Path(), strategy=name, strategy_options=options)
     strategy = make_strategy(config)
     assert strategy.name == name
-    assert strategy.options is getattr(config, name)
+    assert strategy.options is options
     assert [key for key in FORMULAE if key in config.as_json()] == [name]
+    default = TrainConfig(data=Path(), out=Path(), strategy=name)
+    assert make_strategy(default).options == kind.Options()

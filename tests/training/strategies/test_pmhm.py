@@ -18,14 +18,19 @@ from torch import Tensor
 from actiseg_ros.gate import uncertainty
 from tests.training.model.micro import MICRO, MICRO_PUBLISHED, make, prompts
 from tests.training.prompts_batch import labels, predictions
-from training.config.strategies import PMHMOptions
+from tests.training.step_contexts import context_of
 from training.files.errors import ActisegError
-from training.losses.criterion import Criterion, dice_loss, focal_mask_loss
-from training.strategies.base import Matched
+from training.losses.context import StepContext, StepPosition
+from training.losses.criterion import dice_loss, focal_mask_loss, reduced
+from training.losses.matching import match
 from training.strategies.pmhm import (
     PMHM,
     ParallelHeads,
+    PMHMOptions,
+    confident_pixels,
     freeze_probability,
+    hard_dice_loss,
+    hard_focal_loss,
     head_consistency,
     layer_consistency,
     symmetric_divergence,
@@ -68,30 +73,40 @@ class Case:
         self.weights[0, :, :, -2:] = 0
         self.valid = np.array([[1, 1], [1, 0], [1, 1]])
 
-    def matched(self, main: Tensor | None = None) -> Matched:
-        return Matched(
-            torch.tensor(self.queries),
-            tensor(self.main) if main is None else main,
+    def context(self, main: Tensor | None = None, auxiliary: Tensor | None = None) -> StepContext:
+        return context_of(
+            self.all_queries(tensor(self.main) if main is None else main),
             tensor(self.masks),
             tensor(self.weights),
-            torch.tensor(self.valid),
+            padding=tensor(self.weights == 0),
+            valid=torch.tensor(self.valid),
+            queries=torch.tensor(self.queries),
+            earlier=[tensor(masks) for masks in self.earlier],
+            extra_masks=tensor(self.auxiliary) if auxiliary is None else auxiliary,
         )
 
-    def output(self) -> Any:
-        aux = [SimpleNamespace(masks=tensor(masks)) for masks in self.earlier]
-        return SimpleNamespace(extra_masks=tensor(self.auxiliary), aux=aux)
+    def all_queries(self, main: Tensor) -> Tensor:
+        """Masks of every query, of which the matched ones say `main`."""
+        chosen = torch.nn.functional.one_hot(torch.tensor(self.queries), QUERIES).bool()
+        return torch.where(chosen[:, None, :, None, None], main[:, :, None], 7.0)
 
     def of_matched(self, masks: np.ndarray) -> np.ndarray:
         return np.stack([masks[i, :, q] for i, q in enumerate(self.queries)])
 
     def extra(self, strategy: PMHM) -> dict[str, float]:
-        losses = strategy.extra_losses(self.output(), None, self.matched(), None)  # type: ignore[arg-type]
-        return {name: float(value) for name, value in losses.items()}
+        """The consistency terms as they enter the total."""
+        context = self.context()
+        losses = reduced(strategy.losses(context), context)
+        return {
+            name: float(losses[name]) * weight for name, weight in strategy.coefficients.items()
+        }
 
     def hard(self, strategy: PMHM) -> np.ndarray:
-        matched = self.matched()
-        arguments = matched.logits, matched.masks, matched.weights
-        return np.stack([strategy.mask_loss(*arguments), strategy.dice_term(*arguments)])
+        terms = strategy.losses(self.context())
+        return np.stack([terms["loss_mask"], terms["loss_dice"]])
+
+    def labelled(self) -> tuple[Tensor, Tensor, Tensor]:
+        return tensor(self.main), tensor(self.masks), tensor(self.weights)
 
 
 def tensor(array: np.ndarray) -> Tensor:
@@ -225,7 +240,7 @@ def test_divergence_is_symmetric_and_zero_for_equals_only(x: float, y: float) ->
 def perturbed(case: Case, inside: bool, *names: str) -> tuple[Case, Case]:
     """The case twice, with other values at all pixels in or out of U in one of them."""
     strategy = PMHM(PMHMOptions())
-    chosen = strategy.uncertain(tensor(case.main), tensor(case.weights)).numpy() == inside
+    chosen = strategy.uncertain(tensor(case.main), tensor(case.weights) > 0).numpy() == inside
     other = Case()
     random = np.random.default_rng(9)
     for name in names:
@@ -245,21 +260,21 @@ def test_hard_loss_is_blind_to_labels_where_the_prediction_is_uncertain() -> Non
     assert (case.hard(strategy) != outside.hard(strategy)).all()
 
 
-def test_criterion_restricts_the_last_layer_alone() -> None:
+def test_labels_are_left_out_in_the_last_layer_alone() -> None:
     strategy = PMHM(PMHMOptions())
-    criterion = Criterion(
-        mask_loss=strategy.mask_loss,
-        aux_mask_loss=strategy.aux_mask_loss,
-        dice_term=strategy.dice_term,
-    )
-    masks = smooth(np.random.default_rng(2), PROMPTS, FRAMES, 5, *SIZE)
-    output, targets = replace(predictions(layers=3), masks=tensor(masks)), labels()
-    matches = criterion.match(output, targets)
-    chosen = output.masks[torch.arange(PROMPTS), :, matches[-1]]
-    uncertain = strategy.uncertain(chosen, None)
+    masks = tensor(smooth(np.random.default_rng(2), PROMPTS, FRAMES, 5, *SIZE))
+    output, targets = replace(predictions(layers=3), masks=masks), labels()
+    queries = match([*output.aux, output], targets)
+    output = SimpleNamespace(**vars(output), extra_masks=masks)
+
+    def losses(targets: Any) -> dict[str, Tensor]:
+        return strategy.losses(StepContext(targets, output, matches=queries))  # type: ignore[arg-type]
+
+    chosen = masks[torch.arange(PROMPTS), :, queries[-1]]
+    uncertain = strategy.uncertain(chosen, torch.ones_like(chosen).bool())
     cells = uncertain.repeat_interleave(4, -1).repeat_interleave(4, -2)
-    before = criterion(output, targets, matches)
-    after = criterion(output, replace(targets, masks=targets.masks ^ cells), matches)
+    before = losses(targets)
+    after = losses(replace(targets, masks=targets.masks ^ cells))
     changed = {name for name, value in before.items() if not torch.equal(value, after[name])}
     assert changed == {"loss_mask_0", "loss_mask_1", "loss_dice_0", "loss_dice_1"}
 
@@ -277,38 +292,35 @@ def test_consistency_is_blind_where_the_prediction_is_certain() -> None:
 
 def test_gradients_of_the_main_head_stay_on_their_side() -> None:
     case, strategy = Case(), PMHM(PMHMOptions())
-    uncertain = strategy.uncertain(tensor(case.main), tensor(case.weights))
+    uncertain = strategy.uncertain(tensor(case.main), tensor(case.weights) > 0)
     main = tensor(case.main).requires_grad_()
-    matched = case.matched(main)
-    arguments = main, matched.masks, matched.weights
-    hard = strategy.mask_loss(*arguments).sum() + strategy.dice_term(*arguments).sum()
-    (gradient,) = torch.autograd.grad(hard, main)
+    terms = strategy.losses(case.context(main))
+    hard = terms["loss_mask"].sum() + terms["loss_dice"].sum()
+    (gradient,) = torch.autograd.grad(hard, main, retain_graph=True)
     assert (gradient[uncertain] == 0).all()
     assert gradient[~uncertain].abs().min() > 0
-    extra = strategy.extra_losses(case.output(), None, matched, None)  # type: ignore[arg-type]
-    (gradient,) = torch.autograd.grad(sum(extra.values()), main)
+    agreement = terms["loss_head"].sum() + terms["loss_layer"].sum()
+    (gradient,) = torch.autograd.grad(agreement, main)
     assert (gradient[~uncertain] == 0).all()
     assert gradient[uncertain].abs().min() > 0, "no side of a divergence is detached"
 
 
 def test_a_detached_main_head_learns_from_labels_alone() -> None:
     case, strategy = Case(), PMHM(PMHMOptions(detach_main=True))
+    assert case.extra(strategy) == case.extra(PMHM(PMHMOptions()))
     main = tensor(case.main).requires_grad_()
     auxiliary = tensor(case.auxiliary).requires_grad_()
-    output = case.output()
-    output.extra_masks = auxiliary
-    extra = strategy.extra_losses(output, None, case.matched(main), None)  # type: ignore[arg-type]
-    assert {name: value.item() for name, value in extra.items()} == case.extra(PMHM(PMHMOptions()))
-    torch.stack([*extra.values()]).sum().backward()
+    terms = strategy.losses(case.context(main, auxiliary))
+    (terms["loss_head"].sum() + terms["loss_layer"].sum()).backward()
     assert main.grad is None
     assert auxiliary.grad is not None
 
 
 def test_dice_of_whole_masks_can_be_kept() -> None:
     case, strategy = Case(), PMHM(PMHMOptions(hard_dice="all"))
-    matched = case.matched()
+    logits, masks, _ = case.labelled()
     focal, dice = case.hard(strategy)
-    np.testing.assert_array_equal(dice, dice_loss(matched.logits, matched.masks))
+    np.testing.assert_array_equal(dice, dice_loss(logits, masks))
     np.testing.assert_array_equal(focal, case.hard(PMHM(PMHMOptions()))[0])
 
 
@@ -318,10 +330,10 @@ def test_gradients_are_those_of_finite_differences() -> None:
     targets, weights = torch.tensor(case.masks), torch.tensor(case.weights)
 
     def whole(main: Tensor, auxiliary: Tensor, *earlier: Tensor) -> Tensor:
-        uncertain = strategy.uncertain(main, weights)
-        hard = strategy.mask_loss(main, targets, weights) + strategy.dice_term(
-            main, targets, weights
-        )
+        uncertain = strategy.uncertain(main, weights > 0)
+        confident = confident_pixels(uncertain, weights > 0)
+        hard = hard_focal_loss(main, targets, weights, confident)
+        hard = hard + hard_dice_loss(main, targets, confident)
         head = head_consistency(main, auxiliary, uncertain)
         return (hard + head + layer_consistency(main, earlier, uncertain)).sum()
 
@@ -334,19 +346,17 @@ def test_gradients_are_those_of_finite_differences() -> None:
 
 def test_without_uncertain_pixels_it_is_the_published_loss() -> None:
     case, strategy = Case(), PMHM(PMHMOptions(tau_m=0, tau_e=5))
-    matched = case.matched()
+    logits, masks, weights = case.labelled()
     assert set(case.extra(strategy).values()) == {0.0}
-    focal = focal_mask_loss(matched.logits, matched.masks, matched.weights)
-    dice = dice_loss(matched.logits, matched.masks)
+    focal, dice = focal_mask_loss(logits, masks, weights), dice_loss(logits, masks)
     np.testing.assert_array_equal(case.hard(strategy), np.stack([focal, dice]))
 
 
 def test_a_clip_that_is_uncertain_everywhere_learns_from_all_labels() -> None:
     case, strategy = Case(), PMHM(PMHMOptions())
     case.main[1] = 0.1
-    matched = case.matched()
-    focal = focal_mask_loss(matched.logits, matched.masks, matched.weights)
-    dice = dice_loss(matched.logits, matched.masks)
+    logits, masks, weights = case.labelled()
+    focal, dice = focal_mask_loss(logits, masks, weights), dice_loss(logits, masks)
     np.testing.assert_allclose(case.hard(strategy)[:, 1], [focal[1], dice[1]], rtol=1e-6)
     assert (case.hard(strategy)[:, 0] != np.stack([focal, dice])[:, 0]).all()
 
@@ -412,10 +422,10 @@ def test_dropout_tells_the_heads_apart() -> None:
     assert not torch.allclose(output.extra_masks, output.masks, atol=1e-2)
 
 
-def draws(strategy: PMHM, network: ParallelHeads, count: int) -> list[bool]:
+def draws(strategy: PMHM, network: ParallelHeads, count: int, epoch: int = 0) -> list[bool]:
     found = []
     for _ in range(count):
-        strategy.begin_batch(None)  # type: ignore[arg-type]
+        strategy.inputs(None, StepPosition(epoch, 6), 0)  # type: ignore[arg-type]
         found.append(network.frozen)
     return found
 
@@ -424,25 +434,20 @@ def test_freezing_decays_and_goes_on_where_it_stopped() -> None:
     assert [freeze_probability(0.5, epoch, 6) for epoch in (0, 1, 5)] == [0.5, 0.4, 0.0]
     assert freeze_probability(0.5, 0, 1) == 0.5
     strategy, network = heads()
-    strategy.begin_epoch(0, 6)
     first = draws(strategy, network, 300)
     assert 0.4 < np.mean(first) < 0.6
     again, other = heads()
-    again.begin_epoch(0, 6)
     assert draws(again, other, 100) == first[:100]
     stored = again.state_dict()
     resumed, other = heads()
     resumed.load_state_dict(stored)
-    resumed.begin_epoch(0, 6)
     assert draws(resumed, other, 200) == first[100:]
-    strategy.begin_epoch(5, 6)
-    assert not any(draws(strategy, network, 50))
+    assert not any(draws(strategy, network, 50, epoch=5))
 
 
 def learn(strategy: PMHM, network: ParallelHeads, optimizer: Any, steps: range) -> None:
     for step in steps:
-        strategy.begin_epoch(step // 3, 3)
-        strategy.begin_batch(None)  # type: ignore[arg-type]
+        strategy.inputs(None, StepPosition(step // 3, 3), 0)  # type: ignore[arg-type]
         output = run_network(network)
         optimizer.zero_grad(set_to_none=True)
         symmetric_divergence(output.masks, output.extra_masks).mean().backward()

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from training.strategies.base import Strategy
-from training.strategies.history import PixelHistory
-
-if TYPE_CHECKING:
-    from training.data.clips import Batch
+from training.strategies.base import O_co, Strategy
+from training.strategies.support.history import PixelHistory
 
 FOLDER = "histories"
 """Where they lie in the folder of a run."""
 
 
-class Remembering(Strategy):
+class HistoryStrategy(Strategy[O_co]):
     """A strategy with a value for each pixel of the last decoder layer's matched masks."""
 
     spatial_augmentation = False
     dtype: str
     """Of the values on disk."""
 
-    def __init__(self, options: Any = None) -> None:
+    def __init__(self, options: O_co) -> None:
         super().__init__(options)
         self._history: PixelHistory | None = None
-        self._batch: Batch | None = None
 
     @property
     def history(self) -> PixelHistory:
@@ -35,13 +31,6 @@ class Remembering(Strategy):
             raise RuntimeError("open comes before training")
         return self._history
 
-    @property
-    def batch(self) -> Batch:
-        """The batch whose losses are computed."""
-        if self._batch is None:
-            raise RuntimeError("begin_batch comes before its losses")
-        return self._batch
-
     def open(self, folder: Path, *, resume: bool) -> None:
         """Histories begin anew unless `load_state_dict` follows."""
         self._history = PixelHistory(folder / FOLDER, self.dtype)
@@ -49,10 +38,6 @@ class Remembering(Strategy):
     def begin_epoch(self, epoch: int, epochs: int) -> None:
         """Takes in what the former epoch updated."""
         self.history.begin_epoch(epoch)
-
-    def begin_batch(self, batch: Batch) -> None:
-        """Says whose histories come next."""
-        self._batch = batch
 
     def state_dict(self) -> dict[str, Any]:
         """Where the histories are, not what they hold."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,17 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
 
 from training.config.run import TrainConfig
-from training.config.strategies import NPNOptions
 from training.data.kitchen import KitchenConfig, make_kitchen
 from training.data.prepare import prepare
 from training.engine.trainer import INTERRUPTED, train
+from training.losses.context import StepContext
+from training.losses.criterion import Terms
 from training.model import PRESETS
 from training.strategies import STRATEGIES
-from training.strategies.history_files import read_index
+from training.strategies.npn import NPNOptions
+from training.strategies.support.history_files import read_index
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _train(data: Path, out: Path, name: str, **options: Any) -> int:
-    options["npn"] = NPNOptions(warmup_epochs=0)
+    if name == "npn":
+        options["strategy_options"] = NPNOptions(warmup_epochs=0)
     fixed: dict[str, Any] = {"epochs": 2, "batch_size": 1, "val_split": "", "workers": 0, "seed": 5}
     return train(TrainConfig(data=data, out=out, strategy=name, **(fixed | options)))
 
@@ -52,18 +53,14 @@ def test_interrupted_run_ends_in_the_same_weights_and_histories(
     class Stopping(STRATEGIES[name]):  # type: ignore[misc]
         """Is interrupted in the second epoch, after its first batch, once."""
 
-        in_second, stopped = False, False
+        stopped = False
 
-        def begin_epoch(self, epoch: int, epochs: int) -> None:
-            super().begin_epoch(epoch, epochs)
-            self.in_second = epoch == 1
-
-        def extra_losses(self, *arguments: Any) -> Mapping[str, Tensor]:
-            if self.in_second and not self.stopped:
+        def losses(self, context: StepContext) -> Terms:
+            if context.position.epoch == 1 and not self.stopped:
                 type(self).stopped = True
                 signal.raise_signal(signal.SIGTERM)
-            losses: Mapping[str, Tensor] = super().extra_losses(*arguments)
-            return losses
+            terms: Terms = super().losses(context)
+            return terms
 
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert _train(data, whole, name) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 SMALLEST = 1e-6
@@ -22,6 +23,20 @@ def label_probability(logits: Tensor, targets: Tensor) -> Tensor:
     """
     signed = (2 * targets.float() - 1) * logits.float()
     return signed.sigmoid().clamp(min=SMALLEST)
+
+
+def gce_terms(probability: Tensor, q: float) -> Tensor:
+    """(1 - r^q) / q of each pixel (paper Sec. IV-A).
+
+    Args:
+        probability: r, the probability of the given label, float [...] in (0, 1].
+        q: Exponent in (0, 1].
+
+    Returns:
+        float [...] in [0, 1/q].
+    """
+    # 1 - r^q itself has no digits left in float32 when q is small.
+    return -torch.expm1(q * probability.log()) / q
 
 
 def clip_mean(values: Tensor, pixel_weights: Tensor | None) -> Tensor:

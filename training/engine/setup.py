@@ -36,12 +36,12 @@ _HEADS = ("class_heads.", "positive_heads.")
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The parts of one run."""
+class TrainingSetup:
+    """What one run is made of."""
 
     dataset: ClipDataset
     tokenizer: Tokenizer
-    strategy: Strategy
+    strategy: Strategy[Any]
     networks: tuple[nn.Module, ...]
     """What is trained: one model or several, extended by the strategy."""
     sizes: ModelConfig
@@ -59,8 +59,8 @@ class Parts:
         return tokenize_prompts(self.tokenizer, captions, self.sizes.max_tokens)
 
 
-def build_parts(config: TrainConfig, recipe: Recipe) -> Parts:
-    """Builds the parts of a run; deterministic for its seed.
+def build_setup(config: TrainConfig, recipe: Recipe) -> TrainingSetup:
+    """Builds what a run is made of; deterministic for its seed.
 
     Raises:
         ActisegError: If data, tokenizer or weights are missing or unusable.
@@ -100,7 +100,7 @@ def build_parts(config: TrainConfig, recipe: Recipe) -> Parts:
     if not sizes.text.frozen:
         pairs = NarrationPairs(records, config.seed, noise) or None
     vocabulary = [{"class_id": key, "names": list(found)} for key, found in names.items()]
-    return Parts(
+    return TrainingSetup(
         dataset,
         tokenizer,
         strategy,
@@ -113,7 +113,9 @@ def build_parts(config: TrainConfig, recipe: Recipe) -> Parts:
     )
 
 
-def _network(config: TrainConfig, sizes: ModelConfig, strategy: Strategy, index: int) -> nn.Module:
+def _network(
+    config: TrainConfig, sizes: ModelConfig, strategy: Strategy[Any], index: int
+) -> nn.Module:
     """One of the networks that are trained together; the first follows the seed in force."""
     if index > 0:
         torch.manual_seed(config.seed + index * _SEEDS_APART)
@@ -196,7 +198,7 @@ def _load(model: ActionVOS, path: Path, fresh: tuple[str, ...] = ()) -> None:
         print(f"{path}: {load_published(model, path, pretraining=True)}")
 
 
-def _transform(sizes: ModelConfig, recipe: Recipe, strategy: Strategy) -> Transform:
+def _transform(sizes: ModelConfig, recipe: Recipe, strategy: Strategy[Any]) -> Transform:
     spatial, photometric = strategy.spatial_augmentation, strategy.photometric_augmentation
     if recipe.objects == "one":
         return PublishedTraining(spatial=spatial, photometric=photometric)

@@ -1,4 +1,4 @@
-"""A network that learns: its distributed form, optimiser and average of weights."""
+"""A network that is trained: its distributed form, optimiser and averages of weights."""
 
 from __future__ import annotations
 
@@ -11,8 +11,14 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from training.config.run import Recipe
-from training.engine.distributed import World
-from training.engine.optimizer import MovingAverage, parameter_groups, set_rate
+from training.engine.distributed import ProcessGroup
+from training.engine.optimizer import (
+    average_state,
+    load_average,
+    moving_average,
+    parameter_groups,
+    set_rate,
+)
 from training.model import Output
 
 
@@ -49,23 +55,32 @@ class Views(nn.Module):
         return output, None if second is None else self.network(second, *inputs)
 
 
-class Learner:
-    """One network of a run and what changes its weights.
+class TrainedNetwork:
+    """One network of a run, and what changes its weights.
 
     Args:
         network: what is trained; moved to the device of this process.
         recipe: optimisation settings.
-        world: this process among those that train together.
+        group: this process among those that train together.
+        teacher_decay: decay of the average that a strategy asks as a teacher; 0 keeps none.
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe, world: World) -> None:
-        self.network = network.to(world.device)
+    def __init__(
+        self,
+        network: nn.Module,
+        recipe: Recipe,
+        group: ProcessGroup,
+        teacher_decay: float = 0.0,
+    ) -> None:
+        self.network = network.to(group.device)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.network, recipe), weight_decay=recipe.weight_decay
         )
-        self.average = MovingAverage(self.network, recipe.ema) if recipe.ema else None
+        self.average = moving_average(self.network, recipe.ema) if recipe.ema else None
+        self.teacher = moving_average(self.network, teacher_decay) if teacher_decay else None
+        self.teacher_views = Views(self.teacher.module).eval() if self.teacher else None
         self.local_views = Views(self.network)
-        self.views = _distributed(self.local_views, world)
+        self.views = _distributed(self.local_views, group)
 
     def begin_step(self, rate: float) -> None:
         """Clears the gradients and sets the learning rate of the step."""
@@ -86,45 +101,40 @@ class Learner:
         return nn.utils.clip_grad_norm_(self.network.parameters(), norm)
 
     def step(self) -> None:
-        """Changes the weights, and their average."""
+        """Changes the weights, and their averages."""
         self.optimizer.step()
-        if self.average is not None:
-            self.average.update(self.network)
+        for average in (self.average, self.teacher):
+            if average is not None:
+                average.update_parameters(self.network)
 
-    @contextmanager
-    def averaged_weights(self) -> Iterator[nn.Module]:
-        """The network with its averaged weights, if they are kept; the trained ones come back."""
-        if self.average is None:
-            yield self.network
-            return
-        own = {name: value.clone() for name, value in self.network.state_dict().items()}
-        self.network.load_state_dict(self.average.average)
-        try:
-            yield self.network
-        finally:
-            self.network.load_state_dict(own)
+    @property
+    def averaged(self) -> nn.Module:
+        """The network with its averaged weights, if they are kept; else as it is trained."""
+        return self.network if self.average is None else self.average.module
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed run needs."""
-        return {
+        state = {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "average": self.average.state_dict() if self.average else None,
+            "average": self.average and average_state(self.average),
         }
+        return state | ({"teacher": average_state(self.teacher)} if self.teacher else {})
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores what `state_dict` gave."""
         self.network.load_state_dict(state["network"])
         self.optimizer.load_state_dict(state["optimizer"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
+        for name, average in (("average", self.average), ("teacher", self.teacher)):
+            if average is not None:
+                load_average(average, state[name])
 
 
-def _distributed(module: nn.Module, world: World) -> nn.Module:
-    if world.size == 1:
+def _distributed(module: nn.Module, group: ProcessGroup) -> nn.Module:
+    if group.size == 1:
         return module
     return DistributedDataParallel(
         module,
-        device_ids=[world.device] if world.device.type == "cuda" else None,
+        device_ids=[group.device] if group.device.type == "cuda" else None,
         find_unused_parameters=True,  # e.g. the refinement of the last layer's box
     )

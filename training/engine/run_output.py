@@ -1,0 +1,90 @@
+"""What a run leaves in its folder beside its checkpoint: weights, ``run.json`` and logs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.utils.tensorboard import SummaryWriter
+
+from training.checkpoints.weights import save_weights
+from training.config.run import TrainConfig
+from training.engine.distributed import ProcessGroup
+from training.engine.run_record import RunRecord, code_version, environment, peak_memory
+from training.engine.setup import TrainingSetup
+
+
+class RunOutput:
+    """The files of a run; only its main process makes one.
+
+    Args:
+        config: the run.
+        setup: what it is made of.
+        group: its processes.
+        parameters: of the network that is exported.
+    """
+
+    def __init__(
+        self, config: TrainConfig, setup: TrainingSetup, group: ProcessGroup, parameters: int
+    ) -> None:
+        self._config, self._setup, self._device = config, setup, group.device
+        self._record = RunRecord(
+            config.out / "run.json",
+            status="running",
+            config=config.as_json(),
+            seed=config.seed,
+            processes=group.size,
+            parameters=parameters,
+            samples=len(setup.dataset),
+            noise=setup.noise,
+            **environment(group.device),
+        )
+        self._writer = SummaryWriter(str(config.out / "logs"))
+
+    def add_scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
+        """Adds numbers to the TensorBoard logs."""
+        for name, value in values.items():
+            self._writer.add_scalar(f"{group}/{name}", value, step)
+
+    def add_epoch(self, epoch: int, values: Mapping[str, Any], step: int) -> None:
+        """Notes what an epoch (counted from 1) came to."""
+        self.add_scalars("validation", values, step)
+        self._record.add_epoch(epoch, values)
+        self._record.update(
+            peak_memory_bytes=peak_memory(self._device),
+            samples_per_second=values["samples_per_second"],
+        )
+
+    def save_weights(
+        self, network: nn.Module, name: str, epoch: int, values: Mapping[str, Any]
+    ) -> None:
+        """Writes the weights of a network, without what only training needs.
+
+        Args:
+            network: as it is trained.
+            name: file in the run's folder.
+            epoch: epochs that are done.
+            values: what the last one came to.
+        """
+        run = self._config.as_json()
+        # The weights travel; where one machine kept its data says nothing elsewhere.
+        for option in ("data", "out", "pretrained", "roberta"):
+            run[option] = Path(run[option]).name if run[option] else None
+        provenance = {"run": run, "epoch": epoch, "metrics": values, "code": code_version()}
+        metadata = {
+            "tokenizer": self._setup.tokenizer.to_str(),
+            "vocabulary": json.dumps(self._setup.vocabulary),
+            "provenance": json.dumps(provenance),
+        }
+        save_weights(self._config.out / name, self._setup.strategy.exported(network), metadata)
+
+    def done(self) -> None:
+        """Notes that all epochs are done."""
+        self._record.update(status="done")
+
+    def close(self) -> None:
+        """Ends the logs."""
+        self._writer.close()

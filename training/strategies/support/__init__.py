@@ -1,0 +1,1 @@
+"""What several strategies share; nothing in here is a strategy."""
