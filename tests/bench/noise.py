@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 
 from training.data.palette import read_label_png, write_label_png
+from training.data.splits import record_name
 from training.noise.mask import MaskNoise, write_noisy_masks
-from training.noise.text import sequence_name
 
 OBJECTS = 7
 POSITIVE = (1, 2, 4, 6)
@@ -40,7 +40,7 @@ def draw_maps(root: Path, clips: int, frames: int) -> None:
             "object_classes": entries,
         }  # fmt: skip
         records.append(record)
-        folder = root / "clean" / sequence_name(record)
+        folder = root / "clean" / record_name(record)
         folder.mkdir(parents=True)
         for frame in range(frames):
             labels = np.zeros((480, 854), np.uint8)

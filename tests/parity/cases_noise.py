@@ -11,9 +11,10 @@ import numpy as np
 
 from tests.parity.result import Result, check, compare
 from training.data.palette import read_label_png
+from training.data.splits import read_split
 from training.noise.mask import MaskNoise
 from training.noise.published import EXPRESSIONS, OBJECTS, published_names
-from training.noise.text import TextNoise, read_split
+from training.noise.text import TextNoise
 
 
 def run(folder: Path) -> Iterator[Result]:

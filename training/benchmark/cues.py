@@ -17,9 +17,10 @@ import tyro
 
 from training.data.kitchen import KitchenConfig, make_kitchen
 from training.data.prepare import prepare
+from training.data.splits import read_split
 from training.evaluation.metrics import evaluate
 from training.evaluation.predict import predict
-from training.files.disk import read_json, write_json
+from training.files.disk import write_json
 
 SIZE = (854, 480)
 _HANDS = frozenset({300, 301})
@@ -54,7 +55,7 @@ def measure(options: Cues) -> dict[str, Numbers]:
     """
     seen = _kitchen(options, hands=True)
     unseen = _kitchen(options, hands=False)
-    records = read_json(seen / "ImageSets" / "val.json")
+    records = read_split(seen / "ImageSets" / "val.json")
     splits = options.work / "splits"
     everything = _write(splits / "val_all.json", records)
     objects = _write(splits / "val_objects.json", [_without_hands(record) for record in records])

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from actiseg_ros.prompts import PROMPT_TEMPLATE
-from training.data.layout import sequence_name
+from training.data.splits import record_name
 
 
 def objects_category(sequences: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Content of `SPLIT_objects_category.json`: category, class id and flag of every object."""
     return {
         "videos": {
-            _name(sequence): {
+            record_name(sequence): {
                 "objects": {
                     object_id: {
                         "category": entry["name"],
@@ -32,7 +32,7 @@ def meta_expressions(sequences: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Content of `SPLIT_meta_expressions_promptaction.json`: one prompt per object, in id order."""
     return {
         "videos": {
-            _name(sequence): {
+            record_name(sequence): {
                 "expressions": {
                     str(position): {
                         "exp": PROMPT_TEMPLATE.format(
@@ -51,7 +51,3 @@ def meta_expressions(sequences: Sequence[dict[str, Any]]) -> dict[str, Any]:
             for sequence in sequences
         }
     }
-
-
-def _name(sequence: dict[str, Any]) -> str:
-    return sequence_name(sequence["seq_id"], sequence["video"], sequence["verb"], sequence["noun"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,28 @@ def image_folder(data: Path, split_file: Path) -> str:
             f"{data / IMAGES}: no folder for {split_file.name}; there are {sorted(folders)}"
         )
     return max(fitting, key=len)
+
+
+def sequence_root(folder: Path, sequence: str) -> Path:
+    """The folder that holds a sequence: ``folder`` itself or its only subfolder that does.
+
+    So both ``Annotations_Sparse`` and ``Annotations_Sparse/val`` name the annotations of ``val``.
+
+    Raises:
+        ActisegError: neither holds the sequence, or several subfolders do.
+    """
+    if not folder.is_dir():
+        raise ActisegError(f"no folder {folder}")
+    if (folder / sequence).is_dir():
+        return folder
+    holders = sorted(path.parent for path in folder.glob(f"*/{glob.escape(sequence)}"))
+    if len(holders) != 1:
+        found = ", ".join(str(path) for path in holders) or "nothing"
+        raise ActisegError(
+            f"{folder} should hold one folder per sequence, such as {sequence}; "
+            f"looking one level deeper found {found}"
+        )
+    return holders[0]
 
 
 def sequence_name(seq_id: int, video: str, verb: str, noun: str) -> str:

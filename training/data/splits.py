@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,13 @@ from training.data.layout import sequence_name
 from training.files.disk import read_json
 from training.files.errors import ActisegError
 
+REVIEW_FLAGS = ("redundant", "missing", "other")
+"""A clip with one of these flags was rejected by the human check of the split."""
+OBJECT_FACTS = frozenset({"name", "class_id", "positive"})
+"""What a split says about each object at least."""
+_RECORD = ("seq_id", "video", "verb", "noun", "object_classes")
+"""What a split says about each clip at least."""
 _JOIN = PROMPT_TEMPLATE.format(object="", narration="")
-_FLAGS = ("redundant", "missing", "other")
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,9 @@ class ObjectPrompt:
 
     object_id: int
     """Value in the label images."""
+    output_label: int
+    """Value in predicted label images: the same, or in expression files the position, as in the
+    official inference (even where ``obj_id`` differs)."""
     name: str
     class_id: int | None
     expression: str
@@ -43,8 +51,31 @@ class Clip:
     """Marked redundant, missing or other by the human check; not evaluated."""
 
 
+def record_name(record: Mapping[str, Any]) -> str:
+    """Folder name of a clip in the form of ``ImageSets/SPLIT.json``."""
+    return sequence_name(int(record["seq_id"]), record["video"], record["verb"], record["noun"])
+
+
+def positive_ids(record: Mapping[str, Any]) -> list[int]:
+    """Labels of the objects that a clip in that form calls positive."""
+    return [int(key) for key, entry in record["object_classes"].items() if entry["positive"]]
+
+
+def read_split(path: Path, facts: Set[str] = OBJECT_FACTS) -> list[dict[str, Any]]:
+    """Reads ``ImageSets/SPLIT.json`` as it is.
+
+    Args:
+        path: The file.
+        facts: What must be known of every object.
+
+    Raises:
+        ActisegError: If the file is missing, no JSON, or not of that form; names the clip.
+    """
+    return _checked(path, read_json(path), facts)
+
+
 def load_clips(split_file: Path) -> list[Clip]:
-    """Reads a split, in the form of `ImageSets/SPLIT.json` or of an expression file.
+    """Reads the clips of a split, in the form of `ImageSets/SPLIT.json` or of an expression file.
 
     Raises:
         ActisegError: If the file is missing or has neither form.
@@ -53,24 +84,39 @@ def load_clips(split_file: Path) -> list[Clip]:
     try:
         if isinstance(content, dict):
             return [_clip_of_expressions(*item) for item in content["videos"].items()]
-        return [_clip_of_record(record) for record in content]
+        return [_clip_of_record(record) for record in _checked(split_file, content, OBJECT_FACTS)]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ActisegError(
-            f"{split_file}: neither a list of sequences (ImageSets/SPLIT.json) nor an expression"
+            f"{split_file}: neither a list of clips (ImageSets/SPLIT.json) nor an expression"
             f" file with `videos` ({type(error).__name__}: {error})"
         ) from error
+
+
+def _checked(path: Path, records: Any, facts: Set[str]) -> list[dict[str, Any]]:
+    if not isinstance(records, list):
+        raise ActisegError(
+            f"{path}: is not a list of clips, as ImageSets/SPLIT.json is; expression files do not "
+            "say all that is needed here"
+        )
+    for number, record in enumerate(records, start=1):
+        problem = _problem(record, facts)
+        if problem:
+            raise ActisegError(
+                f"{path}, clip {number}: {problem}; expected {', '.join(_RECORD)} with "
+                f"{', '.join(sorted(facts))} of each object id from 1 to 255, as ImageSets has"
+            )
+    return records
 
 
 def _clip_of_record(record: Mapping[str, Any]) -> Clip:
     narration = str(record["narration"])
     return Clip(
-        sequence=sequence_name(
-            int(record["seq_id"]), record["video"], record["verb"], record["noun"]
-        ),
+        sequence=record_name(record),
         frames=tuple(Path(name).stem for name in record["sparse_frames"]),
         objects=tuple(
             ObjectPrompt(
                 object_id=int(object_id),
+                output_label=int(object_id),
                 name=entry["name"],
                 class_id=int(entry["class_id"]),
                 expression=PROMPT_TEMPLATE.format(object=entry["name"], narration=narration),
@@ -79,7 +125,7 @@ def _clip_of_record(record: Mapping[str, Any]) -> Clip:
             for object_id, entry in record["object_classes"].items()
         ),
         narration=narration,
-        flagged=any(record.get(flag) for flag in _FLAGS),
+        flagged=any(record.get(flag) for flag in REVIEW_FLAGS),
     )
 
 
@@ -93,6 +139,7 @@ def _clip_of_expressions(sequence: str, content: Mapping[str, Any]) -> Clip:
         objects.append(
             ObjectPrompt(
                 object_id=int(entry.get("obj_id", position)),
+                output_label=position,
                 name=name,
                 class_id=None if class_id is None else int(class_id),
                 expression=entry["exp"],
@@ -110,3 +157,42 @@ def validation_split(data: Path) -> str:
         data: Folder in the ActionVOS layout.
     """
     return "val_human" if (data / "ImageSets" / "val_human.json").is_file() else "val"
+
+
+def _problem(record: Any, facts: Set[str]) -> str:
+    """What keeps a record from being a clip of a split; empty if nothing does."""
+    if not isinstance(record, dict):
+        return f"is {type(record).__name__}, not an object"
+    missing = [name for name in _RECORD if name not in record]
+    if missing:
+        return f"{missing[0]} is missing"
+    if not _is_integer(record["seq_id"]):
+        return f"seq_id is {record['seq_id']!r}"
+    for field in ("video", "verb", "noun"):
+        if not _is_text(record[field]):
+            return f"{field} is {record[field]!r}"
+    if not isinstance(record["object_classes"], dict):
+        return "object_classes is no object"
+    for key, entry in record["object_classes"].items():
+        if not _is_integer(key) or not 0 < int(key) < 256:
+            return f"object id {key!r} is no label"
+        if not isinstance(entry, dict) or not entry.keys() >= facts:
+            return f"object {key} is {entry!r}"
+        if "class_id" in facts and not _is_integer(entry["class_id"]):
+            return f"class_id of object {key} is {entry['class_id']!r}"
+        for field in ("name", "clean_name"):
+            # Only noisy splits have clean names.
+            if field in entry and "name" in facts and not _is_text(entry[field]):
+                return f"{field} of object {key} is {entry[field]!r}"
+        if entry["positive"] not in (0, 1):
+            return f"positive of object {key} is {entry['positive']!r}, not 0 or 1"
+    return ""
+
+
+def _is_integer(value: Any) -> bool:
+    """Whether a number is whole, or a text that holds one."""
+    return type(value) is int or (isinstance(value, str) and value.strip().isdecimal())
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.clips import load_clips
 from training.data.kitchen.video import VideoOptions, make_video
 from training.data.palette import read_label_png
+from training.data.splits import load_clips
 
 FRAME_RATE = 10
 SIZE = (854, 480)

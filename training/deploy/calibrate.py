@@ -38,8 +38,8 @@ from actiseg_ros.vision import letterbox
 from actiseg_ros.vision.compressed import decode_compressed
 from actiseg_ros.vision.image_descriptor import ImageDescriptor
 from actiseg_ros.vision.segmenter import Segmenter
-from training.data.clips import Clip, load_clips
 from training.data.palette import read_label_png
+from training.data.splits import Clip, load_clips
 from training.deploy.novelty import Descriptors, Rgb, altered, collage_statistics, fit_novelty
 from training.deploy.risk_control import Criteria, Outcome, Trial, choose_limits
 from training.files.errors import ActisegError

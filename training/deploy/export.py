@@ -23,6 +23,7 @@ from actiseg_ros.bundle import SCHEMA, file_sha256, load_bundle
 from actiseg_ros.errors import BundleError
 from actiseg_ros.prompts import PROMPT_TEMPLATE
 from training.checkpoints.weights import load_model
+from training.data.splits import read_split
 from training.deploy.onnx_graphs import (
     LEVEL_NAMES,
     OPSET,
@@ -37,7 +38,7 @@ from training.deploy.onnx_graphs import (
 from training.evaluation.inference import POSITIVE_THRESHOLD, trained_threshold
 from training.files.errors import ActisegError
 from training.model import ActionVOS
-from training.noise.text import names_in_split, read_split
+from training.noise.text import names_in_split
 
 THRESHOLDS = {"mask": 0.5, "background": 0.1}
 UNCERTAINTY = {"tau_m": 0.20, "tau_e": 0.85}

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from actiseg_ros.prompts import PROMPT_TEMPLATE
+from training.data.splits import record_name
 from training.noise.layer import LabelNoise
-from training.noise.text import ClassNames, names_in_split, sequence_name
+from training.noise.text import ClassNames, names_in_split
 
 
 class NarrationPairs:
@@ -78,7 +79,7 @@ class NarrationPairs:
 
 def _noisy_names(record: Mapping[str, Any], noise: LabelNoise) -> ClassNames:
     """What the noise calls the objects of each class in a clip."""
-    clip = sequence_name(record)
+    clip = record_name(record)
     names: dict[int, tuple[str, ...]] = {}
     for key, entry in record["object_classes"].items():
         class_id = int(entry["class_id"])

@@ -16,6 +16,7 @@ from training.checkpoints.published import load_published
 from training.checkpoints.reading import load_weights
 from training.config.run import Recipe, TrainConfig
 from training.data.clips import ClipDataset, load_clips
+from training.data.splits import read_split
 from training.data.transforms import FixedSize, PublishedTraining, Transform
 from training.engine.narration_pairs import NarrationPairs
 from training.files.disk import replacing
@@ -25,7 +26,7 @@ from training.model import tokenize as tokenize_prompts
 from training.model.backbones.lite0 import Lite0, load_imagenet
 from training.model.text import parse_tokenizer, train_tokenizer
 from training.noise.layer import make_noise
-from training.noise.text import names_in_split, read_split
+from training.noise.text import names_in_split
 from training.strategies import Strategy, make_strategy
 
 _SEEDS_APART = 1_000_003

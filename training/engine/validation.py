@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from training.data.clips import Clip, load_clips
 from training.data.palette import read_label_png
+from training.data.splits import Clip, load_clips
 from training.evaluation.inference import (
     CLIP_LENGTH,
     POSITIVE_THRESHOLD,

@@ -20,15 +20,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.layout import sequence_name
+from training.data.layout import sequence_root
 from training.data.palette import read_label_png
-from training.evaluation.sequence_folders import sequence_root
-from training.files.disk import read_json, write_json
+from training.data.splits import REVIEW_FLAGS, read_split, record_name
+from training.files.disk import write_json
 from training.files.errors import ActisegError
 from training.files.progress import tracked
-
-REVIEW_FLAGS = ("redundant", "missing", "other")
-"""A sequence with one of these flags was rejected by the human check of the split."""
 
 Flagged = Literal["auto", "leave-out", "include"]
 
@@ -254,7 +251,7 @@ def evaluate_sequences(
     workers: int | None = None,
 ) -> dict[str, Tally]:
     """The samples of each sequence by its name, in the order of the split; see ``evaluate``."""
-    sequences = list(_read_split(split, flagged))
+    sequences = _sequences(split, flagged)
     if not sequences:
         return {}
     work = partial(
@@ -325,42 +322,36 @@ def _read(path: Path) -> NDArray[np.uint8]:
         raise ActisegError(str(error)) from error
 
 
-def _read_split(path: Path, flagged: Flagged) -> Iterator[_Sequence]:
-    entries = _load_list(path)
+def _sequences(path: Path, flagged: Flagged) -> list[_Sequence]:
+    records = read_split(path, frozenset({"positive"}))
     if flagged == "auto":
-        has_flags = any(flag in entry for entry in entries for flag in REVIEW_FLAGS)
+        has_flags = any(flag in record for record in records for flag in REVIEW_FLAGS)
         flagged = "leave-out" if has_flags else "include"
-    for index, entry in enumerate(entries):
-        try:
-            if flagged == "leave-out" and any(entry[flag] for flag in REVIEW_FLAGS):
-                continue
-            yield _sequence(entry)
-        except KeyError as error:
-            remedy = ""
-            if error.args[0] in REVIEW_FLAGS:
-                remedy = "; evaluate all sequences of such a file with --flagged include"
-            raise ActisegError(f"{path}: entry {index} has no field {error}{remedy}") from error
-        except (AttributeError, TypeError, ValueError) as error:
-            raise ActisegError(f"{path}: entry {index} is malformed: {error}") from error
-
-
-def _load_list(path: Path) -> list[dict[str, Any]]:
-    entries = read_json(path)
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+    if flagged == "leave-out":
+        records = [record for record in records if not _is_flagged(path, record)]
+    try:
+        return [
+            _Sequence(
+                record_name(record),
+                tuple(Path(frame).stem for frame in record["sparse_frames"]),
+                {
+                    int(key): bool(item["positive"])
+                    for key, item in record["object_classes"].items()
+                },
+            )
+            for record in records
+        ]
+    except (KeyError, TypeError) as error:
         raise ActisegError(
-            f"{path} is not a list of sequences; the evaluation needs the positive flags of "
-            "ImageSets/SPLIT.json, which expression files do not have"
+            f"{path}: sparse_frames of a clip is missing or no list of frames ({error!r})"
+        ) from error
+
+
+def _is_flagged(path: Path, record: Mapping[str, Any]) -> bool:
+    missing = [flag for flag in REVIEW_FLAGS if flag not in record]
+    if missing:
+        raise ActisegError(
+            f"{path}: {record_name(record)} has no field {missing[0]!r}; evaluate all sequences of "
+            "such a file with --flagged include"
         )
-    return entries
-
-
-def _sequence(entry: Mapping[str, Any]) -> _Sequence:
-    name = sequence_name(int(entry["seq_id"]), entry["video"], entry["verb"], entry["noun"])
-    positive = {int(key): bool(value["positive"]) for key, value in entry["object_classes"].items()}
-    if not all(0 < label < 256 for label in positive):
-        raise ValueError(f"object ids {sorted(positive)} are not all within 1 to 255")
-    return _Sequence(name, tuple(_stems(entry["sparse_frames"])), positive)
-
-
-def _stems(frames: Iterable[str]) -> Iterator[str]:
-    return (Path(frame).stem for frame in frames)
+    return any(record[flag] for flag in REVIEW_FLAGS)

@@ -18,11 +18,10 @@ from actiseg_ros.bundle import load_bundle
 from actiseg_ros.prompts import PROMPT_TEMPLATE, Prompt
 from actiseg_ros.vision.segmenter import EncodedPrompt, Segmenter
 from training.checkpoints.weights import load_model
-from training.data.clips import Clip, load_clips
-from training.data.layout import IMAGES
+from training.data.layout import IMAGES, sequence_root
 from training.data.palette import write_label_png
+from training.data.splits import Clip, load_clips
 from training.evaluation.inference import Tokenize, clips_of, predict_clip, trained_threshold
-from training.evaluation.sequence_folders import sequence_root
 from training.files.disk import read_json, write_json
 from training.files.errors import ActisegError
 from training.files.progress import tracked
@@ -231,11 +230,10 @@ def write_predictions(
     images = data / IMAGES if (data / IMAGES).is_dir() else data
     root = sequence_root(images, clips[0].sequence)
     _claim(out, settings)
-    labels = _ObjectIds(split)
     todo = [clip for clip in clips if not _complete(out, clip)]
     for clip in tracked(todo, "predict", "sequences"):
         expressions = [entry.expression for entry in clip.objects]
-        table = labels.of(clip)
+        table = _output_labels(clip)
         for part in clips_of(len(clip.frames), clip_length):
             names = clip.frames[part]
             frames = _read_frames([root / clip.sequence / f"{name}.jpg" for name in names])
@@ -246,24 +244,12 @@ def write_predictions(
     return len(todo)
 
 
-class _ObjectIds:
-    """Label of each expression.
-
-    In an expression file it is the position, as in the official inference (even where ``obj_id``
-    differs); a split list has no positions, so there it is the object id.
-    """
-
-    def __init__(self, split: Path) -> None:
-        self._by_position = split.read_text(encoding="utf-8").lstrip().startswith("{")
-
-    def of(self, clip: Clip) -> UInt8:
-        """Label of background and of the i-th expression, uint8 [1 + P]."""
-        ids = [entry.object_id for entry in clip.objects]
-        if self._by_position:
-            ids = list(range(1, len(ids) + 1))
-        if any(not 0 < label < 256 for label in ids):
-            raise ActisegError(f"{clip.sequence}: object ids {ids} are not all within 1 to 255")
-        return np.array([0, *ids], np.uint8)
+def _output_labels(clip: Clip) -> UInt8:
+    """Label of background and of the i-th expression, uint8 [1 + P]."""
+    labels = [entry.output_label for entry in clip.objects]
+    if any(not 0 < label < 256 for label in labels):
+        raise ActisegError(f"{clip.sequence}: object ids {labels} are not all within 1 to 255")
+    return np.array([0, *labels], np.uint8)
 
 
 def _read_frames(paths: Sequence[Path]) -> list[UInt8]:

@@ -35,6 +35,7 @@ class NoiseText(NameOptions):
 
     def run(self) -> int:
         """Writes the names, the table and the chart."""
+        from training.data.splits import read_split
         from training.files.disk import write_json
         from training.noise import published, statistics, text
 
@@ -50,7 +51,7 @@ class NoiseText(NameOptions):
         text.refuse_overwriting(
             [*files, shares_file, chart, manifest_file], [self.split, self.classes]
         )
-        clean = text.read_split(self.split)
+        clean = read_split(self.split)
         names = text.vocabulary(self.split, clean, self)
         choices = {
             entry.name: getattr(self, entry.name)

@@ -19,12 +19,12 @@ from actiseg_ros.bundle import file_sha256
 from training.config.noise import Negatives, Order
 from training.data.labels import WEIGHT_OTHER
 from training.data.palette import read_label_png, write_label_png
+from training.data.splits import positive_ids, read_split, record_name
 from training.files.disk import read_json, write_json
 from training.files.errors import ActisegError
 from training.files.progress import Progress
 from training.noise.published import CLEAN_SUFFIX
 from training.noise.statistics import Severity
-from training.noise.text import read_split, sequence_name
 
 Labels = npt.NDArray[np.uint8]
 _INLINE_SEQUENCES = 64
@@ -136,11 +136,6 @@ def dilate_labels(
         dilated = cv2.dilate(np.ascontiguousarray(mask[window]), square)
         noisy[window][dilated != 0] = object_id
     return noisy
-
-
-def positive_ids(record: Mapping[str, Any]) -> list[int]:
-    """Labels of the objects that a split's record calls positive."""
-    return [int(key) for key, entry in record["object_classes"].items() if entry["positive"]]
 
 
 @dataclass
@@ -255,7 +250,7 @@ _Result = TypeVar("_Result")
 
 
 def _job(annotations: Path, record: Mapping[str, Any]) -> _Source:
-    name = sequence_name(record)
+    name = record_name(record)
     files = sorted(
         path for path in (annotations / name).glob("*.png") if not path.stem.endswith(CLEAN_SUFFIX)
     )

@@ -17,9 +17,10 @@ import numpy.typing as npt
 from actiseg_ros.prompts import PROMPT_TEMPLATE
 from training.data.expressions import meta_expressions, objects_category
 from training.data.palette import read_label_png
+from training.data.splits import record_name
 from training.files.disk import read_json
 from training.files.errors import ActisegError
-from training.noise.text import NameTable, NoisyName, sequence_name
+from training.noise.text import NameTable, NoisyName
 
 Labels = npt.NDArray[np.uint8]
 OBJECTS, EXPRESSIONS = "objects_category.json", "meta_expressions_promptaction.json"
@@ -37,7 +38,7 @@ def published_names(
     """
     clean = [dict(record) for record in records]
     objects, expressions = objects_category(clean), meta_expressions(clean)
-    narrations = {sequence_name(record): str(record["narration"]) for record in records}
+    narrations = {record_name(record): str(record["narration"]) for record in records}
     for clip, content in objects["videos"].items():
         for key, entry in content["objects"].items():
             noisy = names[clip, int(key)]
@@ -72,7 +73,7 @@ def read_published_names(
     objects, expressions = _videos(objects_file), _videos(expressions_file)
     names: dict[tuple[str, int], NoisyName] = {}
     for record in records:
-        clip = sequence_name(record)
+        clip = record_name(record)
         for file, videos in ((objects_file, objects), (expressions_file, expressions)):
             if clip not in videos:
                 raise ActisegError(
@@ -113,7 +114,7 @@ class PublishedMasks:
         manifest = self._folder / "manifest.json"
         self.manifest: Mapping[str, Any] = read_json(manifest) if manifest.exists() else {}
         for record in records:
-            clip = sequence_name(record)
+            clip = record_name(record)
             for frame in record.get("sparse_frames", ()):
                 path = self._path(clip, Path(frame).stem)
                 if not path.is_file():

@@ -14,14 +14,11 @@ import numpy as np
 from actiseg_ros.prompts import HANDS, readable_name
 from actiseg_ros.tables import TableError, read_table
 from training.config.noise import Draws, NameOptions, Unflipped
+from training.data.splits import read_split, record_name
 from training.files.errors import ActisegError
 
 ClassNames = Mapping[int, tuple[str, ...]]
 """Class id -> the nouns ("categories") of that class; the mapping M of Alg. 1."""
-_RECORD = ("seq_id", "video", "verb", "noun", "object_classes")
-"""What a split says about each clip at least."""
-_ENTRY = frozenset({"name", "class_id", "positive"})
-"""What a split says about each object at least."""
 _SPLITS = ("train.json", "val.json")
 """Splits whose names the published noise draws from."""
 
@@ -198,7 +195,7 @@ class TextNoise:
         stream = _Stream(self.seed)
         drawn = {}
         for record in records:
-            clip = sequence_name(record)
+            clip = record_name(record)
             for key, entry in record["object_classes"].items():
                 known = str(entry["name"]), int(entry["class_id"]), bool(entry["positive"])
                 drawn[clip, int(key)] = (
@@ -260,7 +257,7 @@ def noisy_split(
         for key, entry in record["object_classes"].items():
             if "clean_name" in entry:
                 raise ActisegError(
-                    f"{sequence_name(record)}, object {key}: the split is noisy already; "
+                    f"{record_name(record)}, object {key}: the split is noisy already; "
                     "use the clean one"
                 )
     names = noise.table(records) if isinstance(noise, TextNoise) else noise
@@ -270,7 +267,7 @@ def noisy_split(
             "object_classes": {
                 key: {
                     **entry,
-                    "name": names[sequence_name(record), int(key)].name,
+                    "name": names[record_name(record), int(key)].name,
                     "clean_name": entry["name"],
                 }
                 for key, entry in record["object_classes"].items()
@@ -290,7 +287,7 @@ def holds_noise(records: Sequence[Mapping[str, Any]]) -> bool:
 def flipped_share(records: Sequence[Mapping[str, Any]], names: NameTable) -> float:
     """Share of a split's objects whose name is taken from another class."""
     flips = [
-        names[sequence_name(record), int(key)].class_id != int(entry["class_id"])
+        names[record_name(record), int(key)].class_id != int(entry["class_id"])
         for record in records
         for key, entry in record["object_classes"].items()
     ]
@@ -312,39 +309,11 @@ def names_digest(records: Sequence[Mapping[str, Any]]) -> str:
     The order of clips and objects in the file does not matter.
     """
     lines = sorted(
-        f"{sequence_name(record)}\0{int(key)}\0{entry['name']}\n"
+        f"{record_name(record)}\0{int(key)}\0{entry['name']}\n"
         for record in records
         for key, entry in record["object_classes"].items()
     )
     return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def sequence_name(record: Mapping[str, Any]) -> str:
-    """Folder name of a clip in the ActionVOS layout."""
-    return f"{int(record['seq_id']):08d}_{record['video']}_{record['verb']}_{record['noun']}"
-
-
-def read_split(path: Path) -> list[dict[str, Any]]:
-    """Reads ``ImageSets/SPLIT.json``.
-
-    Raises:
-        ActisegError: If the file is missing, no JSON, or not of that form; names the record.
-    """
-    try:
-        records = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ActisegError(f"{path}: not a readable split ({error})") from error
-    if not isinstance(records, list):
-        raise ActisegError(f"{path}: expected a list of clips, as ImageSets has")
-    for number, record in enumerate(records, start=1):
-        problem = _problem(record)
-        if problem:
-            raise ActisegError(
-                f"{path}, clip {number}: {problem}; expected seq_id, video, verb, noun and "
-                f"object_classes with {', '.join(sorted(_ENTRY))} of each object id from 1 to 255, "
-                "as ImageSets has"
-            )
-    return records
 
 
 def refuse_overwriting(targets: Iterable[Path], sources: Iterable[Path | None]) -> None:
@@ -357,45 +326,6 @@ def refuse_overwriting(targets: Iterable[Path], sources: Iterable[Path | None]) 
     for target in targets:
         if target.resolve() in read:
             raise ActisegError(f"{target} would be overwritten; choose another --out")
-
-
-def _problem(record: Any) -> str:
-    """What keeps a record from being a clip of a split; empty if nothing does."""
-    if not isinstance(record, dict):
-        return f"is {type(record).__name__}, not an object"
-    missing = [name for name in _RECORD if name not in record]
-    if missing:
-        return f"{missing[0]} is missing"
-    if not _is_integer(record["seq_id"]):
-        return f"seq_id is {record['seq_id']!r}"
-    for field in ("video", "verb", "noun"):
-        if not _is_text(record[field]):
-            return f"{field} is {record[field]!r}"
-    if not isinstance(record["object_classes"], dict):
-        return "object_classes is no object"
-    for key, entry in record["object_classes"].items():
-        if not _is_integer(key) or not 0 < int(key) < 256:
-            return f"object id {key!r} is no label"
-        if not isinstance(entry, dict) or not entry.keys() >= _ENTRY:
-            return f"object {key} is {entry!r}"
-        if not _is_integer(entry["class_id"]):
-            return f"class_id of object {key} is {entry['class_id']!r}"
-        for field in ("name", "clean_name"):
-            # Only noisy splits have clean names.
-            if field in entry and not _is_text(entry[field]):
-                return f"{field} of object {key} is {entry[field]!r}"
-        if entry["positive"] not in (0, 1):
-            return f"positive of object {key} is {entry['positive']!r}, not 0 or 1"
-    return ""
-
-
-def _is_integer(value: Any) -> bool:
-    """Whether a number is whole, or a text that holds one."""
-    return type(value) is int or (isinstance(value, str) and value.strip().isdecimal())
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value)
 
 
 class _Stream:

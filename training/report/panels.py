@@ -15,9 +15,9 @@ from PIL import Image
 from actiseg_ros.gate.uncertainty import uncertain_pixels
 from training.benchmark.results import RESULT_FILE, CellResult, read_result
 from training.checkpoints.weights import load_model
-from training.data.clips import Clip, load_clips
 from training.data.layout import IMAGES, LABELS, image_folder
 from training.data.palette import read_label_png
+from training.data.splits import Clip, load_clips
 from training.evaluation.inference import (
     Tokenize,
     chosen_masks,

@@ -10,9 +10,10 @@ from typing import Any
 from training.benchmark.results import Source
 from training.config.noise import NameOptions
 from training.data.layout import LABELS, image_folder
+from training.data.splits import read_split
 from training.noise.mask import MaskNoise, measure_severity
 from training.noise.statistics import noun_shares
-from training.noise.text import TextNoise, noisy_split, read_split, vocabulary
+from training.noise.text import TextNoise, noisy_split, vocabulary
 from training.report.charts import (
     Picture,
     Point,

@@ -130,7 +130,7 @@ def test_a_file_without_flags_is_refused_only_if_they_are_asked_for(tmp_path):
         del entry["redundant"], entry["missing"], entry["other"]
     split.write_text(json.dumps(entries))
     assert evaluate(*folders, split).videos == 3
-    with pytest.raises(ActisegError, match=r"entry 0 has no field 'redundant'.*--flagged include"):
+    with pytest.raises(ActisegError, match=r"0_\S+ has no field 'redundant'.*--flagged include"):
         evaluate(*folders, split, flagged="leave-out")
 
 
@@ -174,13 +174,18 @@ def test_truncated_png_is_refused(tmp_path):
     ("content", "message"),
     [
         ("{", "split.json"),
-        ('{"videos": {}}', "is not a list of sequences"),
+        ('{"videos": {}}', "is not a list of clips"),
         ("[]", "no sequence is left"),
-        ('[{"seq_id": 1}]', "entry 0 has no field 'video'"),
+        ('[{"seq_id": 1}]', "clip 1: video is missing"),
         (
             '[{"seq_id": 1, "video": "v", "verb": "a", "noun": "b", "sparse_frames": [], '
             '"object_classes": {"x": {"positive": 1}}}]',
-            "entry 0 is malformed",
+            "clip 1: object id 'x' is no label",
+        ),
+        (
+            '[{"seq_id": 1, "video": "v", "verb": "a", "noun": "b", '
+            '"object_classes": {"1": {"positive": 1}}}]',
+            "sparse_frames",
         ),
     ],
 )

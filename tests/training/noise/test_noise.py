@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training.config.noise import NameOptions, NoiseOptions
+from training.data.splits import read_split, record_name
 from training.files.errors import ActisegError
 from training.noise.layer import LabelNoise, make_noise
 from training.noise.mask import MaskNoise, dilate_labels, measure_severity, write_noisy_masks
@@ -19,8 +20,6 @@ from training.noise.text import (
     names_in_split,
     noisy_split,
     read_class_names,
-    read_split,
-    sequence_name,
     vocabulary,
 )
 
@@ -375,7 +374,7 @@ def test_commands_write_split_and_masks(tmp_path):
     labels = np.zeros((40, 60), np.uint8)
     labels[10:20, 10:20], labels[25:30, 40:50] = 2, 3
     for record in records:
-        folder = tmp_path / "clean" / sequence_name(record)
+        folder = tmp_path / "clean" / record_name(record)
         folder.mkdir(parents=True)
         write_label_png(folder / "frame_0000000001.png", labels)
     out = tmp_path / "noisy.json"
@@ -393,7 +392,7 @@ def test_commands_write_split_and_masks(tmp_path):
     masks = ["--annotations", str(tmp_path / "clean"), "--split", str(tmp_path / "train.json")]
     k9 = ["noise", "masks", *masks, "--kernel", "9", "--out", str(tmp_path / "k9")]
     assert main(k9) == 0
-    written = read_label_png(tmp_path / "k9" / sequence_name(records[1]) / "frame_0000000001.png")
+    written = read_label_png(tmp_path / "k9" / record_name(records[1]) / "frame_0000000001.png")
     assert np.array_equal(written, dilate_labels(labels, [2, 4], 9))
     first = (tmp_path / "k9" / "manifest.json").read_text()
     assert main(k9) == 0
@@ -418,7 +417,7 @@ def test_masks_do_not_depend_on_the_number_of_processes(tmp_path):
     records = split(70)
     (tmp_path / "train.json").write_text(json.dumps(records))
     for record in records:
-        folder = tmp_path / "clean" / sequence_name(record)
+        folder = tmp_path / "clean" / record_name(record)
         folder.mkdir(parents=True)
         write_label_png(folder / "frame_0000000001.png", scattered(record["seq_id"]))
     noise = MaskNoise(3)
@@ -468,8 +467,8 @@ def test_masks_of_unknown_origin_are_not_taken_for_noisy_ones(tmp_path, capsys):
     labels = np.zeros((40, 60), np.uint8)
     labels[10:20, 10:20] = 2
     for folder in ("clean", "copy"):
-        (tmp_path / folder / sequence_name(records[0])).mkdir(parents=True)
-        write_label_png(tmp_path / folder / sequence_name(records[0]) / "frame_1.png", labels)
+        (tmp_path / folder / record_name(records[0])).mkdir(parents=True)
+        write_label_png(tmp_path / folder / record_name(records[0]) / "frame_1.png", labels)
 
     def run(out: str) -> int:
         sources = [
@@ -484,11 +483,11 @@ def test_masks_of_unknown_origin_are_not_taken_for_noisy_ones(tmp_path, capsys):
     assert "no manifest.json" in capsys.readouterr().err
     assert run("k9") == 0
     # What an earlier run left behind counts for nothing: the manifest tells what is there now.
-    target = tmp_path / "k9" / sequence_name(records[0]) / "frame_1.png"
+    target = tmp_path / "k9" / record_name(records[0]) / "frame_1.png"
     write_label_png(target, labels)
     assert run("k9") == 0
     assert np.array_equal(read_label_png(target), dilate_labels(labels, [2], 9))
-    write_label_png(tmp_path / "clean" / sequence_name(records[0]) / "frame_2.png", labels)
+    write_label_png(tmp_path / "clean" / record_name(records[0]) / "frame_2.png", labels)
     assert run("k9") == 2
     assert "clean_sha256" in capsys.readouterr().err
     (tmp_path / "k9" / "manifest.json").write_text("[]")

@@ -14,11 +14,12 @@ import pytest
 from training.cli import main
 from training.config.noise import NoiseOptions
 from training.data.palette import read_label_png, write_label_png
+from training.data.splits import read_split, record_name
 from training.data.transforms import FixedSize
 from training.files.errors import ActisegError
 from training.noise.layer import LabelNoise, make_noise
 from training.noise.mask import MaskNoise
-from training.noise.text import TextNoise, names_in_split, read_split, sequence_name
+from training.noise.text import TextNoise, names_in_split
 
 OBJECTS, EXPRESSIONS = (
     "train_objects_category.json", "train_meta_expressions_promptaction.json",
@@ -48,7 +49,7 @@ def data(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     for record in records():
         for kind in ("Annotations_Sparse", "Weights_Sparse", "JPEGImages_Sparse"):
-            folder = tmp_path / kind / "train" / sequence_name(record)
+            folder = tmp_path / kind / "train" / record_name(record)
             folder.mkdir(parents=True)
             for frame in record["sparse_frames"]:
                 labels = rng.integers(0, 5, (12, 20)) * (rng.random((12, 20)) < 0.1)
@@ -103,7 +104,7 @@ def test_names_are_read_back_as_they_were_drawn(data: Path) -> None:
     )
     assert read.record["flipped"] == pytest.approx(0.6, abs=0.2)
     content = json.loads((folder / OBJECTS).read_text())
-    entry = content["videos"][sequence_name(records()[0])]["objects"]["1"]
+    entry = content["videos"][record_name(records()[0])]["objects"]["1"]
     assert list(entry) == ["category", "positive", "class_id", "class_id_org", "category_org"]
     assert (entry["category_org"], entry["class_id_org"]) == ("knife", 4)
 
@@ -113,7 +114,7 @@ def test_label_maps_are_read_back_as_they_were_dilated(data: Path) -> None:
     noise = make(data, masks=3, labels_folder=folder)
     changed = 0
     for record in records():
-        clip = sequence_name(record)
+        clip = record_name(record)
         positive = frozenset(int(k) for k, e in record["object_classes"].items() if e["positive"])
         for frame in record["sparse_frames"]:
             path = data / "Annotations_Sparse" / "train" / clip / frame
@@ -159,7 +160,7 @@ def test_a_data_set_learns_the_published_noise(data: Path) -> None:
 def change_objects(entry: dict[str, Any], **values: Any) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         content = json.loads((folder / OBJECTS).read_text())
-        clip = content["videos"][sequence_name(records()[2])]
+        clip = content["videos"][record_name(records()[2])]
         clip["objects"]["2"].update(values)
         (folder / OBJECTS).write_text(json.dumps(content))
 
@@ -175,7 +176,7 @@ def edit(name: str, edit_content: Callable[[dict[str, Any]], Any]) -> Callable[[
     return change
 
 
-CLIP = sequence_name(records()[2])
+CLIP = record_name(records()[2])
 
 
 @pytest.mark.parametrize(
@@ -259,7 +260,7 @@ def test_our_own_form_of_noisy_labels_can_be_learned_too(data: Path) -> None:
     common = ["--annotations", str(labels), "--split", str(split), "--kernel", "3"]
     assert main(["noise", "masks", *common, "--out", str(data / "own")]) == 0
     noise = make(data, masks=3, labels_folder=data / "own")
-    clip = sequence_name(records()[0])
+    clip = record_name(records()[0])
     clean = read_label_png(labels / clip / "frame_0000000007.png")
     read = noise.labels(clip, "frame_0000000007", clean, frozenset([2, 4]))
     assert np.array_equal(read, MaskNoise(3).labels(clean, [2, 4]))
