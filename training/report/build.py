@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from training.benchmark.results import Source, read_results, read_source
+from training.benchmark.clip_scores import ClipScores, read_clip_scores
+from training.benchmark.results import CellKey, CellResult, Source, read_results, read_source
 from training.files.disk import write_json, write_text, write_whole
 from training.files.errors import ActisegError
 from training.report.costs import costs_by_device
+from training.report.effects import Evidence
 from training.report.findings import make_findings
+from training.report.gains import gains_markdown, make_gains
 from training.report.options import ReportOptions
 from training.report.page import Page, facts, render
 from training.report.paper import paper_source
@@ -37,7 +41,9 @@ def write_report(options: ReportOptions) -> Path:
         raise ActisegError(f"--clips is {options.clips}; it must be at least 1")
     cells = list(read_results(options.runs))
     results = by_condition(cells)
-    tables, findings, costs = make_tables(results), make_findings(results), costs_by_device(results)
+    evidence = Evidence(results, _clips(options.runs, cells))
+    tables, costs = make_tables(results), costs_by_device(results)
+    findings, gains = make_findings(evidence), make_gains(evidence)
     source = _source(options)
     sections = [
         tradeoff_section(results),
@@ -47,22 +53,29 @@ def write_report(options: ReportOptions) -> Path:
         curves_section(results),
         costs_section(costs),
     ]
-    page = Page(options.about, facts(cells), findings, tables, sections)
+    page = Page(options.about, facts(cells), findings, gains, tables, sections)
     content = {
         "about": options.about,
         "facts": dict(page.facts),
         "paper": paper_source(),
         "findings": [finding.as_json() for finding in findings],
+        "gains": [table.as_json() for table in gains],
         "tables": [table.as_json() for table in tables],
         "costs": {device: [cost.as_json() for cost in own] for device, own in costs.items()},
     }
     for picture in (picture for section in sections for picture in section.pictures()):
         file = options.out / "figures" / f"{picture.name}.{picture.kind}"
         write_whole(file, picture.content)
-    write_text(options.out / "tables.md", markdown(tables))
+    write_text(options.out / "tables.md", markdown(tables) + "\n" + gains_markdown(gains))
     write_json(options.out / "report.json", content)
     write_text(options.out / "index.html", render(page))
     return options.out / "index.html"
+
+
+def _clips(runs: Path, cells: Sequence[CellResult]) -> dict[CellKey, ClipScores]:
+    """Results by clip of the cells that have them."""
+    found = {cell.cell: read_clip_scores(runs / cell.cell.folder) for cell in cells}
+    return {key: scores for key, scores in found.items() if scores is not None}
 
 
 def _source(options: ReportOptions) -> Source | None:

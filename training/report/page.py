@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from training.benchmark.results import METRICS, CellResult
 from training.benchmark.suites import strategy_order
 from training.report.charts import Picture
+from training.report.gains import GainTable
 from training.report.paper import LABELS, arrow, paper_source
 from training.report.results import strategy_name
 from training.report.sections import Section
@@ -29,6 +30,7 @@ class Page:
     facts: Mapping[str, str]
     """Name -> value, see `facts`."""
     findings: Sequence[Finding]
+    gains: Sequence[GainTable]
     tables: Sequence[Table]
     sections: Sequence[Section]
 

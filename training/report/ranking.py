@@ -9,15 +9,15 @@ from itertools import combinations
 from scipy import stats
 
 from training.benchmark.suites import strategy_order
-from training.report.estimates import Estimate, combination, mean
+from training.report.effects import Effect, Evidence, effect, holm
+from training.report.estimates import mean
 from training.report.paper import LABELS, paper_values
 from training.report.results import (
     Condition,
-    Results,
     strategy_name,
     values,
 )
-from training.report.verdicts import Finding, Verdict, judge
+from training.report.verdicts import LEAST_POINTS, LEVEL, Finding, Verdict
 
 Levels = Mapping[str, tuple[float, int]]
 """Noise type -> text noise rate and mask noise kernel."""
@@ -25,13 +25,15 @@ _METRIC = "giou"
 _SHOWN_FLIPS = 6
 
 
-def rankings_change(results: Results, levels: Levels) -> Finding:
+def rankings_change(evidence: Evidence, levels: Levels) -> Finding:
     """Sec. V-E, Observation 1: who leads under one noise need not lead under another.
 
-    It shows if two strategies change places between two noise types and both orders are certain
-    (the 95 % intervals of both differences leave out zero). It does not show if every order is
-    certain and none changes.
+    It shows if two strategies change places between two noise types, both orders are certain (Holm
+    over the orders of all pairs under all types) and neither gap is certainly too small to count.
+    It does not show if it is certain of all pairs that they do not change places by what counts,
+    one point on each side, between any two types (Holm over all of these).
     """
+    results = evidence.results
     ours = {
         kind: {
             name: mean(found).value
@@ -48,39 +50,77 @@ def rankings_change(results: Results, levels: Levels) -> Finding:
         }
         for kind, level in levels.items()
     }
-    flips, undecided = _flips(results, levels)
+    gaps, missing = _gaps(evidence, levels)
+    flips, uncertain = _flips(gaps)
+    possible = _possible_flips(gaps)
     verdict = Verdict.OPEN
     if flips:
         verdict = Verdict.SHOWS
-    elif not undecided and all(len(ranked) > 1 for ranked in ours.values()):
+    elif gaps and not possible and not missing:
         verdict = Verdict.DOES_NOT
     remarks = [*_rankings("Ours", ours), *_rankings("The paper", paper), _flip_text(flips)]
     if verdict is Verdict.OPEN:
-        remarks.append(f"{undecided} orders of two strategies are uncertain or miss a cell.")
+        remarks.append(
+            f"{uncertain} orders of two strategies are uncertain and {missing} miss a cell; "
+            f"{possible} changes of place by {LEAST_POINTS:g} point or more cannot be ruled out."
+        )
     title = "The ranking of the strategies changes between text, mask and mixed noise"
-    return Finding("e", title, verdict, (), tuple(remarks))
+    return Finding("e", title, (), tuple(remarks), verdict)
 
 
-def _flips(results: Results, levels: Levels) -> tuple[list[str], int]:
-    """Certain changes of place in words, and how many orders are not certain."""
-    flips, undecided = [], 0
-    for first, second in combinations(strategy_order(), 2):
-        orders: dict[str, tuple[Verdict, Estimate]] = {}
+_Gaps = Mapping[tuple[str, str], Mapping[str, Effect]]
+"""Two strategies -> noise type -> how far the first is above the second."""
+
+
+def _gaps(evidence: Evidence, levels: Levels) -> tuple[_Gaps, int]:
+    """The gaps between all strategies of the paper, and how many miss a cell."""
+    printed = {condition.strategy for condition in paper_values()}
+    gaps: dict[tuple[str, str], dict[str, Effect]] = {}
+    missing = 0
+    for pair in combinations([name for name in strategy_order() if name in printed], 2):
         for kind, level in levels.items():
-            pair = [values(results, Condition(*level, name), _METRIC) for name in (first, second)]
-            if any(not found for found in pair):
+            conditions = [Condition(*level, name) for name in pair]
+            if all(evidence.results.get(condition) for condition in conditions):
+                terms = [(1.0, conditions[0]), (-1.0, conditions[1])]
+                gaps.setdefault(pair, {})[kind] = effect(evidence, _METRIC, terms)
+            else:
                 # A strategy that the paper leaves out of a table is not missed there.
-                undecided += all(Condition(*level, n) in paper_values() for n in (first, second))
-                continue
-            gap = combination([(1.0, pair[0]), (-1.0, pair[1])])
-            verdict, _ = judge(gap, "+")
-            undecided += verdict is Verdict.OPEN
-            orders[kind] = verdict, gap
+                missing += all(condition in paper_values() for condition in conditions)
+    return gaps, missing
+
+
+def _flips(gaps: _Gaps) -> tuple[list[str], int]:
+    """Certain changes of place in words, and how many orders are not certain."""
+    listed = [(pair, kind, gap) for pair, own in gaps.items() for kind, gap in own.items()]
+    adjusted = holm([min(gap.p_at_most(0), gap.p_at_least(0)) for _, _, gap in listed])
+    certain: dict[tuple[str, str], dict[str, Effect]] = {}
+    for (pair, kind, gap), p in zip(listed, adjusted, strict=True):
+        if p <= LEVEL:
+            certain.setdefault(pair, {})[kind] = gap
+    flips = []
+    for (first, second), orders in certain.items():
         for one, other in combinations(orders, 2):
-            if {orders[one][0], orders[other][0]} == {Verdict.SHOWS, Verdict.DOES_NOT}:
-                gaps = ", ".join(f"{orders[k][1].text(signed=True)} ({k})" for k in (one, other))
-                flips.append(f"{strategy_name(first)} against {strategy_name(second)}: {gaps}")
-    return flips, undecided
+            counts = not any(_too_small(orders[kind]) for kind in (one, other))
+            if counts and orders[one].value * orders[other].value < 0:
+                both = ", ".join(f"{orders[kind].text()} ({kind})" for kind in (one, other))
+                flips.append(f"{strategy_name(first)} against {strategy_name(second)}: {both}")
+    return flips, sum(p > LEVEL for p in adjusted)
+
+
+def _too_small(gap: Effect) -> bool:
+    return max(gap.p_at_least(LEAST_POINTS), gap.p_at_most(-LEAST_POINTS)) <= LEVEL
+
+
+def _possible_flips(gaps: _Gaps) -> int:
+    """How many changes of place that would count cannot be ruled out."""
+    p_values = []
+    for own in gaps.values():
+        for one, other in combinations(own.values(), 2):
+            for up, down in ((one, other), (other, one)):
+                # Both sides must be wrong for the hypothesis to be true (Bonferroni for the two).
+                against = min(up.p_at_least(LEAST_POINTS), down.p_at_most(-LEAST_POINTS))
+                p_values.append(min(1.0, 2 * against))
+    return sum(p > LEVEL for p in holm(p_values))
 
 
 def _flip_text(flips: Sequence[str]) -> str:

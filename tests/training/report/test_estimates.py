@@ -1,19 +1,13 @@
-"""Intervals over seeds against numerical integration and against simulation."""
+"""Intervals over seeds against numerical integration."""
 
 from __future__ import annotations
 
 import math
-import random
-from statistics import fmean, variance
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from training.report.estimates import combination, mean, t95
-
-numbers = st.lists(st.floats(-100, 100), min_size=2, max_size=8)
+from training.report.estimates import mean, t95
 
 
 @pytest.mark.parametrize("degrees", [1, 2, 3, 5, 9, 17, 30])
@@ -40,26 +34,4 @@ def test_mean_of_three_seeds_by_hand():
 
 def test_one_seed_has_no_interval():
     assert mean([60.0]).half_width is None
-    assert combination([(1, [60.0, 61.0]), (-1, [50.0])]).half_width is None
-    assert mean([-1.26]).text(signed=True) == "−1.3"
-
-
-@given(numbers, numbers)
-def test_difference_is_antisymmetric_and_at_least_as_wide_as_either_error(first, second):
-    one, other = combination([(1, first), (-1, second)]), combination([(1, second), (-1, first)])
-    assert one.value == pytest.approx(-other.value, abs=1e-9)
-    assert one.half_width == pytest.approx(other.half_width, abs=1e-9)
-    error = math.sqrt(variance(first) / len(first) + variance(second) / len(second))
-    assert one.half_width >= 1.9 * error
-    assert one.value == pytest.approx(fmean(first) - fmean(second), abs=1e-9)
-
-
-def test_difference_covers_the_truth_in_95_of_100_cases():
-    rng = random.Random(3)
-    covered = 0
-    for _ in range(2000):
-        first = [rng.gauss(10, 1) for _ in range(3)]
-        second = [rng.gauss(4, 3) for _ in range(4)]
-        found = combination([(1, first), (-1, second)])
-        covered += found.low <= 6 <= found.high
-    assert covered / 2000 >= 0.94  # degrees of freedom are rounded down, so rather more
+    assert mean([-1.26]).text() == "−1.3"

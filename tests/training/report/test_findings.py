@@ -8,14 +8,19 @@ from dataclasses import replace
 import pytest
 
 from tests.training.report.cells import paper_cells
+from training.report.effects import Evidence
 from training.report.findings import make_findings
 from training.report.ranking import kendall
 from training.report.results import by_condition
-from training.report.verdicts import Verdict
+from training.report.verdicts import LEVEL, Verdict
+
+
+def findings_of(cells):
+    return make_findings(Evidence(by_condition(cells)))
 
 
 def verdicts(cells):
-    return {found.id: found.verdict for found in make_findings(by_condition(cells))}
+    return {found.id: found.verdict for found in findings_of(cells)}
 
 
 def test_the_papers_own_values_show_all_findings():
@@ -23,7 +28,7 @@ def test_the_papers_own_values_show_all_findings():
 
 
 def test_one_seed_tells_nothing():
-    findings = make_findings(by_condition(paper_cells(seeds=[0])))
+    findings = findings_of(paper_cells(seeds=[0]))
     assert {found.verdict for found in findings} == {Verdict.OPEN}
     claim = findings[0].claims[0]
     assert claim.ours is not None  # the figure is shown all the same
@@ -59,7 +64,7 @@ def test_one_contrary_difference_decides_against(finding, metric, chosen):
 
 def test_a_missing_cell_is_named():
     cells = [c for c in paper_cells() if c.cell.strategy != "co-teaching"]
-    found = make_findings(by_condition(cells))[2]
+    found = findings_of(cells)[2]
     assert found.verdict is Verdict.OPEN
     assert found.claims[0].reason == "missing: Co-teaching, Name-60"
 
@@ -81,3 +86,40 @@ def test_kendall():
     assert kendall(ranks, {"a": 1.0, "b": 3.0, "c": 2.0}) == pytest.approx(1 / 3)
     assert kendall(ranks, {"a": 1.0, "b": 2.0, "c": 2.0}) == pytest.approx(2 / math.sqrt(6))
     assert math.isnan(kendall(ranks, dict.fromkeys(ranks, 1.0)))
+
+
+def test_effects_below_what_counts_do_not_show():
+    """With hardly any scatter, differences of a tenth of the paper's are certain, and too small."""
+    clean = {c.cell.seed: c.metrics for c in paper_cells(spread=0.01) if c.cell.noise == "clean"}
+
+    def shrunk(result):
+        start = clean[result.cell.seed]
+        values = {
+            name: 0.9 * value + 0.1 * getattr(result.metrics, name)
+            for name, value in vars(start).items()
+        }
+        return replace(result, metrics=replace(result.metrics, **values))
+
+    findings = findings_of(map(shrunk, paper_cells(spread=0.01)))
+    assert {found.verdict for found in findings} == {Verdict.DOES_NOT}
+    first = findings[0].claims[0]
+    assert first.ours.value == pytest.approx(-1.6, abs=0.1)
+    assert first.least == 4.0  # a quarter of the paper's 16 points
+    assert first.reason == "there, but smaller than what counts"
+
+
+def test_a_fall_is_told_in_percent():
+    found = findings_of(paper_cells(spread=0.05))[1].claims[3]
+    assert found.text == "Baseline: p-mIoU at Mask 21×21 more than 10 % below Clean (steep)"
+    assert found.ours.value == pytest.approx(found.paper, abs=0.5)
+    assert found.ours.text().startswith("−31.") and found.ours.text().endswith(" %")
+
+
+def test_many_claims_need_more_certainty_than_one():
+    """Holm: what is certain alone need not be among all."""
+    for spread in (1.0, 2.0, 4.0, 8.0):
+        for found in findings_of(paper_cells(spread=spread)):
+            for claim in found.claims:
+                assert claim.adjusted >= claim.p
+                if claim.verdict is not Verdict.OPEN:
+                    assert claim.p <= claim.adjusted <= LEVEL

@@ -15,6 +15,7 @@ from PIL import Image
 
 from tests.training.report.browser import opened
 from tests.training.report.cells import cell, paper_cells, write_cells
+from training.benchmark.clip_scores import SUMS, ClipScores, write_clip_scores
 from training.checkpoints.weights import save_weights
 from training.cli import main
 from training.data.palette import write_label_png
@@ -132,8 +133,33 @@ def test_numbers_are_there_for_machines(report):
     assert {found["id"]: found["verdict"] for found in content["findings"]} == {
         "a": "shows", "b": "shows", "c": "shows", "d": "shows", "e": "shows",
     }  # fmt: skip
+    claim = content["findings"][0]["claims"][0]
+    assert claim["ours"]["design"] == "blocks of seeds" and claim["ours"]["clip_error"] is None
+    assert claim["p_shows"] <= claim["p_holm"] <= 0.025
+    gains = {table["metric"]: table["gains"] for table in content["gains"]}
+    found = {(gain["strategy"], gain["level"]): gain for gain in gains["p_miou"]}
+    assert found["Co-teaching", "Name-60"]["paper"] == pytest.approx(11.2)
+    assert found["Co-teaching", "Name-60"]["ours"]["value"] == pytest.approx(11.2, abs=0.6)
+    assert ("Co-teaching", "Name-60 + Mask 21×21") not in found
     assert content["costs"]["Test CPU"][0]["peak_memory_gb"] == 3.0
     assert "## Table V" in (report / "tables.md").read_text(encoding="utf-8")
+
+
+def test_results_by_clip_widen_the_intervals(runs, tmp_path):
+    copy = shutil.copytree(runs / "clean", tmp_path / "runs" / "clean").parent
+    shutil.copytree(runs / "name60", copy / "name60")
+    rng = np.random.default_rng(0)
+    names = tuple(f"clip {number}" for number in range(20))
+    for result in copy.glob("*/*/*/result.json"):
+        write_clip_scores(result.parent, ClipScores(names, rng.uniform(1, 5, (20, len(SUMS)))))
+    for source, out in ((runs, "without"), (copy, "with")):
+        assert main(["report", str(source), "--out", str(tmp_path / out)]) == 0
+    wide, narrow = (
+        json.loads((tmp_path / out / "report.json").read_text())["findings"][0]["claims"][0]["ours"]
+        for out in ("with", "without")
+    )
+    assert wide["value"] == narrow["value"] and wide["clip_error"] > 0
+    assert wide["interval"][0] < narrow["interval"][0] < narrow["interval"][1] < wide["interval"][1]
 
 
 def test_without_data_the_page_says_what_is_missing(tmp_path):

@@ -1,0 +1,314 @@
+"""Effects: weighted sums of cells' means, with what is known of their uncertainty.
+
+A seed is one draw of the noise, one order of the samples and one set of fresh weights, and all
+strategies of a noise level share it. So cells are compared in blocks: within a level, metric =
+strategy + seed + rest, and for one strategy, metric = level + seed + rest. What a seed does to all
+alike drops out of every difference, and all cells of the level (or strategy) together say how large
+the rest is. The clips of the evaluated split are a second source of chance: without it an interval
+speaks of these clips, with it (bootstrap over clips, the same for all cells) of others like them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from training.benchmark.clip_scores import ClipScores, metrics_of
+from training.benchmark.results import CellKey
+from training.report.results import Condition, Results
+
+Term = tuple[float, Condition]
+"""Weight and condition."""
+Design = Literal["blocks of seeds", "the same seeds"]
+_DRAWS = 2000
+"""Draws of the bootstrap over clips."""
+_DRAW_SEED = 0
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Finished cells and, where they are known, their results by clip."""
+
+    results: Results
+    clips: Mapping[CellKey, ClipScores] = field(default_factory=dict)
+    _drawn: dict[CellKey, dict[str, Floats]] = field(default_factory=dict, repr=False)
+
+    def drawn(self, key: CellKey) -> dict[str, Floats]:
+        """A cell's metrics in percent on drawn sets of clips, [draws] each; see `same_clips`."""
+        if key not in self._drawn:
+            sums = self.clips[key].sums
+            rng = np.random.default_rng(_DRAW_SEED)  # so that all cells see the same clips
+            times = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), _DRAWS)
+            self._drawn[key] = metrics_of(times @ sums)
+        return self._drawn[key]
+
+    def same_clips(self, conditions: Iterable[Condition]) -> bool:
+        """Whether all cells of these conditions are known on the same clips, two at least."""
+        keys = [cell.cell for condition in conditions for cell in self.results[condition]]
+        names = {self.clips[key].clips if key in self.clips else () for key in keys}
+        return len(names) == 1 and len(next(iter(names))) > 1
+
+
+@dataclass(frozen=True)
+class Effect:
+    """An estimated effect.
+
+    Attributes:
+        scaled: The estimate: percentage points, or of a relative effect 100 times the logarithm.
+        error: Its standard error in the same unit; None where one seed alone says nothing about it.
+        degrees: Degrees of freedom of the error.
+        design: How seeds were compared; None without an error.
+        seeds: Seeds of the condition that has the fewest.
+        clip_error: The part of `error` that comes from the choice of clips; None if that is not
+            known and `error` speaks of these clips only.
+        relative: A ratio of means rather than a difference.
+    """
+
+    scaled: float
+    error: float | None
+    degrees: float
+    design: Design | None
+    seeds: int
+    clip_error: float | None = None
+    relative: bool = False
+
+    @property
+    def value(self) -> float:
+        """Percentage points, or percent of a relative effect."""
+        return self._shown(self.scaled)
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float] | None:
+        """Two-sided confidence interval, in the unit of `value`."""
+        if self.error is None:
+            return None
+        half = float(stats.t.ppf((1 + confidence) / 2, self.degrees)) * self.error
+        return self._shown(self.scaled - half), self._shown(self.scaled + half)
+
+    def p_at_most(self, bound: float) -> float:
+        """One-sided p-value of the hypothesis that the effect is at most `bound`."""
+        return self._tail(self.scaled - self._scaled(bound))
+
+    def p_at_least(self, bound: float) -> float:
+        """One-sided p-value of the hypothesis that the effect is at least `bound`."""
+        return self._tail(self._scaled(bound) - self.scaled)
+
+    def text(self) -> str:
+        """``+2.1 [0.4, 3.8]``, or ``+2.1``; relative effects have a percent sign."""
+        unit, ends = " %" if self.relative else "", self.interval()
+        text = f"{self.value:+.1f}"
+        if ends is not None:
+            text += f" [{ends[0]:.1f}, {ends[1]:.1f}]"
+        return (text + unit).replace("-", "−")
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        ends = self.interval()
+        return {
+            "value": self.value,
+            "interval": None if ends is None else list(ends),
+            "error": self.error,
+            "clip_error": self.clip_error,
+            "degrees": self.degrees if self.error is not None else None,
+            "design": self.design,
+            "seeds": self.seeds,
+            "relative": self.relative,
+        }
+
+    def _tail(self, distance: float) -> float:
+        if self.error is None:
+            return 1.0
+        if self.error == 0:
+            return 0.0 if distance > 0 else 1.0
+        return float(stats.t.sf(distance / self.error, self.degrees))
+
+    def _shown(self, scaled: float) -> float:
+        return 100 * math.expm1(scaled / 100) if self.relative else scaled
+
+    def _scaled(self, shown: float) -> float:
+        return 100 * math.log1p(shown / 100) if self.relative else shown
+
+
+def effect(
+    evidence: Evidence, metric: str, terms: Sequence[Term], *, relative: bool = False
+) -> Effect:
+    """Estimates a weighted sum of means over seeds.
+
+    - Differences within noise levels, and sums of them: blocks of seeds at each level with all of
+      its strategies; the errors of levels are independent and add up.
+    - Differences between levels of one strategy: blocks of seeds over all of its levels.
+    - Other sums: the sum of each seed that all conditions have.
+
+    Args:
+        evidence: Cells; every condition of the terms has one at least.
+        metric: One of `METRICS`.
+        terms: The sum.
+        relative: Take logarithms first, so that a difference becomes a ratio.
+    """
+    chosen = _Metric(metric, relative)
+    seeds = min(len(evidence.results[condition]) for _, condition in terms)
+    found = _over_seeds(evidence.results, chosen, terms)
+    if found is None:
+        plain = _plain(evidence.results, chosen, terms)
+        return Effect(plain, None, 0, None, seeds, relative=relative)
+    estimate, design = found
+    over_seeds = Effect(estimate.value, estimate.error, estimate.degrees, design, seeds,
+                        relative=relative)  # fmt: skip
+    by_clips = _over_clips(evidence, chosen, terms)
+    if by_clips is None:
+        return over_seeds
+    error, degrees = add_errors([(estimate.error, estimate.degrees), by_clips])
+    return replace(over_seeds, error=error, degrees=degrees, clip_error=by_clips[0])
+
+
+def add_errors(parts: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    """Standard error of a sum of independent parts, with Satterthwaite's degrees of freedom.
+
+    Args:
+        parts: Standard error and degrees of freedom of each.
+    """
+    listed = list(parts)
+    total = math.fsum(error**2 for error, _ in listed)
+    if total == 0:
+        return 0.0, min(degrees for _, degrees in listed)
+    spread = math.fsum((error**2 / total) ** 2 / degrees for error, degrees in listed)
+    return math.sqrt(total), 1 / spread
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values (Holm 1979), in the order given."""
+    count = len(p_values)
+    adjusted, largest = [1.0] * count, 0.0
+    for rank, index in enumerate(sorted(range(count), key=lambda i: p_values[i])):
+        largest = max(largest, min(1.0, (count - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+@dataclass(frozen=True)
+class _Metric:
+    name: str
+    relative: bool
+
+    def of(self, values: Floats) -> Floats:
+        """Percent, or 100 times the logarithm."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return 100 * np.log(values) if self.relative else values
+
+    def measured(self, results: Results, condition: Condition) -> dict[int, float]:
+        """Value of each seed."""
+        cells = results[condition]
+        values = self.of(np.array([getattr(cell.metrics, self.name) for cell in cells], float))
+        return {cell.cell.seed: float(v) for cell, v in zip(cells, values, strict=True)}
+
+
+@dataclass(frozen=True)
+class _Estimate:
+    value: float
+    error: float
+    degrees: float
+
+
+def _plain(results: Results, metric: _Metric, terms: Sequence[Term]) -> float:
+    means = ((w, np.mean(list(metric.measured(results, c).values()))) for w, c in terms)
+    return math.fsum(weight * float(mean) for weight, mean in means)
+
+
+def _over_seeds(
+    results: Results, metric: _Metric, terms: Sequence[Term]
+) -> tuple[_Estimate, Design] | None:
+    """The sum with its error over seeds; None if the cells do not tell it."""
+    levels: dict[tuple[float, int], list[Term]] = defaultdict(list)
+    for weight, condition in terms:
+        levels[condition.text_noise, condition.mask_noise].append((weight, condition))
+    strategies = {condition.strategy for _, condition in terms}
+    parts: list[_Estimate | None]
+    if all(_is_difference(part) for part in levels.values()):
+        parts = [
+            _blocks(
+                {c: own for c, own in results.items() if (c.text_noise, c.mask_noise) == level},
+                metric,
+                part,
+            )
+            for level, part in levels.items()
+        ]
+    elif len(strategies) == 1 and _is_difference(terms):
+        own = {c: cells for c, cells in results.items() if c.strategy in strategies}
+        parts = [_blocks(own, metric, terms)]
+    else:
+        estimate = _same_seeds(results, metric, terms)
+        return None if estimate is None else (estimate, "the same seeds")
+    known = [part for part in parts if part is not None]
+    if len(known) < len(parts):
+        return None
+    error, degrees = add_errors([(part.error, part.degrees) for part in known])
+    return _Estimate(math.fsum(p.value for p in known), error, degrees), "blocks of seeds"
+
+
+def _is_difference(terms: Sequence[Term]) -> bool:
+    return abs(math.fsum(weight for weight, _ in terms)) < 1e-9
+
+
+def _blocks(results: Results, metric: _Metric, terms: Sequence[Term]) -> _Estimate | None:
+    """Least squares of condition + seed; None if the cells do not tell the sum or its error."""
+    conditions = list(results)
+    measured = [metric.measured(results, condition) for condition in conditions]
+    seeds = sorted({seed for values in measured for seed in values})
+    rows, values = [], []
+    for position, by_seed in enumerate(measured):
+        for seed, value in by_seed.items():
+            row = np.zeros(len(conditions) + len(seeds))
+            row[position] = row[len(conditions) + seeds.index(seed)] = 1
+            rows.append(row)
+            values.append(value)
+    design, observed = np.array(rows), np.array(values)
+    wanted = np.zeros(design.shape[1])
+    for weight, condition in terms:
+        wanted[conditions.index(condition)] += weight
+    square = design.T @ design
+    inverse = np.linalg.pinv(square, hermitian=True)
+    degrees = len(observed) - int(np.linalg.matrix_rank(design))
+    if degrees < 1 or not np.allclose(wanted @ inverse @ square, wanted):
+        return None
+    fitted = inverse @ design.T @ observed
+    rest = observed - design @ fitted
+    variance = float(rest @ rest) / degrees * float(wanted @ inverse @ wanted)
+    return _Estimate(float(wanted @ fitted), math.sqrt(max(0.0, variance)), degrees)
+
+
+def _same_seeds(results: Results, metric: _Metric, terms: Sequence[Term]) -> _Estimate | None:
+    """Mean of the sums of single seeds; None if fewer than two have all conditions."""
+    measured = [(weight, metric.measured(results, condition)) for weight, condition in terms]
+    common = set.intersection(*(set(values) for _, values in measured))
+    if len(common) < 2:
+        return None
+    sums = [math.fsum(w * values[seed] for w, values in measured) for seed in sorted(common)]
+    error = float(np.std(sums, ddof=1)) / math.sqrt(len(sums))
+    return _Estimate(float(np.mean(sums)), error, len(sums) - 1)
+
+
+def _over_clips(
+    evidence: Evidence, metric: _Metric, terms: Sequence[Term]
+) -> tuple[float, float] | None:
+    """Standard error of the sum over draws of clips and its degrees; None if it is not known."""
+    conditions = dict.fromkeys(condition for _, condition in terms)
+    if not evidence.same_clips(conditions):
+        return None
+    total = np.zeros(_DRAWS)
+    for weight, condition in terms:
+        cells = evidence.results[condition]
+        drawn = [metric.of(evidence.drawn(cell.cell)[metric.name]) for cell in cells]
+        total += weight * np.mean(drawn, axis=0)
+    total = total[np.isfinite(total)]
+    if len(total) < 2:
+        return None
+    first = evidence.results[terms[0][1]][0]
+    return float(np.std(total, ddof=1)), len(evidence.clips[first.cell].clips) - 1
