@@ -148,12 +148,12 @@ def test_numbers_are_there_for_machines(report):
 def test_results_by_clip_widen_the_intervals(runs, tmp_path):
     copy = shutil.copytree(runs / "clean", tmp_path / "runs" / "clean").parent
     shutil.copytree(runs / "name60", copy / "name60")
+    assert main(["report", str(copy), "--out", str(tmp_path / "without")]) == 0
     rng = np.random.default_rng(0)
     names = tuple(f"clip {number}" for number in range(20))
     for result in copy.glob("*/*/*/result.json"):
         write_clip_scores(result.parent, ClipScores(names, rng.uniform(1, 5, (20, len(SUMS)))))
-    for source, out in ((runs, "without"), (copy, "with")):
-        assert main(["report", str(source), "--out", str(tmp_path / out)]) == 0
+    assert main(["report", str(copy), "--out", str(tmp_path / "with")]) == 0
     wide, narrow = (
         json.loads((tmp_path / out / "report.json").read_text())["findings"][0]["claims"][0]["ours"]
         for out in ("with", "without")
