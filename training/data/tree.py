@@ -8,6 +8,7 @@ unpack the zips beside them; ActionVOS reads `rgb_frames/SPLIT/VIDEO/`. All of t
 from __future__ import annotations
 
 import os
+import weakref
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -66,6 +67,7 @@ class FileStore:
             what = f"is no readable zip ({error}); it may be cut short: download it again"
             self.problems.append(Problem(str(path), what))
             return
+        weakref.finalize(self, archive.close)
         for member in archive.namelist():
             if name := member.rpartition("/")[2]:
                 self._zips.setdefault(name, (archive, member))
