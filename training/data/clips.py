@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
@@ -9,8 +10,8 @@ from typing import Literal, Protocol
 import cv2
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 import torch
-from PIL import Image
 from torch.utils.data import Dataset
 
 from actiseg_ros.prompts import PROMPT_TEMPLATE
@@ -18,10 +19,15 @@ from training.data.collate import Batch, Sample, collate
 from training.data.layout import IMAGES, LABELS, WEIGHTS, image_folder
 from training.data.palette import read_label_png
 from training.data.splits import Clip, ObjectPrompt, load_clips
-from training.data.targets import object_boxes, object_masks, object_weights, relative_boxes
-from training.data.transforms import ClipImages, Transform, normalise
+from training.data.targets import (
+    mask_boxes,
+    object_boxes,
+    object_masks,
+    object_weights,
+    relative_boxes,
+)
+from training.data.transforms import ClipImages, Transform
 from training.files.errors import ActisegError
-from training.model.config import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = ["Batch", "Clip", "ClipDataset", "NoiseLayer", "ObjectPrompt", "Sample", "collate",
            "load_clips"]  # fmt: skip
@@ -135,23 +141,26 @@ class ClipDataset(Dataset[Sample]):
         frames = sorted(place.clip.frames)
         chosen = sample_frames(len(frames), place.start, self._frames_per_clip, rng)
         names = [frames[position] for position in chosen]
-        clip = self._read(place, names)
+        distinct, order = np.unique(names, return_inverse=True)
+        clip = self._read(place, [str(name) for name in distinct], order)
         ids = [entry.object_id for entry in place.objects]
         positive = [bool(entry.positive) for entry in place.objects]
         shown = [active or self._negative_masks for active in positive]
         # A stored weight of 3 marks what no hand touches, so it would empty negative masks again.
         cleared = self._use_weights and not self._negative_masks
         if self._transform.follows_boxes:
-            clip = replace(clip, boxes=object_boxes(clip, ids, shown, cleared))
+            clip = replace(clip, boxes=object_boxes(clip, ids, shown, cleared)[:, order])
         clip = self._transform(clip, rng)
+        masks = object_masks(clip, ids, shown, cleared)
         if not self._transform.follows_boxes:
-            clip = replace(clip, boxes=object_boxes(clip, ids, shown, cleared))
+            clip = replace(clip, boxes=mask_boxes(masks)[:, order])
+        weights = object_weights(clip, ids, self._use_weights)
         times = len(names)
         return Sample(
-            frames=torch.from_numpy(normalise(clip.frames, IMAGENET_MEAN, IMAGENET_STD)),
+            frames=torch.from_numpy(np.stack(clip.frames)).permute(0, 3, 1, 2).contiguous(),
             captions=list(clip.captions),
-            masks=torch.from_numpy(object_masks(clip, ids, shown, cleared)),
-            weights=torch.from_numpy(object_weights(clip, ids, self._use_weights)),
+            masks=torch.from_numpy(masks[:, order]),
+            weights=torch.from_numpy(weights[:, order]),
             boxes=torch.from_numpy(relative_boxes(clip)),
             valid=torch.ones(len(ids), times, dtype=torch.int64),
             positive=torch.tensor(positive, dtype=torch.int64)[:, None].repeat(1, times),
@@ -162,12 +171,19 @@ class ClipDataset(Dataset[Sample]):
             pad_multiple=self._transform.pad_multiple,
         )
 
-    def _read(self, place: _Place, names: list[str]) -> ClipImages:
-        """Reads the stored pictures of a sample; boxes are still empty."""
+    def _read(self, place: _Place, names: Sequence[str], order: npt.NDArray[np.intp]) -> ClipImages:
+        """Reads the stored pictures of a sample; boxes are still empty.
+
+        Args:
+            place: The sample.
+            names: Its frames, each once; the maps are theirs.
+            order: For each frame of the sample its place among `names`. Pictures are in this order,
+                because each is distorted anew.
+        """
         sequence = place.clip.sequence
         positive_ids = frozenset(e.object_id for e in place.clip.objects if e.positive)
-        stored: dict[str, tuple[UInt8, UInt8, UInt8]] = {}
-        for name in set(names):
+        frames, all_labels, all_weights = [], [], []
+        for name in names:
             frame = self._image(sequence, name)
             clean = labels = self._labels(LABELS, sequence, name)
             if self._noise is not None:
@@ -177,12 +193,14 @@ class ClipDataset(Dataset[Sample]):
                 weights = self._labels(WEIGHTS, sequence, name)
                 if self._noise is not None:
                     weights = self._noise.weights(clean, labels, weights)
-            stored[name] = frame, labels, weights
+            frames.append(frame)
+            all_labels.append(labels)
+            all_weights.append(weights)
         return ClipImages(
-            frames=tuple(stored[name][0] for name in names),
-            labels=np.stack([stored[name][1] for name in names]),
-            weights=np.stack([stored[name][2] for name in names]),
-            boxes=np.zeros((len(place.objects), len(names), 4), np.float32),
+            frames=tuple(frames[index] for index in order),
+            labels=np.stack(all_labels),
+            weights=np.stack(all_weights),
+            boxes=np.zeros((len(place.objects), len(order), 4), np.float32),
             captions=tuple(self._caption(place.clip, entry) for entry in place.objects),
         )
 
@@ -196,13 +214,13 @@ class ClipDataset(Dataset[Sample]):
 
     def _image(self, sequence: str, name: str) -> UInt8:
         path = self._data / IMAGES / self._folder / sequence / f"{name}.jpg"
+        width, height = self._transform.decode_size or (0, 0)
         try:
-            with Image.open(path) as image:
-                if self._transform.decode_size is not None:
-                    image.draft("RGB", self._transform.decode_size)
-                return np.asarray(image.convert("RGB"))
-        except (OSError, SyntaxError) as error:
-            raise ActisegError(f"{path}: not a readable image ({error})") from error
+            return simplejpeg.decode_jpeg(
+                path.read_bytes(), "RGB", min_width=width, min_height=height
+            )
+        except (OSError, ValueError) as error:
+            raise ActisegError(f"{path}: not a readable JPEG ({error})") from error
 
     def _labels(self, kind: str, sequence: str, name: str) -> UInt8:
         path = self._data / kind / self._folder / sequence / f"{name}.png"

@@ -7,7 +7,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+from training.model.config import IMAGENET_MEAN, IMAGENET_STD
 
 
 @dataclass(frozen=True)
@@ -15,13 +18,13 @@ class Sample:
     """T frames of a sequence with P prompts."""
 
     frames: Tensor
-    """Normalised RGB, float32 [T, 3, H, W]."""
+    """RGB, uint8 [T, 3, H, W]."""
     captions: list[str]
     """P prompts."""
     masks: Tensor
     """bool [P, T, H, W]; empty for objects that are not active."""
     weights: Tensor
-    """Action-guided loss weights 1, 2 or 5, float32 [P, T, H, W]."""
+    """Action-guided loss weights 1, 2 or 5, uint8 [P, T, H, W]."""
     boxes: Tensor
     """Centre x, centre y, width, height in fractions of the clip, float32 [P, T, 4]."""
     valid: Tensor
@@ -39,10 +42,14 @@ class Sample:
 
 @dataclass(frozen=True)
 class Batch:
-    """N clips of T frames with P prompts in all, padded at the right and the bottom."""
+    """N clips of T frames with P prompts in all, padded at the right and the bottom.
+
+    A loader's batch holds bytes, which are quick to move and a quarter of the memory; `to` brings
+    it to the device that computes and makes numbers of them there.
+    """
 
     frames: Tensor
-    """Normalised RGB, 0 on padding, float32 [N, T, 3, H, W]."""
+    """RGB, uint8 [N, T, 3, H, W]; on its device normalised, float32, 0 on padding."""
     padding: Tensor
     """True on padding, bool [N, T, H, W]."""
     captions: list[str]
@@ -52,7 +59,7 @@ class Batch:
     masks: Tensor
     """bool [P, T, H, W]."""
     weights: Tensor
-    """0 on padding, else 1, 2 or 5; float32 [P, T, H, W]."""
+    """0 on padding, else 1, 2 or 5; uint8 [P, T, H, W], on its device float32."""
     boxes: Tensor
     """In fractions of the clip without padding, float32 [P, T, 4]."""
     valid: Tensor
@@ -69,12 +76,15 @@ class Batch:
     """Object id of each prompt."""
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """The batch with its tensors on a device."""
+        """The batch on the device that computes with it: frames normalised, weights as float32."""
         moved: dict[str, Any] = {
             item.name: value.to(device, non_blocking=non_blocking)
             for item in fields(self)
             if isinstance(value := getattr(self, item.name), Tensor)
         }
+        if moved["frames"].dtype == torch.uint8:
+            moved["frames"] = normalised(moved["frames"], moved["padding"])
+            moved["weights"] = moved["weights"].float()
         return replace(self, **moved)
 
     def pin_memory(self) -> Batch:
@@ -85,6 +95,23 @@ class Batch:
             if isinstance(value := getattr(self, item.name), Tensor)
         }
         return replace(self, **pinned)
+
+
+def normalised(frames: Tensor, padding: Tensor) -> Tensor:
+    """What a network reads of RGB frames: ImageNet's mean off, by its deviation, 0 on padding.
+
+    Args:
+        frames: uint8 [N, T, 3, H, W].
+        padding: True on padding, bool [N, T, H, W].
+
+    Returns:
+        float32 [N, T, 3, H, W].
+    """
+    mean, std = (
+        torch.tensor(values, device=frames.device)[:, None, None]
+        for values in (IMAGENET_MEAN, IMAGENET_STD)
+    )
+    return frames.float().div_(255).sub_(mean).div_(std).masked_fill_(padding[:, :, None], 0)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -100,30 +127,19 @@ def collate(samples: Sequence[Sample]) -> Batch:
     height, width = (
         -(-max(sample.size[axis] for sample in samples) // multiple) * multiple for axis in (0, 1)
     )
-    frames = torch.zeros(len(samples), counts.pop(), 3, height, width)
-    padding = torch.ones(*frames.shape[:2], height, width, dtype=torch.bool)
-    prompts = sum(len(sample.captions) for sample in samples)
-    masks = torch.zeros(prompts, *padding.shape[1:], dtype=torch.bool)
-    weights = torch.zeros(prompts, *padding.shape[1:])
-    start = 0
-    for index, sample in enumerate(samples):
-        h, w = sample.size
-        frames[index, :, :, :h, :w] = sample.frames
-        padding[index, :, :h, :w] = False
-        own = slice(start, start + len(sample.captions))
-        masks[own, :, :h, :w] = sample.masks
-        weights[own, :, :h, :w] = sample.weights
-        start = own.stop
+    padding = torch.ones(len(samples), counts.pop(), height, width, dtype=torch.bool)
+    for own, sample in zip(padding, samples, strict=True):
+        own[:, : sample.size[0], : sample.size[1]] = False
     of_prompt = [sample for sample in samples for _ in sample.captions]
     return Batch(
-        frames=frames,
+        frames=_joined([_padded(sample.frames, height, width)[None] for sample in samples]),
         padding=padding,
         captions=[caption for sample in samples for caption in sample.captions],
         clip_of_prompt=torch.tensor(
             [index for index, sample in enumerate(samples) for _ in sample.captions]
         ),
-        masks=masks,
-        weights=weights,
+        masks=_joined([_padded(sample.masks, height, width) for sample in samples]),
+        weights=_joined([_padded(sample.weights, height, width) for sample in samples]),
         boxes=torch.cat([sample.boxes for sample in samples]),
         valid=torch.cat([sample.valid for sample in samples]),
         positive=torch.cat([sample.positive for sample in samples]),
@@ -132,3 +148,15 @@ def collate(samples: Sequence[Sample]) -> Batch:
         frame_names=[sample.frame_names for sample in of_prompt],
         object_ids=[object_id for sample in samples for object_id in sample.object_ids],
     )
+
+
+def _padded(maps: Tensor, height: int, width: int) -> Tensor:
+    """Maps [..., h, w] with zeros at the right and the bottom; a copy only where there are some."""
+    if maps.shape[-2:] == (height, width):
+        return maps
+    return F.pad(maps, (0, width - maps.shape[-1], 0, height - maps.shape[-2]))
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """Parts behind each other; no copy of a single one."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))

@@ -13,7 +13,7 @@ from training.data.transforms import ClipImages
 
 Float32 = npt.NDArray[np.float32]
 
-_LOSS_WEIGHT = np.array([1, 1, 2, *[5] * 253], np.float32)
+_LOSS_WEIGHT = np.array([1, 1, 2, *[5] * 253], np.uint8)
 """Weight in the loss of each stored weight: 3 and 4 both become 5 (official loader)."""
 
 
@@ -37,15 +37,17 @@ def object_masks(
     return masks
 
 
-def object_weights(clip: ClipImages, ids: Sequence[int], use_weights: bool) -> Float32:
-    """Loss weights of each prompt, float32 [P, T, H, W]: 1 outside the object; 1, 2 or 5 inside.
+def object_weights(
+    clip: ClipImages, ids: Sequence[int], use_weights: bool
+) -> npt.NDArray[np.uint8]:
+    """Loss weights of each prompt, uint8 [P, T, H, W]: 1 outside the object; 1, 2 or 5 inside.
 
     Args:
         clip: Label and weight maps.
         ids: Object id of each prompt.
         use_weights: Else every weight is 1.
     """
-    weights = np.ones((len(ids), *clip.labels.shape), np.float32)
+    weights = np.ones((len(ids), *clip.labels.shape), np.uint8)
     if use_weights:
         inside = _LOSS_WEIGHT[clip.weights]
         for own, object_id in zip(weights, ids, strict=True):
@@ -66,9 +68,18 @@ def object_boxes(
         positive: Whether each prompt's object is active.
         cleared: As in `object_masks`.
     """
-    masks = object_masks(clip, ids, positive, cleared).view(np.uint8)
+    return mask_boxes(object_masks(clip, ids, positive, cleared))
+
+
+def mask_boxes(masks: npt.NDArray[np.bool_]) -> Float32:
+    """First and last pixel of each mask, as `object_boxes` gives them.
+
+    Args:
+        masks: bool [P, T, H, W].
+    """
     boxes = np.zeros((*masks.shape[:2], 4), np.float32)
-    for box, mask in zip(boxes.reshape(-1, 4), masks.reshape(-1, *clip.size), strict=True):
+    flat = masks.view(np.uint8).reshape(-1, *masks.shape[2:])
+    for box, mask in zip(boxes.reshape(-1, 4), flat, strict=True):
         x, y, width, height = cv2.boundingRect(mask)
         if width:
             box[:] = x, y, x + width - 1, y + height - 1

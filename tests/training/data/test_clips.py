@@ -204,6 +204,21 @@ def test_batches_are_padded_at_the_right_and_the_bottom(data: Path) -> None:
     assert batch.sizes.tolist() == [list(sample.size) for sample in samples]
 
 
+def test_bytes_become_numbers_on_the_device(data: Path) -> None:
+    """A loader moves bytes; what a network reads is the published normalisation, 0 on padding."""
+    dataset = ClipDataset(data, "train", frames_per_clip=2, transform=PublishedTraining())
+    batch = collate([dataset[index] for index in range(3)])
+    assert batch.frames.dtype == batch.weights.dtype == torch.uint8
+    moved = batch.to("cpu")
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    published = (batch.frames / 255 - mean[:, None, None]) / std[:, None, None]
+    published *= ~batch.padding[:, :, None]
+    torch.testing.assert_close(moved.frames, published, atol=1e-6, rtol=1e-6)
+    assert torch.equal(moved.weights, batch.weights.float())
+    again = moved.to("cpu")
+    assert torch.equal(again.frames, moved.frames)
+
+
 def test_prompts_of_a_batch_know_their_clip(data: Path) -> None:
     dataset = ClipDataset(data, "train", objects="all", transform=SMALL)
     samples = [dataset[index] for index in range(len(dataset))]

@@ -23,7 +23,6 @@ from training.data.transforms import (
     crop,
     distort,
     flip,
-    normalise,
     resize,
     shorter_side,
     swap_sides,
@@ -235,10 +234,3 @@ def test_targets_of_stored_weights() -> None:
         [0, 0, 3, 0],
         [0, 0, 0, 0],
     ]
-
-
-def test_normalised_values() -> None:
-    frames = [np.full((2, 3, 3), (255, 0, 51), np.uint8)]
-    values = normalise(frames, (0.5, 0.5, 0.2), (0.5, 0.25, 0.1))
-    assert values.shape == (1, 3, 2, 3)
-    np.testing.assert_allclose(values[0, :, 0, 0], [1, -2, 0], atol=1e-6)
