@@ -148,8 +148,9 @@ class TrainConfig:
     `imagenet` for the backbone of `small` (extra `pretrained`)."""
     roberta: Path | None = None
     """Folder with RoBERTa's tokenizer files; r50 and r101 need it."""
-    workers: int = 2
-    """Processes that load data; 0 loads in the training process."""
+    workers: int | None = None
+    """Processes that load data for each one that trains; by default as the cores allow, at most 8.
+    0 loads in the training process."""
     threads: int = 0
     """CPU threads of PyTorch; 0 leaves PyTorch's choice."""
     device: str = "auto"
@@ -238,7 +239,7 @@ class TrainConfig:
         kernel = self.mask_noise
         require(kernel == 0 or (kernel % 2 == 1 and kernel > 0), "mask_noise", kernel, "0 or odd")
         require(self.val_every >= 1, "val_every", self.val_every, "at least 1")
-        require(self.workers >= 0, "workers", self.workers, "at least 0")
+        require((self.workers or 0) >= 0, "workers", self.workers, "at least 0")
 
     def as_json(self) -> dict[str, Any]:
         """Every option that matters, with the recipe's values filled in, as JSON types.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 
@@ -34,8 +35,23 @@ def epoch_batches(
     return [[int(index) for index in batch] for batch in shares[:, rank]]
 
 
+def reading_processes() -> int:
+    """Processes that read ahead for each one that trains, by the cores of the machine.
+
+    One core stays with each training process; more than eight readers serve no network here.
+    """
+    cores = len(os.sched_getaffinity(0))
+    trainers = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # set by torchrun
+    return min(8, max(1, cores // trainers - 1))
+
+
 def load_windows(
-    dataset: ClipDataset, batches: list[list[int]], size: int, *, workers: int, pin_memory: bool
+    dataset: ClipDataset,
+    batches: list[list[int]],
+    size: int,
+    *,
+    workers: int | None,
+    pin_memory: bool,
 ) -> Iterator[list[Batch]]:
     """Reads batches in accumulation windows; the last window may be shorter.
 
@@ -43,7 +59,7 @@ def load_windows(
         dataset: where the samples come from.
         batches: their indices.
         size: batches of a window.
-        workers: processes that read ahead; 0 reads in this one.
+        workers: processes that read ahead; 0 reads in this one, None takes `reading_processes`.
         pin_memory: place batches in page-locked memory.
 
     Raises:
@@ -52,7 +68,7 @@ def load_windows(
     loader = DataLoader(
         dataset,
         batch_sampler=batches,
-        num_workers=workers,
+        num_workers=reading_processes() if workers is None else workers,
         collate_fn=collate,
         worker_init_fn=_prepare_worker,
         pin_memory=pin_memory,

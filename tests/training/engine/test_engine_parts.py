@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from training.config.run import RECIPES, TrainConfig
-from training.engine.loader import epoch_batches
+from training.engine.loader import epoch_batches, reading_processes
 from training.engine.optimizer import (
     average_state,
     load_average,
@@ -104,3 +104,12 @@ def test_baseline_changes_nothing() -> None:
     network = nn.Linear(1, 1)
     assert strategy.exported(network) is network
     assert strategy.state_dict() == {}
+
+
+def test_readers_share_the_cores_among_the_training_processes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for cores, trainers, readers in ((1, 1, 1), (2, 1, 1), (16, 1, 8), (16, 4, 3), (4, 8, 1)):
+        monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: set(range(cores)))
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(trainers))
+        assert reading_processes() == readers
