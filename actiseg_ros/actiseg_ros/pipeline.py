@@ -19,16 +19,15 @@ from actiseg_ros.errors import BundleError, PromptError
 from actiseg_ros.gate.calibration import Calibration, load_calibration
 from actiseg_ros.gate.features import target_features
 from actiseg_ros.gate.state import Gate, GateOptions
+from actiseg_ros.narration.text import NOTHING_NARRATED, Narration, clean_narration
+from actiseg_ros.narration.vocabulary import Vocabulary, read_noun_classes
 from actiseg_ros.prompts import (
     MAX_DURATION,
-    MAX_NAME,
     Prompt,
-    Vocabulary,
+    Target,
     choose_target,
     clean_names,
-    clean_narration,
     objects_of_narration,
-    read_noun_classes,
 )
 from actiseg_ros.vision.segmenter import EncodedPrompt, Segmentation, Segmenter
 
@@ -77,6 +76,8 @@ class Pipeline:
         self._lock = threading.Lock()
         self._objects: tuple[str, ...] = ()
         self._action: tuple[tuple[str, ...], str] = ((), "")
+        self._narration = NOTHING_NARRATED
+        self._target: Target | None = None
         self._prompt: Prompt | None = None
         self._encoded: EncodedPrompt | None = None  # the worker's own
 
@@ -89,13 +90,13 @@ class Pipeline:
     def set_active(self, active: bool) -> None:
         """Follows the node's lifecycle; narration and evidence are forgotten."""
         with self._lock:
-            self._prompt, self._action = None, ((), "")
+            self._prompt, self._action, self._narration = None, ((), ""), NOTHING_NARRATED
             self.gate.set_active(active)
 
     def reset(self) -> None:
         """Forgets narration, action and evidence; the objects that were set stay."""
         with self._lock:
-            self._prompt, self._action = None, ((), "")
+            self._prompt, self._action, self._narration = None, ((), ""), NOTHING_NARRATED
             self.gate.reset()
 
     def narrate(self, text: str) -> tuple[str, ...]:
@@ -108,7 +109,8 @@ class Pipeline:
         with self._lock:
             if self._prompt is None or clean.text != self._prompt.narration:
                 self._action = ((), "")
-                self._adopt(clean.text)
+            # Also for the same words: with a question mark they ask.
+            self._adopt(clean)
             self.gate.narration(clean.text)
             return (*clean.notes, *self._missing_target())
 
@@ -143,11 +145,11 @@ class Pipeline:
                 candidates = clean_names(names, self.max_objects)
             except PromptError:
                 self._action = ((), "")
-                self._adopt("")
+                self._adopt(NOTHING_NARRATED)
                 self.gate.narration("")
                 raise
             self._action = (candidates, target)
-            self._adopt(clean.text)
+            self._adopt(clean)
             # 0 would mean "not known": an action that is over has a life too short to matter.
             self.gate.narration(clean.text, max(1e-9, life - max(0.0, age)))
             return (
@@ -183,19 +185,19 @@ class Pipeline:
             except PromptError:
                 self.gate.prompt_changed()
                 raise
-            self._adopt(self._prompt.narration if self._prompt else "")
+            self._adopt(self._narration)
             return self._objects, _dropped(names, self._objects)
 
-    def _adopt(self, narration: str) -> None:
+    def _adopt(self, narration: Narration) -> None:
         """Makes the prompt from the narration and the best candidates known; lock held."""
         prompt = None
-        if narration:
-            named, target = self._action
+        self._narration = narration
+        if narration.text:
+            named, wanted = self._action
             names = named or self._objects or objects_of_narration(narration, self._vocabulary)
             names = names[: self.max_objects]
-            prompt = Prompt(
-                narration, names, choose_target(narration, names, self._vocabulary, target)
-            )
+            self._target = choose_target(narration, names, self._vocabulary, wanted)
+            prompt = Prompt(narration.text, names, self._target.name)
         if prompt != self._prompt:
             self._prompt = prompt
             self.gate.prompt_changed()
@@ -208,18 +210,9 @@ class Pipeline:
 
     def _missing_target(self) -> tuple[str, ...]:
         """Why there is nothing to grasp, if something is narrated; lock held."""
-        prompt, wanted = self._prompt, self._action[1]
-        if prompt is None or prompt.target:
+        if self._prompt is None or self._target is None or self._target.name:
             return ()
-        if wanted:
-            return (
-                f"target {wanted[:MAX_NAME]!r} is a hand or none of the candidates "
-                f"{', '.join(prompt.names[:8])}; name one of the other objects",
-            )
-        return (
-            f"narration {prompt.narration!r} names none of the objects that are known; give them "
-            "in an `action` message or by `~/set_objects`, or extend the vocabulary by `nouns_csv`",
-        )
+        return (f"no target in {self._prompt.narration!r}: {self._target.advice}",)
 
     def process(self, rgb: npt.NDArray[np.uint8], ticket: ImageTicket) -> Segmentation | None:
         """Segments one image and gives the gate its evidence.

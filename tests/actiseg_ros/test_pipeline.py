@@ -12,8 +12,8 @@ from actiseg_ros.errors import BundleError, InferenceError, PromptError
 from actiseg_ros.gate.calibration import load_calibration
 from actiseg_ros.gate.rule import Reason
 from actiseg_ros.gate.state import GateOptions
+from actiseg_ros.narration.vocabulary import Vocabulary
 from actiseg_ros.pipeline import ImageTicket, Pipeline
-from actiseg_ros.prompts import Vocabulary
 from actiseg_ros.vision.segmenter import EncodedPrompt, Segmentation, Segmenter
 from tests.actiseg_ros.dummy_bundle import paint, write_dummy_bundle
 
@@ -156,17 +156,53 @@ def test_a_failing_network_is_a_reason_and_the_next_success_clears_it(tmp_path: 
 
 
 def test_what_has_no_target_says_why(pipeline: Pipeline) -> None:
-    for text in ("cortar la cebolla", "frobnicate the gizmo", "\N{TOMATO}"):
+    for text in ("cortar la cebolla", "frobnicate the gizmo"):
         (note,) = pipeline.narrate(text)
-        assert "names none of the objects that are known" in note
+        assert "is none of the known objects" in note
         assert "nouns_csv" in note
         assert pipeline.missing_target == note
     assert pipeline.narrate("cut tomato") == ()
     assert pipeline.missing_target == ""
     assert pipeline.narrate("") == ()
-    for target in ("chainsaw", "left hand"):
+    (note,) = pipeline.narrate("do not cut the tomato")
+    assert note == "no target in 'do not cut tomato': 'not' says that it is not to be done"
+    for target, why in (
+        ("chainsaw", "'chainsaw' is none of the candidates tomato, left hand"),
+        ("left hand", "'left hand' is a hand"),
+    ):
         (note,) = pipeline.act("cut tomato", ["tomato", "left hand"], target, 0.0)
-        assert f"target '{target}' is a hand or none of the candidates tomato, left hand" in note
+        assert why in note
+
+
+def test_the_same_narration_spelt_otherwise_keeps_the_evidence(pipeline: Pipeline) -> None:
+    camera = Camera(pipeline)
+    pipeline.narrate("cut tomato")
+    camera.show()
+    for text in (
+        "Cut tomato.",
+        "cut the tomato",
+        "CUT\N{NO-BREAK SPACE}TOMATO!",
+        "\u201ccut tomato\u2026",
+    ):
+        pipeline.narrate(text)
+        assert camera.reasons == (), text
+
+
+@pytest.mark.parametrize(
+    "text", ["cut tomato?", "don\u2019t cut the tomato", "stop cutting tomato"]
+)
+def test_a_narration_that_turns_ends_go(pipeline: Pipeline, text: str) -> None:
+    camera = Camera(pipeline)
+    pipeline.narrate("cut tomato")
+    camera.show()
+    assert camera.reasons == ()
+    pipeline.narrate(text)
+    camera.show()
+    assert Reason.NO_TARGET in camera.reasons
+    # An action that names its target cannot overrule what its narration says.
+    pipeline.act(text, ["tomato"], "tomato", 5.0)
+    camera.show()
+    assert Reason.NO_TARGET in camera.reasons
 
 
 def test_a_negative_duration_ends_the_action(pipeline: Pipeline) -> None:

@@ -1,24 +1,11 @@
 """Narrations in any state become prompts, or a clear refusal."""
 
-from pathlib import Path
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from actiseg_ros.errors import PromptError
-from actiseg_ros.prompts import (
-    HANDS,
-    MAX_NARRATION,
-    MAX_OBJECTS,
-    Vocabulary,
-    choose_target,
-    clean_names,
-    clean_narration,
-    objects_of_narration,
-    read_noun_classes,
-    readable_name,
-)
+from actiseg_ros.narration.text import clean_narration
+from actiseg_ros.narration.vocabulary import Vocabulary
+from actiseg_ros.prompts import HANDS, MAX_OBJECTS, choose_target, clean_names, objects_of_narration
 
 VOCABULARY = Vocabulary(
     {
@@ -33,47 +20,6 @@ VOCABULARY = Vocabulary(
         300: ["left hand"],
     }
 )
-
-
-@pytest.mark.parametrize(
-    ("text", "clean"),
-    [
-        ("  Cut\tthe\n Pepper ", "cut the pepper"),
-        ("ｔａｋｅ　ｃｕｐ", "take cup"),
-        ("take\x00cup\u200b", "take cup"),
-        ("", ""),
-        ("\n\t ", ""),
-    ],
-)
-def test_cleaning(text: str, clean: str) -> None:
-    assert clean_narration(text).text == clean
-
-
-@given(st.text(max_size=400))
-def test_cleaning_is_stable_and_bounded(text: str) -> None:
-    once = clean_narration(text).text
-    assert len(once) <= MAX_NARRATION
-    assert once == " ".join(once.split())
-    assert clean_narration(once).text == once
-
-
-def test_long_narrations_are_cut_at_a_word_with_a_note() -> None:
-    result = clean_narration("take cup " * 100_000)
-    assert result.text.endswith(("take", "cup")) and len(result.text) <= MAX_NARRATION
-    assert "900000 characters" in result.notes[0]
-    assert len(clean_narration("x" * 1000).text) == MAX_NARRATION
-
-
-def test_other_languages_are_noted_and_not_refused() -> None:
-    result = clean_narration("нарезать перец")
-    assert result.text == "нарезать перец" and "not English" in result.notes[0]
-    assert clean_narration("take cup").notes == ()
-
-
-def test_epic_names_become_words() -> None:
-    assert readable_name("cup:coffee") == "coffee cup"
-    assert readable_name("board:chopping:wooden") == "chopping wooden board"
-    assert readable_name("tap") == "tap"
 
 
 @pytest.mark.parametrize(
@@ -94,13 +40,13 @@ def test_epic_names_become_words() -> None:
 def test_objects_are_the_longest_known_names_and_both_hands(
     narration: str, names: tuple[str, ...]
 ) -> None:
-    assert objects_of_narration(narration, VOCABULARY) == names + HANDS
+    assert objects_of_narration(clean_narration(narration), VOCABULARY) == names + HANDS
 
 
 def test_objects_of_a_narration_are_bounded() -> None:
     many = Vocabulary({i: [f"noun{i}"] for i in range(200)})
-    text = " ".join(f"noun{i}" for i in range(200))
-    objects = objects_of_narration(text, many)
+    text = " and ".join(f"noun{i}" for i in range(80))
+    objects = objects_of_narration(clean_narration(text), many)
     assert len(objects) == MAX_OBJECTS and objects[-2:] == HANDS
 
 
@@ -138,39 +84,4 @@ def test_a_thousand_different_names_or_an_endless_one_are_refused() -> None:
     ],
 )
 def test_target(narration: str, names: tuple[str, ...], explicit: str, target: str) -> None:
-    assert choose_target(narration, names, VOCABULARY, explicit) == target
-
-
-def test_noun_csv_extends_the_vocabulary(tmp_path: Path) -> None:
-    path = tmp_path / "nouns.csv"
-    path.write_text(
-        "id,key,instances,category\n0,tap,\"['tap', 'tap:hot']\",appliances\n"
-        "8,whisk,\"['whisk', 'beater']\",utensils\n"
-    )
-    extended = VOCABULARY.extended(read_noun_classes(path))
-    assert extended.find("turn on hot tap, take beater and knife") == ["hot tap", "beater", "knife"]
-    assert extended.class_of("whisks") == 8
-    assert VOCABULARY.class_of("whisk") is None
-
-
-@pytest.mark.parametrize(
-    "content",
-    ["id,key\n0,tap\n", "id,key,instances\nx,tap,['tap']\n", "id,key,instances\n0,tap,__import__\n",
-     "id,key,instances\n0,tap,5\n", "\x00"],
-)  # fmt: skip
-def test_bad_noun_csv_names_file_and_line(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "nouns.csv"
-    path.write_text(content)
-    if content.startswith("id"):
-        with pytest.raises(PromptError, match=r"nouns.csv, line [12]: "):
-            read_noun_classes(path)
-    with pytest.raises(PromptError, match=r"missing\.csv"):
-        read_noun_classes(tmp_path / "missing.csv")
-
-
-def test_the_real_noun_list(shared: Path) -> None:
-    classes = read_noun_classes(shared / "epic" / "EPIC_100_noun_classes_v2.csv")
-    vocabulary = Vocabulary(classes)
-    assert len(classes) >= 300
-    assert vocabulary.find("put cereals bag into cereals box")
-    assert objects_of_narration("pick up two spoons", vocabulary) == ("spoon", *HANDS)
+    assert choose_target(clean_narration(narration), names, VOCABULARY, explicit).name == target

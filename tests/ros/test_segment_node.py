@@ -252,8 +252,8 @@ def test_reset_ends_go_and_starts_nothing(probe: Probe) -> None:
     [
         ("tomato " * 2000, "was cut"),
         ("tomate schneiden mit größter Sorgfalt", "not English"),
-        ("\x01\x02", "no visible character"),
-        ("cortar la cebolla", "names none of the objects"),
+        ("\x01\x02", "no word"),
+        ("cortar la cebolla", "none of the known objects"),
     ],
     ids=["long", "german", "invisible", "spanish"],
 )
@@ -334,8 +334,8 @@ def test_every_cause_gets_its_log_line_however_soon_it_follows_another(
                 if make is not _huge_claim:  # the same as a height of 0 but for the number
                     assert told in process.log
             for text, told in [
-                ("\N{TOMATO}\N{HOCHO}", "names none of the objects"),
-                ("frobnicate the gizmo", "'frobnicate the gizmo' names none of the objects"),
+                ("\N{TOMATO}\N{HOCHO}", "no word"),
+                ("frobnicate the gizmo", "no target in 'frobnicate gizmo'"),
                 (" ", "empty narration: the action ended"),
             ]:
                 probe.narrate(text)
@@ -346,7 +346,7 @@ def test_every_cause_gets_its_log_line_however_soon_it_follows_another(
 
 def test_a_narration_without_target_is_told_as_long_as_it_is_current(probe: Probe) -> None:
     probe.narrate("sing a song")
-    told = "names none of the objects"
+    told = "none of the known objects"
     seen = [probe.trouble("narration", told) for _ in range(8)]
     assert all(text.count(told) == 1 for text in seen)
     probe.narrate("cut tomato")

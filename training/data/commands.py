@@ -1,4 +1,4 @@
-"""Commands that make data: `actiseg prepare`, `kitchen`, `paint` and `bag`.
+"""Commands that make data: `actiseg prepare`, `kitchen`, `paint`, `bag`; and `narration`.
 
 Importable without PyTorch: each `run` imports what it needs.
 """
@@ -217,3 +217,47 @@ def tell(notes: Sequence[str], losses: Sequence[str]) -> int:
     for loss in losses:
         print(f"warning: {loss}", file=sys.stderr)
     return INCOMPLETE if losses else 0
+
+
+@dataclass(frozen=True)
+class Narration:
+    """Show what the node takes from narrations: candidate objects, the target, and why.
+
+    The reason is `object` where there is a target; else `question`, `negated`, `conditional`,
+    `ended`, `planned`, `statement`, `ambiguous`, `no_object`, `place_only`, `pronoun`, `hand`,
+    `unknown_object`, `cut` (too long) or `empty`.
+    """
+
+    text: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Narrations."""
+    csv: Path | None = None
+    """Instead: a table with the column narration; narration_id and noun are used if there."""
+    out: Path | None = None
+    """JSON file to write, a list of rows; without it they are printed."""
+    bundle: Path | None = None
+    """Model bundle whose names are known; the embedded one by default."""
+    nouns: Path | None = None
+    """More names, in the columns of EPIC_100_noun_classes_v2.csv, as the node's `nouns_csv`."""
+
+    def run(self) -> int:
+        """Reads the narrations and writes or prints what they name."""
+        from actiseg_ros.bundle import load_bundle
+        from actiseg_ros.narration.vocabulary import Vocabulary, read_noun_classes
+        from training.data.narrations import of_table, of_texts, summary
+        from training.files.disk import write_json
+        from training.files.errors import ActisegError
+
+        if bool(self.text) == (self.csv is not None):
+            raise ActisegError("give narrations, or a table of them with --csv")
+        bundle = load_bundle(self.bundle)
+        vocabulary = Vocabulary({entry.class_id: entry.names for entry in bundle.vocabulary})
+        if self.nouns is not None:
+            vocabulary = vocabulary.extended(read_noun_classes(self.nouns))
+        read = of_table(self.csv, vocabulary) if self.csv else of_texts(self.text, vocabulary)
+        if self.out is not None:
+            write_json(self.out, [narration.row() for narration in read])
+        else:
+            print("\n".join(map(str, read)))
+        if self.csv is not None:
+            print("\n".join(summary(read)), file=sys.stderr)
+        return 0

@@ -26,14 +26,9 @@ from actiseg_ros.gate.calibration import load_calibration
 from actiseg_ros.gate.features import target_features
 from actiseg_ros.gate.novelty import NoveltyDetector, save_novelty
 from actiseg_ros.gate.rule import FEATURE_VERSION
-from actiseg_ros.prompts import (
-    MAX_OBJECTS,
-    Prompt,
-    Vocabulary,
-    choose_target,
-    clean_names,
-    clean_narration,
-)
+from actiseg_ros.narration.text import clean_narration
+from actiseg_ros.narration.vocabulary import Vocabulary
+from actiseg_ros.prompts import MAX_OBJECTS, Prompt, choose_target, clean_names
 from actiseg_ros.vision import letterbox
 from actiseg_ros.vision.compressed import decode_compressed
 from actiseg_ros.vision.image_descriptor import ImageDescriptor
@@ -155,13 +150,13 @@ def _run_trials(
     trials: list[Trial] = []
     places: list[int] = []
     for clip in tracked(clips, "calibrate", "clips"):
-        narration = clean_narration(clip.narration or "").text
+        narration = clean_narration(clip.narration or "")
         names = clean_names([item.name for item in clip.objects][:MAX_OBJECTS])
         if not names:
             continue
-        target = choose_target(narration, names, vocabulary)
+        target = choose_target(narration, names, vocabulary).name
         ids = [item.object_id for item in clip.objects if clean_names([item.name]) == (target,)]
-        prompt = segmenter.encode(Prompt(narration, names, target))
+        prompt = segmenter.encode(Prompt(narration.text, names, target))
         for frame in clip.frames:
             rgb, folder = _read_image(data, clip.sequence, frame)
             result = segmenter.segment(rgb, prompt)

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from actiseg_ros.prompts import HANDS, readable_name
+from actiseg_ros.narration.vocabulary import readable_name
+from actiseg_ros.prompts import HANDS
 from actiseg_ros.tables import TableError, read_table
 from training.config.noise import Draws, NameOptions, Unflipped
 from training.data.splits import read_split, record_name

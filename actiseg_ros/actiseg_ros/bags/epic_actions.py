@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actiseg_ros.errors import RobotError
-from actiseg_ros.prompts import readable_name
+from actiseg_ros.narration.vocabulary import readable_name
 from actiseg_ros.tables import Row, TableError, read_table
 
 REPEAT_PERIOD = 1.0

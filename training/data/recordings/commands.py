@@ -73,7 +73,7 @@ class Frames:
         """Writes the pictures and prints how many."""
         from actiseg_ros.bags.account import Account
         from actiseg_ros.bundle import load_bundle
-        from actiseg_ros.prompts import Vocabulary, read_noun_classes
+        from actiseg_ros.narration.vocabulary import Vocabulary, read_noun_classes
         from training.data.recordings.extract import PictureForm, extract
         from training.data.recordings.source import Choice
 

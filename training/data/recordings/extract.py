@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actiseg_ros.errors import ImageError
-from actiseg_ros.prompts import Vocabulary
+from actiseg_ros.narration.vocabulary import Vocabulary
 from training.data.recordings.narrations import table
 from training.data.recordings.source import Choice, Picture, Progress, Source
 from training.files.disk import write_whole

@@ -10,13 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from actiseg_ros.bags.epic_actions import COLUMNS, read_rows, timestamp
-from actiseg_ros.prompts import (
-    HANDS,
-    Vocabulary,
-    choose_target,
-    clean_narration,
-    objects_of_narration,
-)
+from actiseg_ros.narration.text import clean_narration
+from actiseg_ros.narration.vocabulary import Vocabulary
+from actiseg_ros.prompts import HANDS, choose_target, objects_of_narration
 from training.data.kitchen.vocabulary import epic_noun
 
 UNKNOWN_CLASS = -1
@@ -190,9 +186,9 @@ def table(
 
 def _nouns(action: Narration, vocabulary: Vocabulary) -> dict[str, object]:
     """The noun columns of a narration, as far as it and the vocabulary tell them."""
-    clean = clean_narration(action.text).text
+    clean = clean_narration(action.text)
     named = [name for name in objects_of_narration(clean, vocabulary) if name not in HANDS]
-    target = action.target or choose_target(clean, named, vocabulary)
+    target = action.target or choose_target(clean, named, vocabulary).name
     nouns = list(dict.fromkeys(filter(None, (target, *named))))
     classes = [vocabulary.class_of(noun) for noun in nouns]
     ids = [UNKNOWN_CLASS if found is None else found for found in classes]

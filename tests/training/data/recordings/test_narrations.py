@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actiseg_ros.bags.epic_actions import COLUMNS, read_actions
-from actiseg_ros.prompts import Vocabulary
+from actiseg_ros.narration.vocabulary import Vocabulary
 from training.data.recordings.narrations import Narration, Said, heard, of_table, table
 
 VOCABULARY = Vocabulary({2: ["plate"], 3: ["knife"], 30: ["board", "cutting board"]})

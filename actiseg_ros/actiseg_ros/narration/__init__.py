@@ -1,0 +1,1 @@
+"""Narrations: clean text, known names, and which object a sentence says is being worked on."""

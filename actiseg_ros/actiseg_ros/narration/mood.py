@@ -1,0 +1,169 @@
+"""Whether a narration tells of something that is done now, or forbids, asks, ends or plans it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from enum import Enum
+
+from actiseg_ros.narration import grammar
+from actiseg_ros.narration.chunks import Chunk, Kind
+from actiseg_ros.narration.text import QUESTION_MARK
+
+
+class Reason(str, Enum):
+    """Why a narration has the target that it has, or none."""
+
+    OBJECT = "object"
+    EMPTY = "empty"
+    CUT = "cut"
+    QUESTION = "question"
+    NEGATED = "negated"
+    CONDITIONAL = "conditional"
+    ENDED = "ended"
+    PLANNED = "planned"
+    STATEMENT = "statement"
+    AMBIGUOUS = "ambiguous"
+    NO_OBJECT = "no_object"
+    PLACE_ONLY = "place_only"
+    PRONOUN = "pronoun"
+    HAND = "hand"
+    UNKNOWN_OBJECT = "unknown_object"
+    NOT_A_CANDIDATE = "not_a_candidate"
+
+
+class NoObjectError(Exception):
+    """A narration has no object that is worked on now, and why."""
+
+    def __init__(self, reason: Reason, text: str) -> None:
+        super().__init__(text)
+        self.reason, self.text = reason, text
+
+
+SAYS = {
+    Reason.NEGATED: "says that it is not to be done",
+    Reason.ENDED: "says that it has ended",
+    Reason.CONDITIONAL: "says that it may or may not be done",
+    Reason.PLANNED: "says that it is still to come, wished or told",
+}
+"""What a word says; of several, the first here is told."""
+
+_PAIRS = {
+    ("no", "longer"): Reason.ENDED,
+    ("no", "more"): Reason.ENDED,
+    ("any", "longer"): Reason.ENDED,
+    ("any", "more"): Reason.ENDED,
+    ("give", "up"): Reason.ENDED,
+    ("giving", "up"): Reason.ENDED,
+    ("call", "off"): Reason.ENDED,
+    ("in", "case"): Reason.CONDITIONAL,
+    ("going", "to"): Reason.PLANNED,
+}
+"""Two words that say together what neither says alone."""
+
+
+def check_mood(words: Sequence[str], pieces: Sequence[Chunk]) -> None:
+    """Refuses what is not plainly done now, wherever in the narration that is said.
+
+    Args:
+        words: The narration's words, contractions expanded.
+        pieces: The same in pieces.
+
+    Raises:
+        NoObjectError: It is a question, or forbidden, ended, conditional or planned.
+    """
+    _check_question(words)
+    # "until" says how long; what follows it may well be negated or done.
+    until = [piece.start for piece in pieces if piece.head in grammar.UNTIL and piece.start > 0]
+    words = words[: until[0]] if until else words
+    excluding = {piece.start for piece in pieces if piece.kind is Kind.EXCLUSION}
+    said: dict[Reason, str] = {}
+    for place, (word, following) in enumerate(zip(words, [*words[1:], ""], strict=True)):
+        if place not in excluding and (reason := _reason(word, following, words[-1])):
+            said.setdefault(reason, word)
+    for reason in SAYS:
+        if reason in said:
+            raise NoObjectError(reason, f"{said[reason]!r} {SAYS[reason]}")
+    for piece, after in itertools.pairwise(pieces):
+        if piece.kind is Kind.AUXILIARY and piece.head == "have":
+            reason = Reason.PLANNED if after.kind is Kind.INFINITIVE else Reason.ENDED
+            raise NoObjectError(reason, f"'{piece.text} {after.text}' {SAYS[reason]}")
+        # "in a minute"; "for a minute" says how long.
+        timed = piece.kind is Kind.PREPOSITION and piece.head in grammar.TIME_PREPOSITIONS
+        if timed and not grammar.TIMES.isdisjoint(after.words):
+            raise NoObjectError(Reason.PLANNED, f"'{piece.text} {after.text}' is still to come")
+
+
+def _reason(word: str, following: str, last: str) -> Reason | None:
+    """What one word says, with the one after it and the last one of the narration."""
+    if pair := _PAIRS.get((word, following)):
+        return pair
+    forbidding, off = grammar.KEEP_OFF
+    left_alone = grammar.is_verb(word, grammar.LEAVING) and last in grammar.ALONE
+    if word in grammar.NEGATIONS or word in grammar.WARNINGS or left_alone:
+        return Reason.NEGATED
+    if (word in forbidding and following in off) or grammar.is_verb(word, grammar.FORBIDDING):
+        return Reason.NEGATED
+    if word in grammar.CONDITIONS and not (word == "once" and following in ("", "more")):
+        return Reason.CONDITIONAL
+    if word in grammar.PASTS or grammar.is_verb(word, grammar.ENDING):
+        return Reason.ENDED
+    if word in grammar.PLANS or grammar.is_verb(word, grammar.SAYING):
+        return Reason.PLANNED
+    return None
+
+
+def check_verb(word: str, after_be: bool) -> None:
+    """Refuses a verb that says that what it is about is not done now.
+
+    Args:
+        word: The verb as it stands.
+        after_be: Whether it follows "is": "is cutting".
+
+    Raises:
+        NoObjectError: It is a past, or one of the verbs that refuse, end or wish another.
+    """
+    if not after_be and grammar.is_past(word):
+        raise NoObjectError(Reason.ENDED, f"{word!r} says that it has been done")
+    kinds = (
+        (grammar.ENDING | grammar.ENDING_VERBS, Reason.ENDED),
+        (grammar.FORBIDDING | grammar.REFUSING, Reason.NEGATED),
+        (grammar.WISHING, Reason.PLANNED),
+    )
+    for verbs, reason in kinds:
+        if grammar.is_verb(word, verbs):
+            raise NoObjectError(reason, f"{word!r} {SAYS[reason]}")
+
+
+def _check_question(words: Sequence[str]) -> None:
+    if QUESTION_MARK in words or any(map(_inverted, words, words[1:])):
+        raise NoObjectError(Reason.QUESTION, "it is a question")
+    asked = _without_fillers(words)
+    if len(asked) > 1 and (asked[0] in _ASKING or _asks_person(asked)):
+        raise NoObjectError(Reason.QUESTION, f"it begins with {asked[0]!r} as a question does")
+
+
+_INVERTING = (grammar.MODALS | grammar.BE | grammar.TENSED | frozenset({"do", "have"})) - frozenset(
+    {"being"}
+)
+_ASKING = (_INVERTING - frozenset({"can", "do", "have", "be"})) | grammar.QUESTION_WORDS
+"""Words that only a question begins with."""
+
+
+def _inverted(word: str, following: str) -> bool:
+    """As in "should I" and "do you"."""
+    return word in _INVERTING and following in grammar.SUBJECT_PRONOUNS
+
+
+def _asks_person(words: Sequence[str]) -> bool:
+    """As in "can the robot take the cup"."""
+    subject = words[1:3] if words[1] in grammar.DETERMINERS else words[1:2]
+    return words[0] in _INVERTING and not grammar.PERSONS.isdisjoint(subject)
+
+
+def _without_fillers(words: Iterable[str]) -> list[str]:
+    """The words from the first one on that says something."""
+    kept = [word for word in words if word[0].isalnum()]
+    while kept and kept[0] in grammar.FILLERS:
+        kept.pop(0)
+    return kept
