@@ -10,9 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,12 +19,13 @@ from training.data.checked_splits import matched_clips
 from training.data.contacts import Source, read_contacts
 from training.data.expressions import meta_expressions, objects_category
 from training.data.labels import Contacts
-from training.data.rendering import RenderedSequence, RenderTask, render_task
+from training.data.rendering import RenderTask, render_task
 from training.data.resume import Journal, fingerprint
 from training.data.tree import Problem, VisorTree
 from training.data.visor import SequencePlan, VideoPlan, plan_video, read_mapping, videos_of_split
 from training.files.disk import read_json, write_json
 from training.files.errors import ActisegError
+from training.files.processes import in_processes
 from training.files.progress import Progress, tracked
 
 _SEQUENCES_PER_TASK = 8
@@ -213,10 +212,11 @@ def _render(
     resumed = len(finished)
     open_sequences = [s for s in sequences if s.name not in finished]
     tasks = _tasks(tree, out, split, open_sequences, plan.contacts)
+    worth = sum(len(sequence.frames) for sequence in open_sequences) >= _INLINE_FRAMES
     with Progress(
         f"prepare {split}", "sequences", len(sequences), initial=resumed, shown=progress
     ) as bar:
-        for results in _run(tasks, workers):
+        for results in in_processes(render_task, tasks, workers, worth=worth):
             _report([p for done in results for p in done.problems], summary, on_error)
             for done in results:
                 journal.append(done)
@@ -274,25 +274,6 @@ def _tasks(
                 own = {name: contacts[name] for name in names if name in contacts}
             tasks.append(RenderTask(tree, out, split, part, own))
     return tasks
-
-
-def _run(tasks: Sequence[RenderTask], workers: int) -> Iterable[list[RenderedSequence]]:
-    """Renders tasks, in processes if that pays, and yields results as they come."""
-    frames = sum(len(sequence.frames) for task in tasks for sequence in task.sequences)
-    if workers == 1 or len(tasks) < 2 or frames < _INLINE_FRAMES:
-        yield from map(render_task, tasks)
-        return
-    # Spawned, because OpenCV's thread pool does not survive a fork.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        pending: set[Future[list[RenderedSequence]]] = set()
-        for task in tasks:
-            pending.add(pool.submit(render_task, task))
-            if len(pending) > 2 * workers:
-                completed, pending = wait(pending, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in completed)
-        while pending:
-            completed, pending = wait(pending, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in completed)
 
 
 def _write_split(out: Path, split: str, entries: list[dict[str, Any]]) -> None:

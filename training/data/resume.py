@@ -13,7 +13,8 @@ from training.data.layout import IMAGES, LABELS, WEIGHTS
 from training.data.rendering import RenderedSequence
 from training.data.tree import VisorTree
 from training.data.visor import SequencePlan
-from training.files.disk import read_json, write_json, write_text
+from training.files.claims import claim
+from training.files.disk import write_text
 from training.files.errors import ActisegError
 
 _FORMAT = 1
@@ -50,19 +51,12 @@ class Journal:
         self._out, self._split = out, split
         self._lines = out / ".prepare" / f"{split}.jsonl"
         identity_file = out / ".prepare" / f"{split}.json"
-        if identity_file.exists():
-            if read_json(identity_file) != identity:
-                raise ActisegError(
-                    f"{out}: holds the split {split!r} of another VISOR tree or other tables;"
-                    " choose another --out or delete that folder"
-                )
-        elif (out / "ImageSets" / f"{split}.json").exists():
+        if not identity_file.exists() and (out / "ImageSets" / f"{split}.json").exists():
             raise ActisegError(
                 f"{out}: holds a split {split!r} that this command did not write;"
                 " choose another --out"
             )
-        else:
-            write_json(identity_file, identity, indent=None)
+        claim(identity_file, identity, f"the split {split!r}", folder=out)
 
     def finished(self, sequences: Sequence[SequencePlan]) -> dict[str, dict[str, Any] | None]:
         """Sequences of the plan that need no work: name to entry, None if it was left out.

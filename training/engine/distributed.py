@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import distributed
 
-from training.files.errors import ActisegError
+from training.model.device import choose_device
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ def process_group(device: str) -> Iterator[ProcessGroup]:
         ActisegError: If CUDA is asked for but not available.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
-    chosen = _device(device, int(os.environ.get("LOCAL_RANK", "0")), several=size > 1)
+    local_rank = int(os.environ.get("LOCAL_RANK", "0")) if size > 1 else None
+    chosen = choose_device(device, local_rank)
     if size == 1:
         yield ProcessGroup(0, 1, chosen)
         return
@@ -70,22 +71,3 @@ def process_group(device: str) -> Iterator[ProcessGroup]:
         yield ProcessGroup(distributed.get_rank(), size, chosen)
     finally:
         distributed.destroy_process_group()
-
-
-def _device(name: str, local_rank: int, *, several: bool) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ActisegError(f"--device {name} is unknown; use auto, cpu, cuda or cuda:N") from error
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            raise ActisegError(
-                f"--device {name}: this PyTorch ({torch.__version__}) sees no CUDA device; "
-                "use --device cpu or install a CUDA build"
-            )
-        if several:
-            device = torch.device("cuda", local_rank)
-        torch.cuda.set_device(device)
-    return device

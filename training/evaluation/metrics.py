@@ -8,10 +8,7 @@ any true or predicted pixel is left out of the IoU means, yet counts as right in
 from __future__ import annotations
 
 import math
-import multiprocessing
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,6 +22,7 @@ from training.data.palette import read_label_png
 from training.data.splits import REVIEW_FLAGS, read_split, record_name
 from training.files.disk import write_json
 from training.files.errors import ActisegError
+from training.files.processes import in_processes
 from training.files.progress import tracked
 
 Flagged = Literal["auto", "leave-out", "include"]
@@ -259,8 +257,10 @@ def evaluate_sequences(
         sequence_root(predictions, sequences[0].name),
         sequence_root(annotations, sequences[0].name),
     )
-    names = (sequence.name for sequence in sequences)
-    return dict(zip(names, _map(work, sequences, workers), strict=True))
+    frames = sum(len(sequence.frames) for sequence in sequences)
+    tallies = in_processes(work, sequences, workers, worth=frames >= _FRAMES_FOR_PROCESSES, chunk=4)
+    shown = tracked(tallies, "evaluate", "sequences", total=len(sequences), brief=True)
+    return dict(zip((sequence.name for sequence in sequences), shown, strict=True))
 
 
 def merged(parts: Iterable[Tally]) -> Tally:
@@ -280,21 +280,6 @@ def report(metrics: Metrics, file: Path | None = None) -> str:
         f"{name:7}{value:8.2f}" if isinstance(value, float) else f"{name:7}{value:5d}"
         for name, value in values.items()
     )
-
-
-def _map(work: Any, sequences: list[_Sequence], workers: int | None) -> Iterator[Tally]:
-    """Yields the tally of every sequence, with progress."""
-    frames = sum(len(sequence.frames) for sequence in sequences)
-    workers = min(workers or os.cpu_count() or 1, len(sequences))
-    shown = partial(tracked, title="evaluate", unit="sequences", total=len(sequences), brief=True)
-    if workers == 1 or frames < _FRAMES_FOR_PROCESSES:
-        yield from shown(map(work, sequences))
-        return
-    # Not forked: a fork of a process that runs PyTorch's threads can hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        chunk = max(1, len(sequences) // (8 * workers))
-        yield from shown(pool.map(work, sequences, chunksize=chunk))
 
 
 def _evaluate_sequence(predictions: Path, annotations: Path, sequence: _Sequence) -> Tally:

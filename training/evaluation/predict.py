@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from tokenizers import Tokenizer
 
-from actiseg_ros.bundle import load_bundle
+from actiseg_ros.bundle import file_sha256, load_bundle
 from actiseg_ros.prompts import PROMPT_TEMPLATE, Prompt
 from actiseg_ros.vision.segmenter import EncodedPrompt, Segmenter
 from training.checkpoints.weights import load_model
@@ -22,10 +20,11 @@ from training.data.layout import IMAGES, sequence_root
 from training.data.palette import write_label_png
 from training.data.splits import Clip, load_clips
 from training.evaluation.inference import Tokenize, clips_of, predict_clip, trained_threshold
-from training.files.disk import read_json, write_json
+from training.files.claims import claim
 from training.files.errors import ActisegError
 from training.files.progress import tracked
 from training.model import ActionVOS, tokenize
+from training.model.device import choose_device
 
 UInt8 = NDArray[np.uint8]
 
@@ -157,10 +156,11 @@ def predict(
     if positive_threshold is not None and not 0 <= positive_threshold <= 1:
         raise ActisegError(f"--positive-threshold is {positive_threshold}; expected 0 to 1")
     settings: dict[str, Any] = {
-        "split": _sha256(split),
+        "split": file_sha256(split),
         "positive_threshold": positive_threshold,
         "positive_head": positive_head,
         "clip_length": clip_length,
+        **dict.fromkeys(("checkpoint", "peer", "bundle")),
     }
     predictor: Predictor
     if checkpoint is not None:
@@ -169,14 +169,16 @@ def predict(
         own = trained_threshold(metadata)
         threshold = own if positive_threshold is None else positive_threshold
         predictor = CheckpointPredictor(
-            model.to(_device(device)),
+            model.to(choose_device(device)),
             lambda expressions: tokenize(trained, expressions, limit),
             threshold if positive_head else None,
-            [] if peer is None else [_peer(peer, model, trained, tokenizer).to(_device(device))],
+            []
+            if peer is None
+            else [_peer(peer, model, trained, tokenizer).to(choose_device(device))],
         )
-        settings["checkpoint"] = _sha256(checkpoint)
+        settings["checkpoint"] = file_sha256(checkpoint)
         if peer is not None:
-            settings["peer"] = _sha256(peer)
+            settings["peer"] = file_sha256(peer)
     else:
         loaded = load_bundle(bundle)
         settings["bundle"] = loaded.model_id
@@ -229,7 +231,7 @@ def write_predictions(
         raise ActisegError(f"{split}: no sequences")
     images = data / IMAGES if (data / IMAGES).is_dir() else data
     root = sequence_root(images, clips[0].sequence)
-    _claim(out, settings)
+    claim(out / SETTINGS_FILE, settings, "predictions")
     todo = [clip for clip in clips if not _complete(out, clip)]
     for clip in tracked(todo, "predict", "sequences"):
         expressions = [entry.expression for entry in clip.objects]
@@ -273,37 +275,3 @@ def _read_frames(paths: Sequence[Path]) -> list[UInt8]:
 
 def _complete(out: Path, clip: Clip) -> bool:
     return all((out / clip.sequence / f"{name}.png").is_file() for name in clip.frames)
-
-
-def _claim(out: Path, settings: dict[str, Any]) -> None:
-    """Notes the settings in the output folder, or checks that they are the same as before."""
-    file = out / SETTINGS_FILE
-    if file.is_file():
-        earlier = read_json(file)
-        different = sorted(
-            key for key in {*earlier, *settings} if earlier.get(key) != settings.get(key)
-        )
-        if different:
-            raise ActisegError(
-                f"{out} holds predictions made with another {', '.join(different)}; "
-                "choose another --out or delete that folder"
-            )
-        return
-    write_json(file, settings)
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise ActisegError(f"cannot read {path}: {error.strerror}") from error
-    return digest.hexdigest()
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(name)

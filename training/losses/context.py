@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from training.data.clips import Batch
-from training.losses.matching import LayerOutput, match, sample_at_stride
-from training.model import Output
+from training.losses.matching import match, sample_at_stride
+from training.model import LayerOutput, Output
 
 
 @dataclass(frozen=True)

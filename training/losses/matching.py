@@ -14,8 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MASK_STRIDE = 4
-"""Pixels of the model input for each cell of the predicted mask map."""
+from training.model import MASK_STRIDE, LayerOutput
 
 FOCAL_ALPHA = 0.25
 FOCAL_GAMMA = 2.0
@@ -23,26 +22,6 @@ BOX_EPSILON = 1e-6
 """Smoothing of the generalised IoU, in squared fractions of the frame."""
 
 _LOG_EPSILON = 1e-8
-
-
-class LayerOutput(Protocol):
-    """What one decoder layer predicts (see ``training.model``)."""
-
-    @property
-    def logits(self) -> Tensor:
-        """Class logits, float [P, T, Q, 1]."""
-
-    @property
-    def boxes(self) -> Tensor:
-        """Boxes (cx, cy, w, h) in fractions of the clip's own size, float [P, T, Q, 4]."""
-
-    @property
-    def masks(self) -> Tensor:
-        """Mask logits at stride 4, float [P, T, Q, h, w]."""
-
-    @property
-    def positives(self) -> Tensor:
-        """Logit that the prompt's object is active, float [P, 1]."""
 
 
 class Targets(Protocol):

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,12 +17,15 @@ from training.config.noise import Negatives, Order
 from training.data.labels import WEIGHT_OTHER
 from training.data.palette import read_label_png, write_label_png
 from training.data.splits import positive_ids, read_split, record_name
-from training.files.disk import read_json, write_json
+from training.files.claims import claim
+from training.files.disk import write_json
 from training.files.errors import ActisegError
-from training.files.progress import Progress
+from training.files.processes import in_processes
+from training.files.progress import tracked
 from training.noise.published import CLEAN_SUFFIX
 from training.noise.statistics import Severity
 
+MANIFEST = "manifest.json"
 Labels = npt.NDArray[np.uint8]
 _INLINE_SEQUENCES = 64
 """Fewer are done in this process, because starting others takes longer."""
@@ -193,7 +193,12 @@ def write_noisy_masks(
         "split_sha256": file_sha256(split),
         "clean_sha256": _files_digest(annotations, (file for job in jobs for file in job[0][1])),
     }
-    _claim(out, manifest)
+    if not (out / MANIFEST).exists() and next(out.rglob("*.png"), None):
+        raise ActisegError(
+            f"{out}: holds label images, but no {MANIFEST} that says what they are; choose another "
+            "--out"
+        )
+    claim(out / MANIFEST, manifest, "masks")
     written = WrittenMasks()
     digest = hashlib.sha256()
     for frames, severity, own in _run(_write_sequence, jobs, workers, f"masks {noise.kernel}"):
@@ -202,7 +207,7 @@ def write_noisy_masks(
         digest.update(own)
     written.digest = digest.hexdigest()
     write_json(
-        out / "manifest.json",
+        out / MANIFEST,
         {
             **manifest,
             "frames": written.frames,
@@ -265,46 +270,20 @@ def _files_digest(folder: Path, files: Iterable[Path]) -> str:
     return hashlib.sha256("".join(listed).encode()).hexdigest()
 
 
-def _claim(out: Path, manifest: Mapping[str, Any]) -> None:
-    """Writes the manifest; refuses a folder with another one."""
-    file = out / "manifest.json"
-    if file.exists():
-        earlier = read_json(file)
-        if not isinstance(earlier, dict):
-            raise ActisegError(f"{file}: not a manifest; give another folder or remove it")
-        for key, value in manifest.items():
-            if earlier.get(key) != value:
-                raise ActisegError(
-                    f"{out} holds masks with {key} {earlier.get(key)!r}, not {value!r}; "
-                    "give another folder or remove it"
-                )
-    elif next(out.rglob("*.png"), None):
-        raise ActisegError(
-            f"{out} holds label images, but no {file.name} that says what they are; give another "
-            "folder"
-        )
-    else:
-        write_json(file, manifest)
-
-
 def _run(
     work: Callable[[_Job], _Result], jobs: Sequence[_Job], workers: int | None, title: str
 ) -> Iterator[_Result]:
-    """Results in the order of the jobs, from several processes if that pays."""
-    workers = workers or len(os.sched_getaffinity(0))
-    with Progress(title, "clips", len(jobs)) as bar:
-        if workers == 1 or len(jobs) < _INLINE_SEQUENCES:
-            for job in jobs:
-                yield work(job)
-                bar.update()
-            return
-        # Spawned, because OpenCV's thread pool does not survive a fork.
-        with ProcessPoolExecutor(
-            workers, get_context("spawn"), initializer=cv2.setNumThreads, initargs=(1,)
-        ) as pool:
-            for result in pool.map(work, jobs, chunksize=8):
-                yield result
-                bar.update()
+    """Results in the order of the jobs, with progress."""
+    results = in_processes(
+        work,
+        jobs,
+        workers,
+        worth=len(jobs) >= _INLINE_SEQUENCES,
+        chunk=8,
+        begin=cv2.setNumThreads,
+        arguments=(1,),
+    )
+    return tracked(results, title, "clips", total=len(jobs))
 
 
 def _write_sequence(job: tuple[_Source, _Target, MaskNoise]) -> tuple[int, Severity, bytes]:

@@ -179,7 +179,7 @@ def test_refuses_foreign_folders_and_impossible_values(tree: Path, tmp_path: Pat
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ActisegError, match="not a kitchen"):
         make_kitchen(tmp_path, CONFIG)
-    with pytest.raises(ActisegError, match="another configuration"):
+    with pytest.raises(ActisegError, match=r"holds a kitchen made otherwise: .*seed"):
         make_kitchen(tree, KitchenConfig(10, seed=99))
     with pytest.raises(ActisegError, match="val-share"):
         KitchenConfig(5, val_share=1.5)

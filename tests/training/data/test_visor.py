@@ -225,7 +225,7 @@ def test_another_input_is_refused_in_the_same_folder(
     run(tree, tmp_path / "out")
     table = copied / "annotations" / "EPIC_100_train.csv"
     table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
-    with pytest.raises(ActisegError, match="another VISOR tree"):
+    with pytest.raises(ActisegError, match="made otherwise: files"):
         run(copied, tmp_path / "out")
 
 

@@ -249,7 +249,7 @@ def test_contacts_come_from_the_annotations_where_there_is_no_file(
     assert content(tmp_path / "annotations") == content(tmp_path / "found") != expected
     with pytest.raises(ActisegError, match=r"visor_hos_train\.json"):
         run(tree, tmp_path / "official", contacts="official")
-    with pytest.raises(ActisegError, match="another VISOR tree"):
+    with pytest.raises(ActisegError, match="made otherwise: files"):
         shutil.copytree(tmp_path / "found", tmp_path / "again")
         write_json(tree / "annotations" / "visor_hos_train.json", {"images": [], "annotations": []})
         run(tree, tmp_path / "again")

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import multiprocessing
-import os
 import shutil
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +18,10 @@ from training.data.kitchen.writer import (
     hand_object_file,
     write_video,
 )
+from training.files.claims import claim
 from training.files.disk import read_json, write_json, write_text
 from training.files.errors import ActisegError
+from training.files.processes import in_processes
 from training.files.progress import Progress
 
 VERSION = 1
@@ -120,31 +118,13 @@ def _run(job: _Job) -> int:
     return job.clips
 
 
-def _finished(jobs: list[_Job], workers: int) -> Iterator[int]:
-    if workers <= 1 or len(jobs) <= 1:
-        yield from map(_run, jobs)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as pool:
-        yield from pool.map(_run, jobs)
-
-
 def _claim(out: Path, config: KitchenConfig) -> bool:
     """Check that OUT may be written to; True if it is complete already."""
-    wanted = {"version": VERSION, **asdict(config), "frame_size": list(config.frame_size)}
     state = out / _STATE
-    if state.is_file():
-        found = read_json(state)
-        complete = bool(found.pop("complete", False))
-        if found != wanted:
-            raise ActisegError(
-                f"{out}: holds a kitchen of another configuration ({found}); choose another folder"
-            )
-        return complete
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if not state.exists() and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ActisegError(f"{out}: exists and is not a kitchen; choose an empty or new folder")
-    write_json(state, {**wanted, "complete": False}, indent=None)
-    return False
+    held = claim(state, {"version": VERSION, **asdict(config)}, "a kitchen")
+    return bool(held.get("complete", False))
 
 
 def make_kitchen(
@@ -170,11 +150,11 @@ def make_kitchen(
     todo = [job for job in jobs if not job.part.is_file()]
     done = config.clips - sum(job.clips for job in todo)
     with Progress("kitchen", "clips", config.clips, initial=done, shown=progress) as bar:
-        for clips in _finished(todo, workers or os.cpu_count() or 1):
+        for clips in in_processes(_run, todo, workers):
             bar.update(clips)
     write_tables(out, [read_json(job.part) for job in jobs])
     state = read_json(out / _STATE)
-    write_json(out / _STATE, {**state, "complete": True}, indent=None)
+    write_json(out / _STATE, {**state, "complete": True})
     shutil.rmtree(out / _PARTS)
 
 

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import csv
-import multiprocessing
-import os
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from io import StringIO
@@ -37,6 +34,7 @@ from training.data.kitchen.writer import (
 from training.data.prepare import prepare
 from training.files.disk import replacing, write_text
 from training.files.errors import ActisegError
+from training.files.processes import in_processes
 from training.files.progress import tracked
 
 VIDEO_ID = "P01_101"
@@ -237,21 +235,19 @@ def _shoot(frames: range) -> list[NDArray[np.uint8]]:
 
 
 def _images(
-    kitchen: Kitchen, clips: list[Clip], seed: tuple[int, ...], options: VideoOptions, workers: int
+    kitchen: Kitchen,
+    clips: list[Clip],
+    seed: tuple[int, ...],
+    options: VideoOptions,
+    workers: int | None,
 ) -> Iterator[NDArray[np.uint8]]:
     count = round(options.seconds * options.fps)
     chunks = [range(i, min(i + _CHUNK, count)) for i in range(0, count, _CHUNK)]
     lens = Lens(np.random.default_rng([*seed, 2]))
     shared = (kitchen, lens, clips[0], seed, options.size)
-    if workers <= 1:
-        _begin(*shared)
-        for chunk in chunks:
-            yield from _shoot(chunk)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _begin, shared) as pool:
-        for images in pool.map(_shoot, chunks):
-            yield from images
+    _begin(*shared)
+    for images in in_processes(_shoot, chunks, workers, begin=_begin, arguments=shared):
+        yield from images
 
 
 def _encode(
@@ -265,7 +261,7 @@ def _encode(
 ) -> None:
     """Encode under a temporary name and rename."""
     h264 = "libx264" in av.codecs_available
-    images = _images(kitchen, clips, seed, options, workers or os.cpu_count() or 1)
+    images = _images(kitchen, clips, seed, options, workers)
     with replacing(path) as temporary, av.open(str(temporary), "w", format="mp4") as container:
         stream = container.add_stream("libx264" if h264 else "mpeg4", rate=options.fps)
         stream.width, stream.height = options.size

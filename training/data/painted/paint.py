@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import cv2
 
@@ -25,8 +21,10 @@ from training.data.visor import (
     read_polygons,
     videos_of_split,
 )
-from training.files.disk import read_json, write_json, write_whole
+from training.files.claims import claim
+from training.files.disk import write_whole
 from training.files.errors import ActisegError
+from training.files.processes import in_processes
 from training.files.progress import Progress
 
 VERSION = 1
@@ -179,7 +177,10 @@ def paint(
         summary.resumed[split] = summary.frames[split] - left
     total, done = sum(summary.frames.values()), sum(summary.resumed.values())
     with Progress("paint", "pictures", total, initial=done, shown=progress) as bar:
-        for count in _run(todo, workers or len(os.sched_getaffinity(0))):
+        # Long ones first, so that none is left over at the end.
+        todo.sort(key=lambda job: -len(job.frames))
+        worth = sum(bool(job.frames) for job in todo) > 1
+        for count in in_processes(_paint, todo, workers, worth=worth):
             bar.update(count)
     return summary
 
@@ -197,40 +198,16 @@ def _digest(jobs: Sequence[_Job]) -> str:
 def _claim(out: Path, config: PaintConfig, inputs: dict[str, str]) -> None:
     """Checks that `out` may be written to, and notes what it holds."""
     state = out / _STATE
-    wanted = {"version": VERSION, **asdict(config), "frame_size": list(config.frame_size)}
-    held: dict[str, str] = {}
-    if state.is_file():
-        found: dict[str, Any] = read_json(state)
-        held = found.pop("inputs", {})
-        if found != wanted:
-            raise ActisegError(f"{out}: was painted otherwise ({found}); choose another --out")
-        for split in inputs.keys() & held.keys():
-            if inputs[split] != held[split]:
-                raise ActisegError(
-                    f"{out}: holds the split {split!r} of other annotations or tables;"
-                    " choose another --out"
-                )
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if not state.exists() and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ActisegError(f"{out}: exists and was not painted; choose an empty or new folder")
-    write_json(state, {**wanted, "inputs": dict(sorted({**held, **inputs}.items()))})
+    sources = {f"annotations of {split}": digest for split, digest in inputs.items()}
+    claim(state, {"version": VERSION, **asdict(config), **sources}, "pictures", may_add=True)
 
 
 def _unfinished(job: _Job) -> _Job:
     """What is left of a job; a picture that is there is complete."""
     left = tuple(frame for frame in job.frames if not job.picture(frame[1]).is_file())
     return replace(job, frames=left)
-
-
-def _run(jobs: Sequence[_Job], workers: int) -> Iterator[int]:
-    """Does jobs, in processes if that pays, and yields how many pictures each painted."""
-    # Long ones first, so that none is left over at the end.
-    jobs = sorted(jobs, key=lambda job: -len(job.frames))
-    if workers <= 1 or sum(bool(job.frames) for job in jobs) < 2:
-        yield from map(_paint, jobs)
-        return
-    # Spawned, because OpenCV's thread pool does not survive a fork.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_paint, jobs)
 
 
 def _paint(job: _Job) -> int:

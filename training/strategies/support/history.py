@@ -35,7 +35,7 @@ from torch import Tensor, distributed
 
 from training.data.clips import Batch
 from training.files.errors import ActisegError
-from training.losses.matching import MASK_STRIDE
+from training.model import MASK_STRIDE
 from training.strategies.support.history_files import (
     Array,
     Entry,
