@@ -45,6 +45,8 @@ _TAIL_LINES = 15
 _POLL_SECONDS = 0.2
 _LOCK_SECONDS = 1.0
 """Longer than another process needs to look at a lock."""
+_JOB_SIGNALS = {signal.SIGUSR1, signal.SIGUSR2}
+"""A cluster sends them to all processes of a job; the one that waits for the cell answers."""
 _INTERRUPTED = 130
 """Exit status of a training that saved and ended because of a signal."""
 _KEPT = (
@@ -89,6 +91,13 @@ class CellJob:
         """The clean split that is evaluated."""
         return self.data / "ImageSets" / f"{self.val_split}.json"
 
+    @property
+    def trained(self) -> bool:
+        """Whether only the evaluation is missing."""
+        run = self.folder / "run"
+        record, weights = run / "run.json", run / "last.safetensors"
+        return record.exists() and weights.exists() and read_json(record).get("status") == "done"
+
     def train_command(self) -> list[str]:
         """Trains, or continues the training."""
         key = self.key
@@ -132,19 +141,22 @@ def read_attempts(folder: Path) -> list[dict[str, Any]]:
     return attempts
 
 
-def run_cell(job: CellJob, devices: str | None, stopping: Stopping) -> State:
+def run_cell(
+    job: CellJob, devices: str | None, stopping: Stopping, *, patience: float = _LOCK_SECONDS
+) -> State:
     """Runs a cell unless it is done, or continues it; no failure of it is raised.
 
     Args:
         job: the cell.
         devices: ``CUDA_VISIBLE_DEVICES`` of its processes; None leaves the variable as it is.
         stopping: True when the cell should save and end.
+        patience: seconds to wait for another process that is at this cell.
 
     Returns:
         The state after the attempt; ``running`` if another process is at this cell.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
-    with _locked(job.folder / _LOCK_FILE, _LOCK_SECONDS) as lock:
+    with _locked(job.folder / _LOCK_FILE, patience, stopping) as lock:
         if lock is None:
             return "running"
         if not (job.folder / RESULT_FILE).exists():
@@ -187,7 +199,8 @@ class _Attempt:
         try:
             began = time.monotonic()
             try:
-                self._process(self._job.train_command(), log)
+                if not self._job.trained:
+                    self._process(self._job.train_command(), log)
             finally:
                 self._training_seconds = time.monotonic() - began
             self._process(self._job.predict_command(), log)
@@ -215,15 +228,16 @@ class _Attempt:
         if self._stopping():
             raise _Stopped
         print(f"[{_now()}] {shlex.join(command)}", file=log, flush=True)
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=self._environment,
-            pass_fds=(self._lock,),
-            **_APART,
-        )
+        with _blocked(_JOB_SIGNALS):  # the process and all that it starts inherit that
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                pass_fds=(self._lock,),
+                **_APART,
+            )
         with _listed(process):
             asked = False
             while process.poll() is None:
@@ -302,16 +316,17 @@ def kill_processes() -> None:
             os.killpg(process.pid, signal.SIGKILL)
 
 
-def stop_processes(seconds: float) -> None:
-    """Asks the processes of all cells of this process to save and end, and waits for that."""
-    for process in list(_running):
-        process.terminate()
-    until = time.monotonic() + seconds
-    while time.monotonic() < until and any(process.poll() is None for process in list(_running)):
-        time.sleep(_POLL_SECONDS)
-
-
 _running: set[subprocess.Popen[bytes]] = set()
+
+
+@contextmanager
+def _blocked(signals: set[signal.Signals]) -> Iterator[None]:
+    """Delivers these signals to this thread afterwards."""
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
 
 
 @contextmanager
@@ -366,7 +381,7 @@ def _remove_resumable(run: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path, seconds: float) -> Iterator[int | None]:
+def _locked(path: Path, seconds: float, stopping: Stopping) -> Iterator[int | None]:
     """The descriptor of the locked file, or None if another process holds it for so long.
 
     The lock goes with the last process that has the descriptor open, however that process ends.
@@ -375,6 +390,8 @@ def _locked(path: Path, seconds: float) -> Iterator[int | None]:
     until = time.monotonic() + seconds
     try:
         while not (locked := _try_lock(descriptor)) and time.monotonic() < until:
+            if stopping():
+                break
             time.sleep(_POLL_SECONDS)
         yield descriptor if locked else None
     finally:
@@ -392,7 +409,7 @@ def _try_lock(descriptor: int) -> bool:
 def _is_locked(path: Path) -> bool:
     if not path.exists():
         return False
-    with _locked(path, 0.0) as descriptor:
+    with _locked(path, 0.0, lambda: False) as descriptor:
         return descriptor is None
 
 

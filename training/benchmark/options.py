@@ -18,6 +18,9 @@ OWN_TRAIN_OPTIONS = (
 )  # fmt: skip
 """Options of ``actiseg train`` that the benchmark sets itself."""
 
+SAVING_SECONDS = 90
+"""What a job has to save after it was told that its time limit is near."""
+
 
 @dataclass(frozen=True)
 class BenchmarkOptions:
@@ -63,7 +66,7 @@ class BenchmarkOptions:
     gpus: int = 1
     """GPUs of each cell; more than one are joined by torchrun."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto` is CUDA if there is any."""
+    """`auto` is CUDA if there is any, and on Slurm always CUDA."""
     cluster: Literal["none", "local", "slurm"] = "none"
     """Run cells here, as submitit jobs here (to try out), or as Slurm jobs."""
     minutes: int = 24 * 60
@@ -79,6 +82,11 @@ class BenchmarkOptions:
     dry_run: bool = False
     """List the cells with their state and do nothing."""
 
+    @property
+    def cell_device(self) -> str:
+        """Device of the cells: a job that asked Slurm for a GPU must not go on without one."""
+        return "cuda" if self.cluster == "slurm" and self.device == "auto" else self.device
+
     def check(self) -> None:
         """Refuses values that no benchmark can have.
 
@@ -90,6 +98,11 @@ class BenchmarkOptions:
             if value is not None and value < 1:
                 flag = name.replace("_", "-")
                 raise ActisegError(f"--{flag} is {value}; it must be at least 1")
+        if self.cluster == "slurm" and 60 * self.minutes <= SAVING_SECONDS:
+            raise ActisegError(
+                f"--minutes is {self.minutes}; a job is told to save {SAVING_SECONDS} seconds "
+                "before its time limit, so it needs at least 2"
+            )
         if self.epochs is not None and self.steps is not None:
             raise ActisegError("--epochs and --steps both name the budget; give one of them")
         if not self.seeds or min(self.seeds) < 0:

@@ -45,7 +45,7 @@ def _jobs(options: BenchmarkOptions, data: Path, cells: Sequence[CellKey]) -> li
         train += ("--epochs", str(epochs))
     predict = (
         *("--positive-threshold", str(config.recipe().positive_threshold)),
-        *("--clip-length", str(_clip_length(options, config)), "--device", options.device),
+        *("--clip-length", str(_clip_length(options, config)), "--device", options.cell_device),
     )
     return [
         CellJob(
@@ -67,7 +67,7 @@ def _train_options(options: BenchmarkOptions) -> tuple[str, ...]:
     """What all cells' trainings have in common; validation in training only where asked for."""
     own = [
         *("--val-split", "", *options.train, "--split", options.split),
-        *("--device", options.device, "--threads", str(options.threads)),
+        *("--device", options.cell_device, "--threads", str(options.threads)),
         *("--workers", str(options.workers)),
     ]
     if options.positive_threshold is not None:

@@ -174,7 +174,8 @@ def _summary(finished: Sequence[Finished], skipped: int, stop: StopRequest) -> i
     print(f"done {done}, skipped {skipped}, failed {failed}{rest}", flush=True)
     if failed:
         return 1
-    return _INTERRUPTED if stop.requested or counts["interrupted"] else 0
+    unfinished = stop.requested or counts["interrupted"] or counts["new"]
+    return _INTERRUPTED if unfinished else 0
 
 
 def _counts(states: Counter[State]) -> str:

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from training.data.clips import Batch, ClipDataset, collate
+from training.engine.stop_signals import STOP_SIGNALS
 from training.files.errors import ActisegError
 
 
@@ -95,6 +96,6 @@ def load_windows(
 
 def _prepare_worker(index: int) -> None:
     """Leaves signals to the whole group to the training process, and takes one thread."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)

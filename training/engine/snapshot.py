@@ -44,7 +44,7 @@ def load_snapshot(path: Path, device: torch.device) -> dict[str, Any]:
         raise
     except Exception as error:  # torch raises many types for damaged or foreign files
         raise ActisegError(
-            f"{path}: not a readable checkpoint ({error}); remove it to start anew"
+            f"{path}: not a readable checkpoint ({type(error).__name__}); remove it to start anew"
         ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ActisegError(f"{path}: not a checkpoint of format {FORMAT}; remove it to start anew")

@@ -1,4 +1,4 @@
-"""What Slurm is asked for; `test_benchmark.py` runs submitit's jobs for real."""
+"""What Slurm is asked for; `test_benchmark.py` runs local jobs and `tests/slurm` a real Slurm."""
 
 from __future__ import annotations
 
@@ -47,7 +47,8 @@ def test_slurm_gets_the_limits(
     for name, script in {
         "srun": "exit 0",
         "sbatch": f"cp $1 {asked}; echo Submitted batch job 42",
-        "sacct": "exit 0",
+        "squeue": "echo '42|PENDING|Resources'",
+        "scontrol": "echo 'MaxArraySize = 1001'",
     }.items():
         command = tmp_path / "bin" / name
         command.parent.mkdir(exist_ok=True)
@@ -78,6 +79,8 @@ def test_slurm_gets_the_limits(
         "--time=90",
         "--account=lab",
         "--qos=long",
+        "--requeue",
+        "--signal=USR2@90",
     ):
         assert f"#SBATCH {wanted}" in lines
 
