@@ -115,6 +115,10 @@ class StrategyOptions:
         return {}
 
 
+_REFERRING = {"negative_masks": True, "positive_coefficient": 0.0, "positive_threshold": 0.0}
+"""What referring segmentation changes in a recipe: every object has a mask, none is judged."""
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """What a training run is; options left at None take the value of the preset's recipe."""
@@ -127,6 +131,9 @@ class TrainConfig:
     """Size of the network."""
     strategy: str = "baseline"
     """Learning strategy against noisy labels."""
+    task: Literal["active", "referring"] = "active"
+    """`active`: find what takes part in the action (ActionVOS). `referring`: find whatever is
+    named, in prompts with other clips' narrations, and learn nothing of activity: a pretraining."""
     split: str = "train"
     """Split that is trained on."""
     val_split: str = "val"
@@ -146,6 +153,9 @@ class TrainConfig:
     pretrained: Path | None = None
     """Weights to start from: our own (safetensors), a published Ref-YouTube-VOS checkpoint, or
     `imagenet` for the backbone of `small` (extra `pretrained`)."""
+    fresh_heads: bool = False
+    """Of the `pretrained` weights, leave out the class heads and all that judges activity, as the
+    published training does with Ref-YouTube-VOS weights."""
     roberta: Path | None = None
     """Folder with RoBERTa's tokenizer files; r50 and r101 need it."""
     workers: int | None = None
@@ -214,7 +224,7 @@ class TrainConfig:
             if (value := getattr(self, entry.name)) is not None
         }
         preset = RECIPES[self.preset]
-        recipe = replace(preset, **chosen)
+        recipe = replace(preset, **{**(_REFERRING if self.task == "referring" else {}), **chosen})
         if self.strategy_options is not None:
             changes = self.strategy_options.recipe_changes(recipe, published=preset is _PAPER)
             recipe = replace(recipe, **{**changes, **chosen})
@@ -238,6 +248,11 @@ class TrainConfig:
         require(0 <= self.text_noise <= 1, "text_noise", self.text_noise, "in [0, 1]")
         kernel = self.mask_noise
         require(kernel == 0 or (kernel % 2 == 1 and kernel > 0), "mask_noise", kernel, "0 or odd")
+        headless = self.fresh_heads and self.pretrained is None
+        require(not headless, "fresh_heads", True, "left out where no --pretrained is given")
+        if self.task == "referring":
+            masks = self.recipe().negative_masks
+            require(masks, "negative_masks", masks, "True where --task is referring")
         require(self.val_every >= 1, "val_every", self.val_every, "at least 1")
         require((self.workers or 0) >= 0, "workers", self.workers, "at least 0")
 

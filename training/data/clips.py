@@ -80,6 +80,8 @@ class ClipDataset(Dataset[Sample]):
             training gives them empty ones, which a network cannot learn to find objects from
             unless it was pretrained on referring segmentation.
         noise: Noise over names and label maps.
+        narrations: What prompts speak of: the clip's own narration, or that of any clip, drawn for
+            each sample, which then tells nothing of what is done.
         seed: With the epoch and the index, the only source of randomness.
 
     Raises:
@@ -97,6 +99,7 @@ class ClipDataset(Dataset[Sample]):
         use_weights: bool = True,
         negative_masks: bool = False,
         noise: NoiseLayer | None = None,
+        narrations: Literal["own", "any"] = "own",
         seed: int = 0,
     ) -> None:
         file = split if isinstance(split, Path) else data / "ImageSets" / f"{split}.json"
@@ -111,6 +114,7 @@ class ClipDataset(Dataset[Sample]):
         self._use_weights = use_weights
         self._negative_masks = negative_masks
         self._noise = noise
+        self._narrations = [clip.narration for clip in self.clips] if narrations == "any" else None
         self._seed = seed
         self._epoch = 0
         self._places = [
@@ -141,8 +145,11 @@ class ClipDataset(Dataset[Sample]):
         frames = sorted(place.clip.frames)
         chosen = sample_frames(len(frames), place.start, self._frames_per_clip, rng)
         names = [frames[position] for position in chosen]
+        narration = place.clip.narration
+        if self._narrations is not None:
+            narration = self._narrations[int(rng.integers(len(self._narrations)))]
         distinct, order = np.unique(names, return_inverse=True)
-        clip = self._read(place, [str(name) for name in distinct], order)
+        clip = self._read(place, narration, [str(name) for name in distinct], order)
         ids = [entry.object_id for entry in place.objects]
         positive = [bool(entry.positive) for entry in place.objects]
         shown = [active or self._negative_masks for active in positive]
@@ -171,11 +178,18 @@ class ClipDataset(Dataset[Sample]):
             pad_multiple=self._transform.pad_multiple,
         )
 
-    def _read(self, place: _Place, names: Sequence[str], order: npt.NDArray[np.intp]) -> ClipImages:
+    def _read(
+        self,
+        place: _Place,
+        narration: str | None,
+        names: Sequence[str],
+        order: npt.NDArray[np.intp],
+    ) -> ClipImages:
         """Reads the stored pictures of a sample; boxes are still empty.
 
         Args:
             place: The sample.
+            narration: What its prompts speak of.
             names: Its frames, each once; the maps are theirs.
             order: For each frame of the sample its place among `names`. Pictures are in this order,
                 because each is distorted anew.
@@ -201,15 +215,18 @@ class ClipDataset(Dataset[Sample]):
             labels=np.stack(all_labels),
             weights=np.stack(all_weights),
             boxes=np.zeros((len(place.objects), len(order), 4), np.float32),
-            captions=tuple(self._caption(place.clip, entry) for entry in place.objects),
+            captions=tuple(self._caption(place.clip, entry, narration) for entry in place.objects),
         )
 
-    def _caption(self, clip: Clip, entry: ObjectPrompt) -> str:
+    def _caption(self, clip: Clip, entry: ObjectPrompt, narration: str | None) -> str:
         """The prompt in lower case, blanks collapsed; with the noisy name if there is noise."""
-        expression = entry.expression
-        if self._noise is not None and clip.narration is not None and entry.class_id is not None:
+        expression, name = entry.expression, entry.name
+        changed = narration != clip.narration
+        if self._noise is not None and entry.class_id is not None:
             name = self._noise.name(clip.sequence, entry.object_id, entry.name, entry.class_id)
-            expression = PROMPT_TEMPLATE.format(object=name, narration=clip.narration)
+            changed = True
+        if changed and narration is not None:
+            expression = PROMPT_TEMPLATE.format(object=name, narration=narration)
         return " ".join(expression.lower().split())
 
     def _image(self, sequence: str, name: str) -> UInt8:

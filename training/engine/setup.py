@@ -34,6 +34,8 @@ _SEEDS_APART = 1_000_003
 _IMAGENET = Path("imagenet")
 _HEADS = ("class_heads.", "positive_heads.")
 """What a further network learns anew even if it starts from the same weights as the first."""
+_ACTIVITY = (*_HEADS, "evidence_heads.", "activity_map.")
+"""What `--fresh-heads` leaves out. That a narration speaks of a name is knowledge of language."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +91,10 @@ def build_setup(config: TrainConfig, recipe: Recipe) -> TrainingSetup:
         frames_per_clip=recipe.frames_per_clip,
         objects=recipe.objects,
         transform=_transform(sizes, recipe, strategy),
-        use_weights=config.action_weights,
+        use_weights=config.action_weights and config.task == "active",
         negative_masks=recipe.negative_masks,
         noise=noise,
+        narrations="own" if config.task == "active" else "any",
         seed=config.seed,
     )
     if not len(dataset):
@@ -122,7 +125,8 @@ def _network(
         torch.manual_seed(config.seed + index * _SEEDS_APART)
     model = build_model(sizes)
     if config.pretrained is not None:
-        _load(model, config.pretrained, fresh=_HEADS if index > 0 else ())
+        fresh = _ACTIVITY if config.fresh_heads else _HEADS if index > 0 else ()
+        _load(model, config.pretrained, fresh)
     return strategy.extend(model)
 
 

@@ -267,7 +267,8 @@ class TrainingStep:
         output, batch = context.output, context.batch
         if output.narrated is not None:
             terms["loss_narrated"] = narrated_loss(output.narrated, narrated)
-        if output.activity is not None and self.recipe.negative_masks:
+        taught = self.recipe.negative_masks and self.recipe.positive_coefficient > 0
+        if output.activity is not None and taught:
             terms["loss_activity"] = activity_loss(
                 output.activity, batch.masks, batch.positive, batch.clip_of_prompt
             )

@@ -262,3 +262,24 @@ def test_bad_data_is_named(data: Path, tmp_path: Path) -> None:
     )
     with pytest.raises(ActisegError, match="active"):
         ClipDataset(data, expressions, transform=SMALL)
+
+
+def test_prompts_with_any_narration_keep_their_names(data: Path) -> None:
+    records = json.loads((data / "ImageSets" / "train.json").read_text())
+    narrations = [f"wash it {number} times" for number in range(len(records))]
+    for record, narration in zip(records, narrations, strict=True):
+        record["narration"] = narration
+    split = data / "ImageSets" / "train_told.json"
+    split.write_text(json.dumps(records))
+    own = ClipDataset(data, split, objects="all", transform=SMALL)
+    drawn = ClipDataset(data, split, objects="all", transform=SMALL, narrations="any")
+    other = 0
+    for index in range(len(drawn)):
+        heads, told = zip(*(c.split(" used in the action of ") for c in drawn[index].captions),
+                          strict=True)  # fmt: skip
+        before = [c.split(" used in the action of ") for c in own[index].captions]
+        assert list(heads) == [head for head, _ in before]
+        assert len(set(told)) == 1 and told[0] in narrations
+        other += told[0] != before[0][1]
+        assert drawn[index].captions == drawn[index].captions
+    assert other > 0

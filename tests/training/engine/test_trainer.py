@@ -23,13 +23,14 @@ from training.data.kitchen import KitchenConfig, make_kitchen
 from training.data.prepare import prepare
 from training.engine import run_output
 from training.engine import trainer as engine
+from training.engine.setup import build_setup
 from training.engine.step import StepResult, TrainingStep
 from training.engine.trainer import INTERRUPTED, train
 from training.files.errors import ActisegError
 from training.losses.context import StepContext, StepPosition
 from training.losses.criterion import Terms
 from training.model import PRESETS
-from training.strategies import STRATEGIES, Selection, Strategy
+from training.strategies import STRATEGIES, Selection, Strategy, with_strategy_options
 from training.strategies.co_teaching import CoTeaching, CoTeachingOptions
 from training.strategies.gce import GCEOptions
 
@@ -359,3 +360,50 @@ def test_two_processes_share_a_run(
     assert len(state["random"]) == 2
     assert not torch.equal(state["random"][0]["cpu"], state["random"][1]["cpu"])
     assert len(state["peers"]) == (strategy == "co-teaching")
+
+
+def test_referring_pretraining_teaches_names_and_no_activity(data: Path, tmp_path: Path) -> None:
+    config = _config(data, tmp_path / "start", task="referring", epochs=1)
+    assert train(config) == 0
+    record = json.loads((tmp_path / "start" / "run.json").read_text())["config"]
+    assert (record["task"], record["negative_masks"], record["positive_coefficient"]) == (
+        "referring", True, 0.0,
+    )  # fmt: skip
+    torch.manual_seed(config.seed)
+    before = build_setup(config, config.recipe()).networks[0].state_dict()
+    after = _weights(tmp_path / "start")
+    judging = ("positive_heads.", "evidence_heads.", "activity_map.")
+    for name, value in after.items():
+        if name.startswith(judging):  # nothing but the decay of weights moves them
+            assert torch.allclose(value, before[name], atol=1e-4), name
+    moved = [n for n, v in after.items() if not torch.allclose(v, before[n], atol=1e-4)]
+    assert {n.partition(".")[0] for n in moved} >= {"backbone", "text_encoder", "class_heads"}
+
+    pretrained = tmp_path / "start" / "last.safetensors"
+    cell = _config(data, tmp_path / "cell", strategy="co-teaching", pretrained=pretrained,
+                   fresh_heads=True)  # fmt: skip
+    cell = with_strategy_options(cell)
+    networks = [n.state_dict() for n in build_setup(cell, cell.recipe()).networks]
+    fresh = ("class_heads.", *judging)
+    for name, value in after.items():
+        equal = [torch.equal(network[name], value) for network in networks]
+        constant = bool((value == value.flatten()[0]).all())
+        if not name.startswith(fresh):
+            assert equal == [True, True], name
+        elif name.endswith("weight") and not constant:
+            assert equal == [False, False], name
+    assert not torch.equal(networks[0]["class_heads.0.weight"], networks[1]["class_heads.0.weight"])
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"fresh_heads": True}, "--fresh-heads is True; it must be left out where no --pretrained"),
+        ({"task": "referring", "negative_masks": False}, "--negative-masks is False; it must be"),
+    ],
+)
+def test_contradictions_of_a_pretraining_are_refused(
+    data: Path, tmp_path: Path, options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(ActisegError, match=told):
+        _config(data, tmp_path, **options).check()
