@@ -37,6 +37,7 @@ setup(
     entry_points={
         "console_scripts": [
             "segment_node = actiseg_ros.ros.segment_node:main",
+            "consumer_node = actiseg_ros.ros.consumer_node:main",
             "record_node = actiseg_ros.ros.record_node:main",
             "replay_node = actiseg_ros.ros.replay_node:main",
         ],

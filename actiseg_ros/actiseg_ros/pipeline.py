@@ -1,7 +1,8 @@
 """What the node does, without ROS: prompt, segmentation and gate, kept consistent.
 
-Messages arrive in one thread and the network runs in another. Evidence for a prompt that changed
-while the network was running must never reach the gate; this module is where that is ensured.
+Messages arrive in one thread and the network runs in another. The prompt and the version under
+which the gate knows it are read together, and evidence carries that version: the gate takes none
+that answers a question which nobody asks any more.
 """
 
 from __future__ import annotations
@@ -18,7 +19,20 @@ from actiseg_ros.bundle import Bundle, load_bundle
 from actiseg_ros.errors import BundleError, PromptError
 from actiseg_ros.gate.calibration import Calibration, load_calibration
 from actiseg_ros.gate.features import target_features
-from actiseg_ros.gate.state import Gate, GateOptions
+from actiseg_ros.gate.gate import Gate
+from actiseg_ros.gate.rule import Features
+from actiseg_ros.gate.state_machine import (
+    Activated,
+    Deactivated,
+    Event,
+    Frame,
+    ImageUnused,
+    InferenceFailed,
+    Judged,
+    Narrated,
+    PromptChanged,
+    Reset,
+)
 from actiseg_ros.narration.text import NOTHING_NARRATED, Narration, clean_narration
 from actiseg_ros.narration.vocabulary import Vocabulary, read_noun_classes
 from actiseg_ros.prompts import (
@@ -33,53 +47,65 @@ from actiseg_ros.vision.segmenter import EncodedPrompt, Segmentation, Segmenter
 
 
 @dataclass(frozen=True)
-class ImageTicket:
-    """Identity of one arrived image.
+class Model:
+    """A loaded bundle with everything that depends on it.
 
     Attributes:
-        stamp_ns: Time that its age counts from, nanoseconds of ROS time.
-        digest: `images.content_digest` of its data.
-        arrived: Gate's clock at its arrival, seconds.
+        bundle: Verified bundle.
+        segmenter: Network of that bundle, warm.
+        vocabulary: Known object names.
+        calibration: Limits of the gate, None if the bundle has none that can be used.
+        complaint: Why its calibration cannot be used or certifies nothing; empty if all is well.
     """
 
-    stamp_ns: int
-    digest: int
-    arrived: float
+    bundle: Bundle
+    segmenter: Segmenter
+    vocabulary: Vocabulary
+    calibration: Calibration | None
+    complaint: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out for one image.
+
+    Attributes:
+        frame: The image.
+        prompt: What was looked for; None if nothing was narrated.
+        prompt_version: The gate's, when the prompt was read.
+        segmentation: Answer to the prompt; None exactly if there was none.
+        features: Evidence about the prompt's target; None exactly if there was no prompt.
+    """
+
+    frame: Frame
+    prompt: Prompt | None
+    prompt_version: int
+    segmentation: Segmentation | None = None
+    features: Features | None = None
 
 
 class Pipeline:
     """Joins prompts, network and gate.
 
     Args:
-        bundle: Verified bundle.
-        segmenter: Network of that bundle.
-        calibration: Limits of the gate, None if the bundle has none.
-        options: Settings of the gate.
-        vocabulary: Known object names.
+        model: From `load_model`.
+        gate: Gets the model's calibration, and every event from here on.
         max_objects: Longest list of candidates that is accepted.
     """
 
-    def __init__(
-        self,
-        bundle: Bundle,
-        segmenter: Segmenter,
-        calibration: Calibration | None,
-        options: GateOptions,
-        vocabulary: Vocabulary,
-        max_objects: int,
-    ) -> None:
-        self.bundle = bundle
-        self.segmenter = segmenter
-        self.gate = Gate(calibration, options)
+    def __init__(self, model: Model, gate: Gate, max_objects: int) -> None:
+        self.model = model
         self.max_objects = max_objects
-        self._vocabulary = vocabulary
+        self._gate = gate
+        self._vocabulary = model.vocabulary
         self._lock = threading.Lock()
         self._objects: tuple[str, ...] = ()
         self._action: tuple[tuple[str, ...], str] = ((), "")
         self._narration = NOTHING_NARRATED
         self._target: Target | None = None
         self._prompt: Prompt | None = None
-        self._encoded: EncodedPrompt | None = None  # the worker's own
+        self._encoded: EncodedPrompt | None = None  # the network's thread alone uses it
+        gate.set_calibration(model.calibration)
 
     @property
     def prompt(self) -> Prompt | None:
@@ -87,20 +113,31 @@ class Pipeline:
         with self._lock:
             return self._prompt
 
-    def set_active(self, active: bool) -> None:
-        """Follows the node's lifecycle; narration and evidence are forgotten."""
-        with self._lock:
-            self._prompt, self._action, self._narration = None, ((), ""), NOTHING_NARRATED
-            self.gate.set_active(active)
+    # The prompt
+
+    def activate(self) -> None:
+        """Begins without narration and evidence."""
+        self._begin(Activated())
+
+    def deactivate(self) -> None:
+        """Forgets narration and evidence; there is no go from now on."""
+        self._begin(Deactivated())
 
     def reset(self) -> None:
         """Forgets narration, action and evidence; the objects that were set stay."""
+        self._begin(Reset())
+
+    def _begin(self, event: Event) -> None:
         with self._lock:
             self._prompt, self._action, self._narration = None, ((), ""), NOTHING_NARRATED
-            self.gate.reset()
+            self._gate.handle(event)
 
-    def narrate(self, text: str) -> tuple[str, ...]:
+    def narrate(self, text: str, age: float = 0.0) -> tuple[str, ...]:
         """Takes a narration; the one that is current only has its life renewed.
+
+        Args:
+            text: What is done; empty ends the action.
+            age: Seconds since it was said.
 
         Returns:
             What had to be changed in it, for the log.
@@ -111,7 +148,7 @@ class Pipeline:
                 self._action = ((), "")
             # Also for the same words: with a question mark they ask.
             self._adopt(clean)
-            self.gate.narration(clean.text)
+            self._gate.handle(Narrated(clean.text, age=age))
             return (*clean.notes, *self._missing_target())
 
     def act(
@@ -141,31 +178,23 @@ class Pipeline:
         clean = clean_narration(narration)
         with self._lock:
             try:
-                life = self._life(duration)
+                known = _known_duration(duration)
                 candidates = clean_names(names, self.max_objects)
             except PromptError:
                 self._action = ((), "")
                 self._adopt(NOTHING_NARRATED)
-                self.gate.narration("")
+                self._gate.handle(Narrated(""))
                 raise
             self._action = (candidates, target)
             self._adopt(clean)
-            # 0 would mean "not known": an action that is over has a life too short to matter.
-            self.gate.narration(clean.text, max(1e-9, life - max(0.0, age)))
+            self._gate.handle(Narrated(clean.text, known, age, from_action=True))
+            life = known or self._gate.options.narration_timeout
             return (
                 *clean.notes,
                 *_dropped(names, candidates),
                 *self._missing_target(),
                 *(_odd_times(duration, life, age) if clean.text else ()),
             )
-
-    def _life(self, duration: float) -> float:
-        """Seconds that an action holds from its beginning."""
-        if duration < 0:
-            raise PromptError(
-                f"`duration` is {duration:g} s; give 0 (not known) or how long the action lasts"
-            )
-        return min(duration or self.gate.options.narration_timeout, MAX_DURATION)
 
     def set_objects(self, names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Sets the candidates for narrations whose action names none.
@@ -183,7 +212,7 @@ class Pipeline:
             try:
                 self._objects = clean_names(names, self.max_objects)
             except PromptError:
-                self.gate.prompt_changed()
+                self._gate.handle(PromptChanged())
                 raise
             self._adopt(self._narration)
             return self._objects, _dropped(names, self._objects)
@@ -200,7 +229,7 @@ class Pipeline:
             prompt = Prompt(narration.text, names, self._target.name)
         if prompt != self._prompt:
             self._prompt = prompt
-            self.gate.prompt_changed()
+            self._gate.handle(PromptChanged())
 
     @property
     def missing_target(self) -> str:
@@ -214,79 +243,91 @@ class Pipeline:
             return ()
         return (f"no target in {self._prompt.narration!r}: {self._target.advice}",)
 
-    def process(self, rgb: npt.NDArray[np.uint8], ticket: ImageTicket) -> Segmentation | None:
-        """Segments one image and gives the gate its evidence.
+    # The image
+
+    def segment(self, rgb: npt.NDArray[np.uint8], frame: Frame) -> Result:
+        """Segments one image for the current prompt and measures the evidence.
 
         Args:
             rgb: uint8 [H, W, 3].
-            ticket: Identity of the image.
-
-        Returns:
-            The segmentation; None if nothing is narrated, or if the prompt changed meanwhile so
-            that the result answers a question that nobody asks any more.
+            frame: Identity of the image, as the gate's state has it.
 
         Raises:
             InferenceError: The network failed; the gate has been told.
         """
-        prompt = self.prompt
+        with self._lock:
+            prompt, version = self._prompt, self._gate.state.prompt_version
         if prompt is None:
-            self.gate.image_accepted()
-            return None
+            return Result(frame, None, version)
         try:
             if self._encoded is None or self._encoded.prompt != prompt:
-                self._encoded = self.segmenter.encode(prompt)
-            segmentation = self.segmenter.segment(rgb, self._encoded)
-            calibration = self.gate.calibration
+                self._encoded = self.model.segmenter.encode(prompt)
+            segmentation = self.model.segmenter.segment(rgb, self._encoded)
+            calibration = self.model.calibration
             novelty = calibration.novelty if calibration else None
-            features = target_features(segmentation, self.bundle, novelty)
+            features = target_features(segmentation, self.model.bundle, novelty)
         except Exception:
-            self.gate.inference_failed()
+            self._gate.handle(InferenceFailed())
             raise
-        with self._lock:
-            # Identity, not equality: a prompt that went and came back starts anew.
-            if self._prompt is not prompt:
-                return None
-            self.gate.judged(features, ticket.stamp_ns, ticket.digest, ticket.arrived)
-        return segmentation
+        return Result(frame, prompt, version, segmentation, features)
+
+    def is_current(self, result: Result) -> bool:
+        """Whether a result still answers what is asked now."""
+        state = self._gate.state
+        return (
+            result.frame.session == state.session and result.prompt_version == state.prompt_version
+        )
+
+    def submit(self, result: Result) -> None:
+        """Gives the gate the evidence of a result."""
+        if result.prompt is None or result.features is None:
+            self._gate.handle(ImageUnused())
+            return
+        names, target = result.prompt.names, result.prompt.target
+        label = names.index(target) + 1 if target in names else 0
+        self._gate.handle(Judged(result.frame, result.prompt_version, result.features, label))
 
 
-def load_pipeline(
+def load_model(
     bundle_path: str,
-    options: GateOptions,
     *,
     threads: int,
     nouns_csv: Path | None,
-    max_objects: int,
-) -> tuple[Pipeline, str]:
+    providers: Sequence[str] | None = None,
+) -> Model:
     """Loads a bundle and everything that depends on it.
 
     Args:
         bundle_path: Folder of the bundle; empty is the embedded one.
-        options: Settings of the gate.
         threads: CPU threads of the network; 0 lets ONNX Runtime choose.
         nouns_csv: EPIC-KITCHENS noun classes that extend the bundle's vocabulary.
-        max_objects: Longest list of candidates that is accepted.
-
-    Returns:
-        The pipeline, and why a calibration in the bundle cannot be used (empty: no complaint).
+        providers: Execution providers of the network, see `Segmenter`.
 
     Raises:
         BundleError: The bundle is missing, damaged, or does not run here.
         PromptError: The csv cannot be read.
     """
     bundle = load_bundle(bundle_path)
-    segmenter = Segmenter(bundle, threads=threads)
+    segmenter = Segmenter(bundle, threads=threads, providers=providers)
     segmenter.warm_up()
     vocabulary = Vocabulary({entry.class_id: entry.names for entry in bundle.vocabulary})
     if nouns_csv is not None:
         vocabulary = vocabulary.extended(read_noun_classes(nouns_csv))
-    calibration, complaint = None, ""
     try:
         calibration = load_calibration(bundle)
+        complaint = calibration.complaint if calibration else ""
     except BundleError as error:
-        complaint = str(error)
-    pipeline = Pipeline(bundle, segmenter, calibration, options, vocabulary, max_objects)
-    return pipeline, complaint
+        calibration, complaint = None, str(error)
+    return Model(bundle, segmenter, vocabulary, calibration, complaint)
+
+
+def _known_duration(duration: float) -> float:
+    """Seconds that an action lasts, 0 if it does not say."""
+    if duration < 0:
+        raise PromptError(
+            f"`duration` is {duration:g} s; give 0 (not known) or how long the action lasts"
+        )
+    return min(duration, MAX_DURATION)
 
 
 def _odd_times(duration: float, life: float, age: float) -> tuple[str, ...]:

@@ -51,7 +51,12 @@ def paint(objects: dict[str, tuple[int, int, int, int]], height: int, width: int
 
 
 def write_dummy_bundle(
-    folder: Path, *, limits: dict[str, float] | None = None, poison: bool = False
+    folder: Path,
+    *,
+    limits: dict[str, float] | None = None,
+    poison: bool = False,
+    criteria: dict[str, float] | None = None,
+    certified: bool = True,
 ) -> Path:
     """Writes the bundle.
 
@@ -59,6 +64,8 @@ def write_dummy_bundle(
         folder: New or existing folder.
         limits: Gate limits (`active_score`, `p_uncertainty`, `n_uncertainty`, `distance`) of a
             calibration that accepts any image within `distance`; None leaves it uncalibrated.
+        criteria: Certified `risk` and `confidence`; 0.1 and 0.9 by default.
+        certified: Whether the calibration has a certificate.
         poison: Makes the masks NaN where the image is pure white, to test bad numbers.
 
     Returns:
@@ -104,8 +111,16 @@ def write_dummy_bundle(
         "gate": None,
         "provenance": {"made_by": "tests"},
     }
-    _finish(folder, record, limits)
+    _finish(folder, record, limits, criteria or {"risk": 0.1, "confidence": 0.9}, certified)
     return folder
+
+
+def recertify(record: dict[str, Any]) -> None:
+    """Gives a calibration record the id that its content has."""
+    from actiseg_ros.gate.calibration import calibration_id
+
+    gate = record["gate"]
+    gate["id"] = calibration_id(gate, record["files"][gate["domain"]["file"]])
 
 
 def rehash(folder: Path) -> None:
@@ -123,7 +138,13 @@ def _hashes(folder: Path) -> dict[str, str]:
     }
 
 
-def _finish(folder: Path, record: dict[str, Any], limits: dict[str, float] | None) -> None:
+def _finish(
+    folder: Path,
+    record: dict[str, Any],
+    limits: dict[str, float] | None,
+    criteria: dict[str, float],
+    certified: bool,
+) -> None:
     if limits is not None:
         from actiseg_ros.bundle import model_id
         from actiseg_ros.gate.novelty import NoveltyDetector, save_novelty
@@ -144,10 +165,12 @@ def _finish(folder: Path, record: dict[str, Any], limits: dict[str, float] | Non
         record["gate"] = {
             "features": FEATURE_VERSION,
             "model": model_id(record),
-            "certified": True,
+            "certified": certified,
             "limits": limits,
+            "criteria": criteria,
             "domain": {"file": "calibration.npz"},
         }
+        recertify(record)
     record["files"] = _hashes(folder)
     (folder / "bundle.json").write_text(json.dumps(record, indent=2))
 

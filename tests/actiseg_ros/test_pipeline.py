@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,52 +11,71 @@ import pytest
 from actiseg_ros.bundle import load_bundle
 from actiseg_ros.errors import BundleError, InferenceError, PromptError
 from actiseg_ros.gate.calibration import load_calibration
+from actiseg_ros.gate.gate import Gate
 from actiseg_ros.gate.rule import Reason
-from actiseg_ros.gate.state import GateOptions
-from actiseg_ros.narration.vocabulary import Vocabulary
-from actiseg_ros.pipeline import ImageTicket, Pipeline
-from actiseg_ros.vision.segmenter import EncodedPrompt, Segmentation, Segmenter
-from tests.actiseg_ros.dummy_bundle import paint, write_dummy_bundle
+from actiseg_ros.gate.state_machine import (
+    Frame,
+    GateOptions,
+    ImageArrived,
+    ImageRejected,
+    Source,
+    Time,
+)
+from actiseg_ros.pipeline import Pipeline, Result, load_model
+from actiseg_ros.prompts import Prompt
+from tests.actiseg_ros.dummy_bundle import paint, recertify, write_dummy_bundle
 
 LIMITS = {"active_score": 0.5, "p_uncertainty": 0.5, "n_uncertainty": 0.5, "distance": 1e6}
-SECOND = 10**9
 
 
-def make(folder: Path, poison: bool = False, **options: float) -> Pipeline:
-    bundle = load_bundle(write_dummy_bundle(folder, limits=LIMITS, poison=poison))
-    vocabulary = Vocabulary({entry.class_id: entry.names for entry in bundle.vocabulary})
-    settings = GateOptions(**{"hold_frames": 1, "image_timeout": 60.0, **options})
-    segmenter = Segmenter(bundle, threads=1)
-    pipeline = Pipeline(bundle, segmenter, load_calibration(bundle), settings, vocabulary, 8)
-    pipeline.set_active(True)
-    return pipeline
+class Camera:
+    """A pipeline with its gate; gives it one image after the other and says what the gate says."""
+
+    def __init__(self, folder: Path, poison: bool = False, **options: float) -> None:
+        self.seconds = 1000.0
+        settings = GateOptions(**{"hold_frames": 1, "image_timeout": 60.0, **options})
+        self.gate = Gate(self.now, settings)
+        write_dummy_bundle(folder, limits=LIMITS, poison=poison)
+        model = load_model(str(folder), threads=1, nouns_csv=None)
+        self.pipeline = Pipeline(model, self.gate, max_objects=8)
+        self.pipeline.activate()
+        self.count = 0
+
+    def now(self) -> Time:
+        return Time(round(self.seconds * 1e9), self.seconds)
+
+    def arrive(self) -> Frame:
+        self.count += 1
+        self.seconds += 0.1
+        now = self.now()
+        frame = Frame(now.ros_ns, now.ros_ns, self.count, Source("camera"), now)
+        arrived = self.gate.handle(ImageArrived(frame)).frame
+        assert arrived is not None
+        return arrived
+
+    def show(self, rgb: np.ndarray | None = None) -> Result:
+        result = self.pipeline.segment(tomato() if rgb is None else rgb, self.arrive())
+        if self.pipeline.is_current(result):
+            self.pipeline.submit(result)
+        return result
+
+    @property
+    def reasons(self) -> tuple[Reason, ...]:
+        return self.gate.decide().reasons
 
 
 @pytest.fixture
-def pipeline(tmp_path: Path) -> Pipeline:
-    return make(tmp_path)
+def camera(tmp_path: Path) -> Camera:
+    return Camera(tmp_path)
+
+
+@pytest.fixture
+def pipeline(camera: Camera) -> Pipeline:
+    return camera.pipeline
 
 
 def tomato() -> np.ndarray:
     return paint({"tomato": (16, 16, 40, 32)}, 64, 96)
-
-
-class Camera:
-    """Gives a pipeline one image after the other and tells what the gate says."""
-
-    def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline, self.count = pipeline, 0
-
-    def show(self, rgb: np.ndarray | None = None) -> Segmentation | None:
-        self.count += 1
-        gate = self.pipeline.gate
-        gate.image_arrived(self.count * SECOND, self.count)
-        ticket = ImageTicket(self.count * SECOND, self.count, gate._clock())
-        return self.pipeline.process(tomato() if rgb is None else rgb, ticket)
-
-    @property
-    def reasons(self) -> tuple[Reason, ...]:
-        return self.pipeline.gate.decide(self.count * SECOND).reasons
 
 
 def test_candidates_come_from_the_action_then_the_set_then_the_narration(
@@ -79,13 +99,15 @@ def test_candidates_come_from_the_action_then_the_set_then_the_narration(
     assert pipeline.prompt is None
 
 
-def test_go_and_the_end_of_the_action(pipeline: Pipeline) -> None:
-    camera = Camera(pipeline)
-    assert camera.show() is None
+def test_go_and_the_end_of_the_action(camera: Camera, pipeline: Pipeline) -> None:
+    empty = camera.show()
+    assert empty.prompt is None and empty.segmentation is None and empty.features is None
     assert camera.reasons == (Reason.NO_NARRATION,)
     pipeline.narrate("cut tomato")
-    assert camera.show() is not None
-    assert camera.reasons == ()
+    result = camera.show()
+    assert result.prompt == Prompt("cut tomato", ("tomato", "left hand", "right hand"), "tomato")
+    assert result.segmentation is not None and result.segmentation.prompt == result.prompt
+    assert camera.reasons == () and camera.gate.decide().target_label == 1
     # Saying it again changes nothing; saying something else starts anew.
     pipeline.narrate("Cut  tomato")
     assert camera.reasons == ()
@@ -98,37 +120,44 @@ def test_go_and_the_end_of_the_action(pipeline: Pipeline) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", ["narrate", "set_objects", "reset", "set_active", "there_and_back"]
+    "change", ["narrate", "set_objects", "reset", "deactivate", "there_and_back"]
 )
 def test_evidence_for_an_old_prompt_never_reaches_the_gate(
-    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch, change: str
+    camera: Camera, pipeline: Pipeline, change: str
 ) -> None:
-    camera = Camera(pipeline)
     pipeline.narrate("cut tomato")
-    segment = pipeline.segmenter.segment
-
-    def interrupted(rgb: np.ndarray, prompt: EncodedPrompt) -> Segmentation:
-        result = segment(rgb, prompt)
-        if change == "narrate":
-            pipeline.narrate("take plate")
-        elif change == "set_objects":
-            pipeline.set_objects(["tomato", "plate"])
-        elif change == "reset":
-            pipeline.reset()
-        elif change == "set_active":
-            pipeline.set_active(False)
-        else:
-            pipeline.narrate("take plate")
-            pipeline.narrate("cut tomato")
-        return result
-
-    monkeypatch.setattr(pipeline.segmenter, "segment", interrupted)
-    assert camera.show() is None
-    assert camera.reasons
+    result = pipeline.segment(tomato(), camera.arrive())
+    assert pipeline.is_current(result)
+    if change == "narrate":
+        pipeline.narrate("take plate")
+    elif change == "set_objects":
+        pipeline.set_objects(["tomato", "plate"])
+    elif change == "there_and_back":
+        pipeline.narrate("take plate")
+        pipeline.narrate("cut tomato")
+    else:
+        getattr(pipeline, change)()
+    assert not pipeline.is_current(result)
+    pipeline.submit(result)  # even if its caller does not ask
+    assert camera.gate.decide().frame is None and camera.reasons
 
 
-def test_refused_names_end_go(pipeline: Pipeline) -> None:
-    camera = Camera(pipeline)
+def test_an_image_from_before_a_reset_counts_for_nothing(
+    camera: Camera, pipeline: Pipeline
+) -> None:
+    pipeline.narrate("cut tomato")
+    waiting = camera.arrive()
+    pipeline.reset()
+    pipeline.narrate("cut tomato")
+    result = pipeline.segment(tomato(), waiting)
+    assert not pipeline.is_current(result)
+    pipeline.submit(result)
+    assert camera.gate.decide().frame is None
+    camera.show()
+    assert camera.reasons == ()
+
+
+def test_refused_names_end_go(camera: Camera, pipeline: Pipeline) -> None:
     pipeline.narrate("cut tomato")
     camera.show()
     assert camera.reasons == ()
@@ -143,9 +172,8 @@ def test_refused_names_end_go(pipeline: Pipeline) -> None:
 
 
 def test_a_failing_network_is_a_reason_and_the_next_success_clears_it(tmp_path: Path) -> None:
-    pipeline = make(tmp_path, poison=True)
-    camera = Camera(pipeline)
-    pipeline.narrate("cut tomato")
+    camera = Camera(tmp_path, poison=True)
+    camera.pipeline.narrate("cut tomato")
     poisoned = tomato()
     poisoned[:8, :8] = 255
     with pytest.raises(InferenceError):
@@ -174,8 +202,9 @@ def test_what_has_no_target_says_why(pipeline: Pipeline) -> None:
         assert why in note
 
 
-def test_the_same_narration_spelt_otherwise_keeps_the_evidence(pipeline: Pipeline) -> None:
-    camera = Camera(pipeline)
+def test_the_same_narration_spelt_otherwise_keeps_the_evidence(
+    camera: Camera, pipeline: Pipeline
+) -> None:
     pipeline.narrate("cut tomato")
     camera.show()
     for text in (
@@ -191,8 +220,7 @@ def test_the_same_narration_spelt_otherwise_keeps_the_evidence(pipeline: Pipelin
 @pytest.mark.parametrize(
     "text", ["cut tomato?", "don\u2019t cut the tomato", "stop cutting tomato"]
 )
-def test_a_narration_that_turns_ends_go(pipeline: Pipeline, text: str) -> None:
-    camera = Camera(pipeline)
+def test_a_narration_that_turns_ends_go(camera: Camera, pipeline: Pipeline, text: str) -> None:
     pipeline.narrate("cut tomato")
     camera.show()
     assert camera.reasons == ()
@@ -205,8 +233,7 @@ def test_a_narration_that_turns_ends_go(pipeline: Pipeline, text: str) -> None:
     assert Reason.NO_TARGET in camera.reasons
 
 
-def test_a_negative_duration_ends_the_action(pipeline: Pipeline) -> None:
-    camera = Camera(pipeline)
+def test_a_negative_duration_ends_the_action(camera: Camera, pipeline: Pipeline) -> None:
     pipeline.narrate("cut tomato")
     camera.show()
     assert camera.reasons == ()
@@ -217,9 +244,8 @@ def test_a_negative_duration_ends_the_action(pipeline: Pipeline) -> None:
 
 @pytest.mark.parametrize(("duration", "age"), [(0.0, 7200.0), (5.0, 5.0), (2.0**31, 3600.0)])
 def test_an_action_that_is_over_is_stale_and_says_so(
-    pipeline: Pipeline, duration: float, age: float
+    camera: Camera, pipeline: Pipeline, duration: float, age: float
 ) -> None:
-    camera = Camera(pipeline)
     pipeline.act("cut tomato", [], "", 60.0)
     camera.show()
     assert camera.reasons == ()
@@ -232,26 +258,25 @@ def test_an_action_that_is_over_is_stale_and_says_so(
 def test_an_action_without_duration_holds_as_long_as_a_narration_from_its_beginning(
     tmp_path: Path,
 ) -> None:
-    pipeline = make(tmp_path, narration_timeout=10.0)
-    camera = Camera(pipeline)
-    now = pipeline.gate._clock()
-    pipeline.gate._clock = lambda: now
+    camera = Camera(tmp_path, narration_timeout=10.0)
+    pipeline = camera.pipeline
     assert pipeline.act("cut tomato", [], "", 0.0, 4.0) == ()
     camera.show()
-    now += 5.9
+    camera.seconds += 5.8
     assert camera.reasons == ()
-    now += 0.2
+    camera.seconds += 0.2
     assert Reason.STALE_NARRATION in camera.reasons
     # A stamp from the future makes no action last longer.
     pipeline.act("cut tomato", [], "", 3.0, -100.0)
-    now += 3.1
+    camera.seconds += 3.1
     assert Reason.STALE_NARRATION in camera.reasons
 
 
-def test_a_bad_image_is_forgotten_without_a_narration_too(pipeline: Pipeline) -> None:
-    camera = Camera(pipeline)
+def test_a_bad_image_is_forgotten_without_a_narration_too(
+    camera: Camera, pipeline: Pipeline
+) -> None:
     camera.show()
-    pipeline.gate.image_rejected()
+    camera.gate.handle(ImageRejected())
     assert Reason.BAD_IMAGE in camera.reasons
     camera.show()
     assert Reason.BAD_IMAGE not in camera.reasons
@@ -265,3 +290,36 @@ def test_limits_that_cannot_be_are_no_calibration(tmp_path: Path, limits: dict) 
     bundle = load_bundle(write_dummy_bundle(tmp_path, limits=LIMITS | limits))
     with pytest.raises(BundleError, match=f"limit {next(iter(limits))} is"):
         load_calibration(bundle)
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "value"),
+    [
+        ("limits", "p_uncertainty", 0.9),
+        ("limits", "distance", 1e5),
+        ("criteria", "risk", 0.01),
+        ("criteria", "confidence", 0.99),
+        ("criteria", "max_collision", 0.9),
+    ],
+)
+def test_an_edited_limit_or_criterion_is_no_certificate(
+    tmp_path: Path, section: str, name: str, value: float
+) -> None:
+    write_dummy_bundle(tmp_path, limits=LIMITS)
+    calibration = load_calibration(load_bundle(tmp_path))
+    assert calibration is not None and calibration.certifies(0.1, 0.9)
+    record = json.loads((tmp_path / "bundle.json").read_text())
+    record["gate"][section][name] = value
+    (tmp_path / "bundle.json").write_text(json.dumps(record))
+    edited = load_calibration(load_bundle(tmp_path))
+    assert edited is not None and edited.certificate is None
+    assert "was edited" in edited.complaint and "actiseg calibrate" in edited.complaint
+    assert edited.id != calibration.id
+    recertify(record)
+    (tmp_path / "bundle.json").write_text(json.dumps(record))
+    assert load_model(str(tmp_path), threads=1, nouns_csv=None).complaint == ""
+
+
+def test_an_uncertified_bundle_says_so(tmp_path: Path) -> None:
+    write_dummy_bundle(tmp_path, limits=LIMITS, certified=False)
+    assert "no certificate" in load_model(str(tmp_path), threads=1, nouns_csv=None).complaint

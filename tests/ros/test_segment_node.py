@@ -294,8 +294,19 @@ def _unknown_encoding() -> Image:
 
 
 def _nan() -> Image:
-    depth = np.full((64, 96), np.nan, np.float32)
-    return raw(depth, encoding="32FC1")
+    return _floats(np.full((64, 96, 3), np.nan, np.float32))
+
+
+def _floats(picture: np.ndarray) -> Image:
+    return raw(picture, encoding="32FC3")
+
+
+def _depth() -> Image:
+    return raw(np.full((64, 96), 1200, np.uint16), encoding="16UC1")
+
+
+def _twelve_bits() -> Image:
+    return raw(scene()[..., 0].astype(np.uint16) << 4, encoding="mono16")
 
 
 BAD_IMAGES: list[tuple[Callable[[], Image], str]] = [
@@ -305,6 +316,8 @@ BAD_IMAGES: list[tuple[Callable[[], Image], str]] = [
     (_huge_claim, "`height` is"),
     (_unknown_encoding, "rgb7"),
     (_nan, "NaN"),
+    (_depth, "a depth picture"),
+    (_twelve_bits, "12 bits or fewer in 16"),
 ]
 
 

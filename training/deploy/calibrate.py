@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actiseg_ros.bundle import Bundle, file_sha256, load_bundle, read_record
-from actiseg_ros.gate.calibration import load_calibration
+from actiseg_ros.gate.calibration import calibration_id, load_calibration
 from actiseg_ros.gate.features import target_features
 from actiseg_ros.gate.novelty import NoveltyDetector, save_novelty
 from actiseg_ros.gate.rule import FEATURE_VERSION
@@ -266,6 +266,7 @@ def _write(folder: Path, gate: dict[str, Any], novelty: NoveltyDetector) -> None
         del record["files"][file]
     record["files"][name] = digest
     record["gate"] = {**gate, "domain": {"file": name}}
+    record["gate"]["id"] = calibration_id(record["gate"], digest)
     part = folder / ".bundle.json.part"
     part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     part.replace(folder / "bundle.json")

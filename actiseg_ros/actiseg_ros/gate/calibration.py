@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +15,20 @@ from actiseg_ros.gate.novelty import NoveltyDetector, load_novelty
 from actiseg_ros.gate.rule import FEATURE_VERSION, Limits
 
 _LIMIT_NAMES = tuple(Limits.__dataclass_fields__)
+_REMEDY = "run `actiseg calibrate` on this bundle"
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What calibration has shown about its limits.
+
+    Attributes:
+        risk: Largest share of failing clips among the accepted ones, in (0, 1).
+        confidence: Confidence of that statement, in (0, 1).
+    """
+
+    risk: float
+    confidence: float
 
 
 @dataclass(frozen=True)
@@ -22,14 +38,37 @@ class Calibration:
     Attributes:
         limits: Limits for `judge`.
         novelty: Tells images that are unlike those of the calibration.
-        certified: Whether the stated risk was met at the stated confidence.
-        record: The whole record, for diagnostics.
+        id: SHA-256 (hex) of the record, `calibration_id`.
+        certificate: Shown risk and confidence; None if nothing was shown, or if it was shown for
+            other limits or criteria than the record has now.
+        complaint: Why there is no certificate, with the remedy; empty if there is one.
     """
 
     limits: Limits
     novelty: NoveltyDetector
-    certified: bool
-    record: Mapping[str, Any]
+    id: str = ""
+    certificate: Certificate | None = None
+    complaint: str = ""
+
+    def certifies(self, max_risk: float, min_confidence: float) -> bool:
+        """Whether at most this risk was shown at this confidence or a higher one."""
+        shown = self.certificate
+        return shown is not None and shown.risk <= max_risk and shown.confidence >= min_confidence
+
+
+def calibration_id(record: Mapping[str, Any], novelty_sha256: str) -> str:
+    """Identifies a calibration record: limits, criteria, evidence and data belong together.
+
+    Args:
+        record: The record ``gate`` of a ``bundle.json``; its own ``id`` does not enter.
+        novelty_sha256: SHA-256 (hex) of the novelty detector's file.
+
+    Returns:
+        SHA-256 in hexadecimal.
+    """
+    content = {key: value for key, value in record.items() if key != "id"}
+    text = json.dumps([content, novelty_sha256], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def load_calibration(bundle: Bundle) -> Calibration | None:
@@ -46,14 +85,13 @@ def load_calibration(bundle: Bundle) -> Calibration | None:
     if record is None:
         return None
     where = f"{bundle.path / 'bundle.json'}: `gate`"
-    remedy = "run `actiseg calibrate` on this bundle"
     try:
         if record["model"] != bundle.model_id:
-            raise BundleError(f"{where} was calibrated for another model; {remedy}")
+            raise BundleError(f"{where} was calibrated for another model; {_REMEDY}")
         if record["features"] != FEATURE_VERSION:
             raise BundleError(
                 f"{where} has features of version {record['features']!r}, "
-                f"not {FEATURE_VERSION}; {remedy}"
+                f"not {FEATURE_VERSION}; {_REMEDY}"
             )
         limits = Limits(**{name: float(record["limits"][name]) for name in _LIMIT_NAMES})
         for name in ("active_score", "p_uncertainty", "n_uncertainty"):
@@ -65,8 +103,24 @@ def load_calibration(bundle: Bundle) -> Calibration | None:
         if file not in bundle.files:
             raise ValueError(f"{file} has no hash in `files`")
         novelty = load_novelty(bundle.path / file)
-        return Calibration(limits, novelty, record.get("certified") is True, record)
+        identity = calibration_id(record, bundle.files[file])
+        certificate, complaint = _certificate(record, identity)
+        if complaint:
+            complaint = f"{where} {complaint}; {_REMEDY}"
+        return Calibration(limits, novelty, identity, certificate, complaint)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, BundleError):
             raise
-        raise BundleError(f"{where} is damaged ({error!r}); {remedy}") from error
+        raise BundleError(f"{where} is damaged ({error!r}); {_REMEDY}") from error
+
+
+def _certificate(record: Mapping[str, Any], identity: str) -> tuple[Certificate | None, str]:
+    """The certificate, or why there is none."""
+    if record.get("certified") is not True:
+        return None, "has no certificate: no limits kept the risk on the calibration clips"
+    if record.get("id") != identity:
+        return None, "was edited after its calibration, or has no `id`, so it certifies nothing"
+    risk, confidence = (float(record["criteria"][name]) for name in ("risk", "confidence"))
+    if not (0 < risk < 1 and 0 < confidence < 1):
+        return None, f"has a risk of {risk} at confidence {confidence}, which certifies nothing"
+    return Certificate(risk, confidence), ""

@@ -7,11 +7,13 @@ number type is not refused but published as another value.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 from actiseg_msgs.msg import ActiveObject, ActiveObjectArray, GraspDecision
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
 from sensor_msgs.msg import CompressedImage, Image
@@ -19,14 +21,31 @@ from std_msgs.msg import Header
 
 from actiseg_ros.bundle import Bundle
 from actiseg_ros.gate.features import mask_uncertainty, uncertain_map
-from actiseg_ros.gate.state import Decision
-from actiseg_ros.ros.health import Level, Problem
+from actiseg_ros.gate.state_machine import Decision, Frame
+from actiseg_ros.ros.diagnostics.problems import Level, Problem
 from actiseg_ros.ros.parameters import ParameterSpec
-from actiseg_ros.vision.compressed import decode_compressed, encode_jpeg
+from actiseg_ros.vision.compressed import claimed_size, decode_compressed, encode_jpeg
 from actiseg_ros.vision.images import Rgb, decode_raw, to_bytes
 from actiseg_ros.vision.segmenter import Segmentation
 
 _NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who decides: identities and certificate that go out with each decision.
+
+    Attributes:
+        model_id: SHA-256 (hex) of the model, empty without one.
+        calibration_id: SHA-256 (hex) of the calibration, empty without one.
+        risk: Certified risk, nan without a certificate.
+        confidence: Its confidence, nan without a certificate.
+    """
+
+    model_id: str = ""
+    calibration_id: str = ""
+    risk: float = _NAN
+    confidence: float = _NAN
 
 
 def to_nanoseconds(stamp: object) -> int:
@@ -50,6 +69,13 @@ def decode_image(message: Image | CompressedImage) -> Rgb:
         message.is_bigendian,
         message.data,
     )
+
+
+def image_size(message: Image | CompressedImage) -> tuple[int, int]:
+    """Height and width that an image claims, before it is decoded; 0 and 0 if it does not say."""
+    if isinstance(message, CompressedImage):
+        return claimed_size(message.data)
+    return int(message.height), int(message.width)
 
 
 def mono8(header: Header, pixels: npt.NDArray[np.uint8]) -> Image:
@@ -78,7 +104,7 @@ def jpeg(header: Header, rgb: npt.NDArray[np.uint8]) -> CompressedImage:
     return message
 
 
-def uncertainty_map(segmentation: Segmentation, bundle: Bundle) -> npt.NDArray[np.uint8]:
+def uncertainty_image(segmentation: Segmentation, bundle: Bundle) -> npt.NDArray[np.uint8]:
     """Uncertain pixels, uint8 [H, W] of the image's size: 255 where uncertain, else 0."""
     height, width = segmentation.labels.shape
     grid = uncertain_map(segmentation, bundle).astype(np.uint8) * 255
@@ -121,16 +147,43 @@ def _object(segmentation: Segmentation, index: int, bundle: Bundle) -> ActiveObj
     return message
 
 
-def decision_message(header: Header, decision: Decision) -> GraspDecision:
-    """Fills the decision; `header` is that of the image judged."""
+def time_message(nanoseconds: int) -> Time:
+    """Fills a time from nanoseconds."""
+    seconds, rest = divmod(int(nanoseconds), 10**9)
+    return Time(sec=seconds, nanosec=rest)
+
+
+def header_of(frame: Frame | None) -> Header:
+    """Header of an image; all zero without one."""
+    if frame is None:
+        return Header()
+    return Header(stamp=time_message(frame.stamp_ns), frame_id=str(frame.source.frame_id))
+
+
+def decision_message(decision: Decision, sequence: int, identity: Identity) -> GraspDecision:
+    """Fills the decision.
+
+    Args:
+        decision: What was decided.
+        sequence: Its number, growing by 1.
+        identity: Who decided.
+    """
     message = GraspDecision()
-    message.header = header
+    message.header = header_of(decision.frame)
+    message.sequence = int(sequence)
+    message.decided = time_message(decision.decided.ros_ns)
+    message.valid_until = time_message(decision.valid_until_ns)
     message.go = bool(decision.go)
     message.target = str(decision.target)
+    message.target_label = int(decision.target_label)
     message.state = str(decision.state)
     message.reasons = [str(reason) for reason in decision.reasons]
     for name in ("p_uncertainty", "n_uncertainty", "p_limit", "n_limit", "age", "latency"):
         setattr(message, name, float(getattr(decision, name)))
+    message.model_id = str(identity.model_id)
+    message.calibration_id = str(identity.calibration_id)
+    message.risk = float(identity.risk)
+    message.confidence = float(identity.confidence)
     return message
 
 
@@ -160,7 +213,9 @@ def _text(value: object) -> str:
 
 def descriptor(spec: ParameterSpec) -> ParameterDescriptor:
     """Description and range of a parameter as tools show them."""
-    message = ParameterDescriptor(name=spec.name, description=spec.description)
+    message = ParameterDescriptor(
+        name=spec.name, description=spec.description, read_only=bool(spec.fixed)
+    )
     if spec.choices:
         message.additional_constraints = f"one of: {', '.join(spec.choices)}"
     if spec.low is None or spec.high is None:

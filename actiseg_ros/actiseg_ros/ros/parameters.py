@@ -23,6 +23,7 @@ class ParameterSpec:
         high: Largest allowed number.
         choices: Allowed strings; empty means any.
         live: Whether it may be changed while the node is active.
+        fixed: Whether it can only be given at the start.
     """
 
     name: str
@@ -32,6 +33,7 @@ class ParameterSpec:
     high: float | None = None
     choices: tuple[str, ...] = ()
     live: bool = False
+    fixed: bool = False
 
     def problem(self, value: object) -> str | None:
         """Says what is wrong with a value, or None if it may be set."""
@@ -51,6 +53,16 @@ class ParameterSpec:
             return None
         return f"{self.name}: {value!r} is outside [{self.low:g}, {self.high:g}]"
 
+
+PROVIDERS: Mapping[str, tuple[str, ...] | None] = {
+    "auto": None,
+    "cpu": ("CPUExecutionProvider",),
+    "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
+    "tensorrt": (
+        "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider",
+    ),
+}  # fmt: skip
+"""ONNX Runtime's execution providers of each value of `provider`."""
 
 SPECS = (
     ParameterSpec(
@@ -72,9 +84,20 @@ SPECS = (
     ParameterSpec(
         "nouns_csv", "", "EPIC-KITCHENS noun classes csv that extends the bundle's vocabulary"
     ),
+    ParameterSpec(
+        "provider",
+        "auto",
+        "what runs the network: `auto` takes CUDA where it is, else the CPU",
+        choices=tuple(PROVIDERS),
+    ),
     ParameterSpec("threads", 0, "CPU threads of the network; 0 lets ONNX Runtime choose", 0, 256),
     ParameterSpec(
-        "heartbeat_rate", 10.0, "decisions per second without new images, hertz", 1.0, 100.0
+        "heartbeat_rate",
+        10.0,
+        "decisions per second without new images, hertz; the offered deadline is twice its period",
+        1.0,
+        100.0,
+        fixed=True,
     ),
     ParameterSpec(
         "max_objects",
@@ -88,7 +111,8 @@ SPECS = (
     ParameterSpec(
         "image_timeout",
         0.5,
-        "largest age of the judged image in seconds, by its stamp and by its arrival",
+        "largest age of the judged image in seconds, by its stamp and by its arrival; also the "
+        "longest gap in a row of good images",
         0.02,
         60.0,
         live=True,
@@ -104,15 +128,38 @@ SPECS = (
     ParameterSpec(
         "frozen_frames",
         5,
-        "identical images in a row that count as a frozen camera",
+        "identical images in a row that count as a frozen camera; so does a picture that does not "
+        "change for `image_timeout`",
         2,
         10000,
         live=True,
     ),
     ParameterSpec(
-        "require_certificate",
+        "allow_still_images",
         False,
+        "identical images are no frozen camera (for simulators and still pictures without noise)",
+        live=True,
+    ),
+    ParameterSpec(
+        "require_certificate",
+        True,
         "go only with limits whose risk was certified at calibration",
+        live=True,
+    ),
+    ParameterSpec(
+        "max_risk",
+        0.1,
+        "largest certified share of wrong goes that the robot accepts",
+        0.0001,
+        0.9999,
+        live=True,
+    ),
+    ParameterSpec(
+        "min_confidence",
+        0.9,
+        "smallest confidence of the certified risk that the robot accepts",
+        0.0001,
+        0.9999,
         live=True,
     ),
     ParameterSpec(

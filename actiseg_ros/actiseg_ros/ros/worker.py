@@ -7,6 +7,7 @@ slot holds the newest item, and an item that was not taken before the next one c
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -34,6 +35,7 @@ class LatestWorker(Generic[Item]):
         self._slot: list[Item] = []
         self._stopping = False
         self._dropped = 0
+        self._busy_since: float | None = None
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -42,6 +44,17 @@ class LatestWorker(Generic[Item]):
         """Number of items that were replaced before the worker could take them."""
         with self._changed:
             return self._dropped
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread has not ended yet."""
+        return self._thread.is_alive()
+
+    @property
+    def busy_for(self) -> float:
+        """Seconds that the item at hand has taken so far, 0 if there is none."""
+        since = self._busy_since
+        return time.monotonic() - since if since is not None else 0.0
 
     def submit(self, item: Item) -> None:
         """Puts an item into the slot; one that still waits there is dropped. Never blocks."""
@@ -78,7 +91,9 @@ class LatestWorker(Generic[Item]):
                 if self._stopping:
                     return
                 item = self._slot.pop()
+            self._busy_since = time.monotonic()
             try:
                 self._work(item)
             except Exception as error:
                 self._on_error(error)
+            self._busy_since = None

@@ -15,8 +15,12 @@ import numpy as np
 import simplejpeg
 
 from actiseg_ros.errors import ImageError
-from actiseg_ros.vision.images import MAX_PIXELS, MAX_SIDE, Buffer, Rgb, to_bytes
+from actiseg_ros.vision.images import MAX_PIXELS, MAX_SIDE, Buffer, Rgb, check_16_bit, to_bytes
 
+_HEADER = 1 << 18
+"""Bytes that are looked at for the size; segments of up to 64 KiB each may come before it."""
+_PNG_DEPTH = 24
+"""Place of the bits of a sample in a PNG file."""
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _DECODE = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 
@@ -49,6 +53,22 @@ def decode_compressed(data: Buffer) -> Rgb:
         f"compressed image of {len(raw)} bytes starts with {raw[:8].hex() or 'nothing'}, "
         "which is neither JPEG nor PNG; set the publisher to one of them"
     )
+
+
+def claimed_size(data: Buffer) -> tuple[int, int]:
+    """Height and width in the header of a JPEG or PNG file, without decoding it.
+
+    Returns:
+        0 and 0 if they cannot be read.
+    """
+    raw = bytes(memoryview(data)[:_HEADER])
+    if raw.startswith(_PNG) and len(raw) >= 24:
+        return int.from_bytes(raw[20:24], "big"), int.from_bytes(raw[16:20], "big")
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(raw, strict=False)
+        return int(height), int(width)
+    except (ValueError, KeyError):
+        return 0, 0
 
 
 def encode_jpeg(rgb: Rgb, quality: int = 80) -> array:  # type: ignore[type-arg]
@@ -94,7 +114,12 @@ def _decode_jpeg(raw: bytes) -> Rgb:
 def _decode_png(raw: bytes) -> Rgb:
     height, width = _check_png(raw)
     _check_size(height, width)
-    bgr = cv2.imdecode(np.frombuffer(raw, np.uint8), _DECODE)
+    data = np.frombuffer(raw, np.uint8)
+    if raw[_PNG_DEPTH] == 16:
+        stored = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        if stored is not None and stored.dtype == np.uint16:
+            check_16_bit(stored, "16-bit PNG")
+    bgr = cv2.imdecode(data, _DECODE)
     if bgr is None or bgr.shape != (height, width, 3):
         raise ValueError("the decoder gave up")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))

@@ -73,10 +73,8 @@ _ENCODINGS: dict[str, _Encoding] = {
     "8uc1": _Encoding(np.uint8, 1, _grey),
     "8uc3": _Encoding(np.uint8, 3, _by_opencv(_BGR)),
     "8uc4": _Encoding(np.uint8, 4, _by_opencv(_BGRA)),
-    "16uc1": _Encoding(np.uint16, 1, _grey),
     "16uc3": _Encoding(np.uint16, 3, _by_opencv(_BGR)),
     "16uc4": _Encoding(np.uint16, 4, _by_opencv(_BGRA)),
-    "32fc1": _Encoding(np.float32, 1, _grey),
     "32fc3": _Encoding(np.float32, 3, _by_opencv(_BGR)),
     "32fc4": _Encoding(np.float32, 4, _by_opencv(_BGRA)),
     "yuv422": _Encoding(np.uint8, 2, _by_opencv(cv2.COLOR_YUV2RGB_UYVY), even_width=True),
@@ -99,13 +97,17 @@ for _ros, _code in {
 ENCODINGS = tuple(_ENCODINGS)
 """Names that `decode_raw` understands, in lower case."""
 
+_DEPTH = ("16uc1", "32fc1")
+"""Encodings that REP-118 gives to depth pictures: distances, in which nothing has a colour."""
+
 
 def decode_raw(
     encoding: str, height: int, width: int, step: int, is_bigendian: int, data: Buffer
 ) -> Rgb:
     """Turns the fields of a ``sensor_msgs/Image`` into RGB.
 
-    16-bit samples keep their upper 8 bits; float samples must lie in [0, 1].
+    16-bit samples keep their upper 8 bits, and must use them (`check_16_bit`); float samples must
+    lie in [0, 1]. Depth pictures are no pictures.
 
     Args:
         encoding: One of `ENCODINGS`, upper or lower case.
@@ -121,6 +123,10 @@ def decode_raw(
     Raises:
         ImageError: The encoding is unknown, a size is impossible, or the fields disagree.
     """
+    if encoding.strip().lower() in _DEPTH:
+        raise ImageError(
+            f"image `encoding` is {encoding}, a depth picture; remap the topic to the colour image"
+        )
     layout = _ENCODINGS.get(encoding.strip().lower())
     if layout is None:
         raise ImageError(
@@ -151,9 +157,46 @@ def decode_raw(
     packed = np.ascontiguousarray(raw.reshape(rows, step)[:, :row_bytes])
     stored = np.dtype(layout.dtype).newbyteorder(">" if is_bigendian else "<")
     samples: npt.NDArray[Any] = packed.view(stored).astype(layout.dtype, copy=False)
+    if layout.dtype == np.uint16:
+        check_16_bit(samples, encoding)
     if layout.samples > 1:
         samples = samples.reshape(height, width, layout.samples)
     return _to_8_bit(layout.convert(samples), encoding)
+
+
+def check_16_bit(samples: npt.NDArray[np.uint16], encoding: str) -> None:
+    """Refuses 16-bit samples that are no light over the whole range.
+
+    Cameras of 10 or 12 bits often leave the upper bits empty, which would give a black picture.
+    Depth in millimetres has zeros where nothing was measured, and nothing between them and the
+    nearest distance, where light has all shades.
+
+    Args:
+        samples: uint16, any shape.
+        encoding: Name for the message.
+
+    Raises:
+        ImageError: They use at most 12 of their bits, or are distances.
+    """
+    if not samples.size:
+        return
+    largest = int(samples.max())
+    if 0 < largest < 1 << 12:
+        raise ImageError(
+            f"image `data` of encoding {encoding} reaches {largest} of 65535: 12 bits or fewer in "
+            "16, or a depth picture; let the driver scale to 16 bits or publish 8, or remap the "
+            "topic to the colour image"
+        )
+    if samples.ndim > 2 or "bayer" in encoding.lower():
+        return
+    measured = samples[samples > 0]
+    hollow = measured.size < 0.995 * samples.size and measured.size and measured.min() > 150
+    # Eight bits that were widened have a gap above zero, too, but in all of their shades.
+    if hollow and (measured % 256).any() and (measured % 257).any():
+        raise ImageError(
+            f"image `data` of encoding {encoding} looks like a depth picture (zeros, and nothing "
+            f"else below {int(measured.min())}); remap the topic to the colour image"
+        )
 
 
 def _check_size(height: int, width: int) -> None:

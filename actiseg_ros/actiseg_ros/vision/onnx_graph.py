@@ -63,22 +63,21 @@ def choose_providers(wanted: Sequence[str] | None) -> list[str]:
     Args:
         wanted: Names in order of preference; None takes CUDA where it is, and the CPU. TensorRT
             has to be named: some of its versions miscompile the sampling of deformable attention
-            without an error.
+            without an error. Those that are not available are left out.
 
     Raises:
-        BundleError: A named provider is not available.
+        BundleError: None of them is available.
     """
     available = ort.get_available_providers()
     if wanted is None:
         wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
-        return [name for name in wanted if name in available]
-    missing = [name for name in wanted if name not in available]
-    if missing:
+    found = [name for name in wanted if name in available]
+    if not found:
         raise BundleError(
-            f"execution provider {missing[0]} is not available here ({', '.join(available)} are); "
-            "choose one of these or install the matching onnxruntime"
+            f"execution provider {', '.join(wanted)} is not available here ({', '.join(available)} "
+            "are); choose one of these or install the matching onnxruntime"
         )
-    return list(wanted)
+    return found
 
 
 def _open(path: Path, threads: int, providers: Sequence[str]) -> ort.InferenceSession:

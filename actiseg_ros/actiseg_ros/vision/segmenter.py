@@ -70,6 +70,10 @@ class Segmenter:
         threads: Threads of one graph; 0 lets ONNX Runtime choose.
         providers: ONNX Runtime execution providers, see `onnx_graph.choose_providers`.
 
+    Attributes:
+        providers: Those that the network runs on, in order of preference.
+        missing_providers: Those that were asked for and that the session has not.
+
     Raises:
         BundleError: A graph or the tokenizer cannot be loaded, or the graphs do not fit each
             other.
@@ -82,6 +86,8 @@ class Segmenter:
         chosen = choose_providers(providers)
         self._graphs = {name: Graph(path, threads, chosen) for name, path in bundle.graphs.items()}
         self.providers = self._graphs["image_encoder"].providers
+        asked = chosen if providers is None else providers
+        self.missing_providers = tuple(name for name in asked if name not in self.providers)
         LOGGER.info("bundle %s runs on %s", bundle.name, ", ".join(self.providers))
         self._check_graphs()
         self._tokenizer = _open_tokenizer(bundle)

@@ -1,4 +1,4 @@
-"""The ROS-free parts of the nodes: worker, health, silence, parameters."""
+"""The ROS-free parts of the nodes: worker, problems, arrivals, parameters."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actiseg_ros.prompts import MAX_OBJECTS
-from actiseg_ros.ros.health import ArrivalMonitor, Level, Problem, Problems
+from actiseg_ros.ros.diagnostics.arrivals import ArrivalMonitor, PublisherTracker
+from actiseg_ros.ros.diagnostics.pace import explain_pace
+from actiseg_ros.ros.diagnostics.problems import Level, Problem, Problems
+from actiseg_ros.ros.diagnostics.silence import Publisher, explain_silence
 from actiseg_ros.ros.parameters import BY_NAME, SPECS, change_problem
-from actiseg_ros.ros.silence import Publisher, explain_silence
 from actiseg_ros.ros.worker import LatestWorker
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -119,34 +121,64 @@ def test_every_cause_gets_its_line_and_a_flood_of_them_does_not() -> None:
     assert report("unknown encoding")
 
 
-def test_a_problem_that_is_only_shown_does_not_silence_the_log() -> None:
+def test_a_problem_that_is_only_noted_does_not_silence_the_log() -> None:
     problems = Problems(clock=Clock())
     bad = Problem("model", Level.ERROR, "cannot configure")
-    problems.show(bad)
+    problems.note(bad)
     assert problems.of("model") == [bad]
     assert problems.report(bad)
 
 
-def test_lost_frames_show_as_gaps() -> None:
+def test_arrivals_are_counted_and_a_slower_camera_loses_nothing() -> None:
     clock = Clock()
-    monitor = ArrivalMonitor(clock=clock)
+    monitor, tracker = ArrivalMonitor(clock=clock), PublisherTracker()
     assert monitor.report().silence == float("inf")
+    number = 0
     for index in range(40):
-        clock.now += 0.1 * (2 if index in (20, 30) else 1)
-        monitor.arrived()
+        clock.now += 0.1 if index < 20 else 0.5
+        number += 3 if index in (5, 30) else 1
+        monitor.arrived(tracker.identify(None, number, 1)[1])
     report = monitor.report()
-    assert (report.count, report.gaps, report.silence) == (40, 2, 0.0)
-    assert 8.5 < report.rate < 10.5
+    assert (report.count, report.lost, report.silence) == (40, 4, 0.0)
+    assert report.interval == pytest.approx(0.5) and 2.9 < report.rate < 3.5
 
 
-@given(st.lists(st.floats(0.08, 0.12), min_size=10, max_size=80))
-def test_jitter_is_no_gap(intervals: list[float]) -> None:
-    clock = Clock()
-    monitor = ArrivalMonitor(clock=clock)
-    for interval in intervals:
-        clock.now += interval
-        monitor.arrived()
-    assert monitor.report().gaps == 0
+@given(st.lists(st.integers(0, 1), min_size=2, max_size=40), st.integers(1, 50), st.integers(1, 50))
+def test_two_publishers_are_told_apart_by_their_numbers(
+    turns: list[int], first: int, second: int
+) -> None:
+    """Whenever the other publisher speaks again, the name has changed since it spoke last."""
+    numbers, tracker = [first, second], PublisherTracker()
+    names: list[str] = []
+    for turn in turns:
+        numbers[turn] += 1
+        names.append(tracker.identify(None, numbers[turn], 2)[0])
+    for place in range(2, len(turns)):
+        if turns[place] == turns[place - 2] != turns[place - 1]:
+            # a b a: the three cannot all have one name.
+            assert len(set(names[place - 2 : place + 1])) > 1
+
+
+def test_a_restarted_or_new_publisher_is_another_one() -> None:
+    tracker = PublisherTracker()
+    names = [tracker.identify(None, number, 1)[0] for number in (7, 8, 10, 1, 2)]
+    assert names[0] == names[1] == names[2] != names[3] == names[4]
+    joined = tracker.identify(None, 3, 2)[0]
+    assert joined != names[4]
+    assert tracker.identify(None, 4, 2)[0] == joined, "the other one is silent"
+    assert [tracker.identify(gid, None, 2)[0] for gid in ("a", "b", "a")] == ["a", "b", "a"]
+
+
+def test_a_pace_that_allows_no_go_is_told_with_both_numbers() -> None:
+    slow = explain_pace([1.2] * 5, 0.1, 0.0, 0.5)
+    assert slow is not None and "takes 1.2 s, but `image_timeout` is 0.5 s" in slow.text
+    rare = explain_pace([0.01] * 5, 1.0, 0.2, 0.5)
+    assert rare is not None and "every 1 s, but `image_timeout` is 0.5 s" in rare.text
+    both = explain_pace([0.3] * 5, 0.3, 0.0, 0.5)
+    assert both is not None and "takes 0.3 s and images come every 0.3 s" in both.text
+    assert explain_pace([0.1] * 5, 0.1, 0.0, 0.5) is None
+    assert explain_pace([], 0.1, 0.0, 0.5) is None
+    assert explain_pace([0.01] * 5, 1.0, 60.0, 0.5) is None, "a camera that has stopped"
 
 
 def explain(publishers: list[Publisher], graph: dict[str, list[str]] | None = None) -> Problem:
@@ -162,6 +194,8 @@ def test_silence_is_explained() -> None:
     problem = explain([Publisher("camera", IMAGE, "best effort, not reliable")])
     assert problem.level is Level.ERROR and "do this" in problem.text
     assert "although camera publishes" in explain([Publisher("camera", IMAGE)]).text
+    latched = explain([Publisher("narrator", IMAGE, latched=True)]).text
+    assert "transient_local" in latched and "`qos_overrides./image.subscription.dur" in latched
 
 
 @pytest.mark.parametrize(
@@ -176,6 +210,9 @@ def test_silence_is_explained() -> None:
         ("image_timeout", "1"),
         ("image_transport", "theora"),
         ("require_certificate", 1),
+        ("max_risk", 0.0),
+        ("min_confidence", 1.0),
+        ("provider", "tpu"),
         ("bundle", 3),
     ],
 )

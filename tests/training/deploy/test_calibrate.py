@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actiseg_ros.bundle import load_bundle
-from actiseg_ros.gate.calibration import load_calibration
+from actiseg_ros.gate.calibration import Certificate, load_calibration
 from actiseg_ros.gate.features import target_features
 from actiseg_ros.gate.rule import Features, Reason, judge
 from actiseg_ros.prompts import Prompt
@@ -186,7 +186,9 @@ def test_calibrated_bundle_is_whole_and_tells_where_its_limits_come_from(
     calibration = load_calibration(bundle)
     assert calibration is not None and calibration.limits == outcome.limits
     assert outcome.certified and outcome.clips == 60 and outcome.accepted <= 48
-    record = calibration.record
+    assert calibration.certificate == Certificate(0.1, 0.9) and not calibration.complaint
+    record = load_bundle(folder).gate
+    assert record is not None
     assert record["unit"] == "clip" and record["criteria"]["risk"] == 0.1
     assert record["data"]["split"] == "val.json"
     again = calibrate(folder, data, split, Criteria(risk=0.1), threads=1)

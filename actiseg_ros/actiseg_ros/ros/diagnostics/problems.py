@@ -1,13 +1,10 @@
-"""What goes wrong, remembered long enough to be seen, and told without flooding the log."""
+"""Problems, remembered long enough to be seen, and logged without flooding the log."""
 
 from __future__ import annotations
 
-import itertools
 import re
-import statistics
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
@@ -54,8 +51,8 @@ class Problems:
         self._seen: dict[tuple[str, str], tuple[Problem, float]] = {}
         self._logged: dict[tuple[str, str], dict[str, float]] = {}
 
-    def show(self, problem: Problem, kind: str = "") -> None:
-        """Remembers a problem for the diagnostics alone; the log's patience stays as it is."""
+    def note(self, problem: Problem, kind: str = "") -> None:
+        """Remembers a problem for the diagnostics alone; when it is logged next stays as it is."""
         with self._lock:
             self._seen[problem.part, kind] = (problem, self._clock())
 
@@ -72,7 +69,7 @@ class Problems:
         """
         key, now = (problem.part, kind), self._clock()
         gist = _NUMBER.sub("", problem.text)
-        self.show(problem, kind)
+        self.note(problem, kind)
         with self._lock:
             lately = {
                 text: when
@@ -100,58 +97,3 @@ class Problems:
                 if problem.part == part and now - when <= self._keep
             ]
         return sorted(found, key=lambda problem: -problem.level)
-
-
-@dataclass(frozen=True)
-class ArrivalReport:
-    """How messages came in lately.
-
-    Attributes:
-        count: Messages since the start.
-        rate: Messages per second over the last ones, 0 if there are none.
-        gaps: Intervals much longer than usual among the last ones.
-        silence: Seconds since the last message, infinite before the first.
-    """
-
-    count: int
-    rate: float
-    gaps: int
-    silence: float
-
-
-class ArrivalMonitor:
-    """Watches the intervals between messages; a lost message shows as a gap.
-
-    Args:
-        window: Number of intervals that are looked at.
-        clock: Monotonic seconds.
-    """
-
-    GAP = 1.8
-    """An interval this many times the usual one is a gap: a frame is missing in between."""
-
-    def __init__(self, window: int = 60, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._times: deque[float] = deque(maxlen=window + 1)
-        self._count = 0
-
-    def arrived(self) -> None:
-        """Counts a message that came in now."""
-        with self._lock:
-            self._times.append(self._clock())
-            self._count += 1
-
-    def report(self) -> ArrivalReport:
-        """Summarises the last messages."""
-        with self._lock:
-            times, count = list(self._times), self._count
-        now = self._clock()
-        if not times:
-            return ArrivalReport(count, 0.0, 0, float("inf"))
-        intervals = [late - early for early, late in itertools.pairwise(times)]
-        # The lower quartile is the camera's own interval even when every other frame is lost.
-        usual = statistics.quantiles(intervals, n=4)[0] if len(intervals) >= 8 else float("inf")
-        gaps = sum(interval > self.GAP * usual for interval in intervals)
-        span = now - times[0]
-        return ArrivalReport(count, len(times) / span if span > 0 else 0.0, gaps, now - times[-1])

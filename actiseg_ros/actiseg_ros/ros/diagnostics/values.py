@@ -7,15 +7,16 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from actiseg_ros.gate.state import Decision, Gate
-from actiseg_ros.pipeline import Pipeline
+from actiseg_ros.gate.calibration import Calibration
+from actiseg_ros.gate.state_machine import Decision, GateState
+from actiseg_ros.pipeline import Model
+from actiseg_ros.prompts import Prompt
 
 Values = dict[str, object]
 
 
-def prompt_values(pipeline: Pipeline | None) -> Values:
+def prompt_values(prompt: Prompt | None) -> Values:
     """What is looked for."""
-    prompt = pipeline.prompt if pipeline else None
     if prompt is None:
         return {"narration": ""}
     return {
@@ -25,17 +26,17 @@ def prompt_values(pipeline: Pipeline | None) -> Values:
     }
 
 
-def model_values(pipeline: Pipeline, latencies: Iterable[float]) -> Values:
+def model_values(model: Model, latencies: Iterable[float]) -> Values:
     """Which model runs, where, and how fast.
 
     Args:
-        pipeline: Configured pipeline.
+        model: Loaded model.
         latencies: Seconds from the arrival of recent images to their decision.
     """
     values: Values = {
-        "bundle": pipeline.bundle.path,
-        "model": pipeline.bundle.model_id,
-        "providers": ", ".join(pipeline.segmenter.providers),
+        "bundle": model.bundle.path,
+        "model": model.bundle.model_id,
+        "providers": ", ".join(model.segmenter.providers),
     }
     known = [latency for latency in latencies if math.isfinite(latency)]
     if known:
@@ -44,9 +45,9 @@ def model_values(pipeline: Pipeline, latencies: Iterable[float]) -> Values:
     return values
 
 
-def gate_values(gate: Gate, decision: Decision) -> Values:
+def gate_values(decision: Decision, state: GateState, calibration: Calibration | None) -> Values:
     """What was decided, from which features, against which limits."""
-    calibration = gate.calibration
+    certificate = calibration.certificate if calibration else None
     return {
         "decision": decision.state,
         "reasons": ", ".join(str(reason) for reason in decision.reasons),
@@ -60,5 +61,10 @@ def gate_values(gate: Gate, decision: Decision) -> Values:
         "distance": decision.distance,
         "distance_limit": calibration.limits.distance if calibration else math.nan,
         "good_frames": decision.good_frames,
-        "certified": bool(calibration and calibration.certified),
+        "count started anew": state.restarts,
+        "last because of": state.restart_cause,
+        "calibration": calibration.id if calibration else "",
+        "certified": certificate is not None,
+        "risk": certificate.risk if certificate else math.nan,
+        "confidence": certificate.confidence if certificate else math.nan,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from actiseg_ros.ros.health import Level, Problem
+from actiseg_ros.ros.diagnostics.problems import Level, Problem
 
 
 @dataclass(frozen=True)
@@ -13,14 +13,17 @@ class Publisher:
     """A publisher that the ROS graph shows on a topic.
 
     Attributes:
-        node: Its node's name.
+        node: Full name of its node.
         type_name: Type of its messages.
         mismatch: Why its quality of service does not match the subscription, empty if it does.
+        latched: Whether it keeps messages for late subscribers (transient_local durability) and
+            the subscription does not ask for them.
     """
 
     node: str
     type_name: str
     mismatch: str = ""
+    latched: bool = False
 
 
 def explain_silence(
@@ -71,8 +74,13 @@ def explain_silence(
             Level.ERROR,
             f"incompatible QoS on {topic} from {deaf[0].node}: {deaf[0].mismatch}; {remedy}",
         )
-    return Problem(
-        part,
-        Level.WARN,
-        f"no message on {topic} for {silent_for:.0f} s, although {publishers[0].node} publishes it",
+    text = (
+        f"no message on {topic} for {silent_for:.0f} s, although {publishers[0].node} publishes it"
     )
+    if any(publisher.latched for publisher in publishers):
+        text += (
+            "; it latches (durability transient_local), but this node subscribes volatile and does "
+            "not take what was said before it listened. Publish again, or set the parameter "
+            f"`qos_overrides.{topic}.subscription.durability` to transient_local"
+        )
+    return Problem(part, Level.WARN, text)

@@ -1,0 +1,145 @@
+"""Why it is no-go, in words that name the cause with its numbers and the remedy.
+
+Reasons that stand for long would otherwise leave their reader guessing, above all those that never
+end by themselves: a still picture, a model slower than `image_timeout`, narrations that alternate.
+"""
+
+from __future__ import annotations
+
+from actiseg_ros.gate.rule import Reason
+from actiseg_ros.gate.state_machine import GateState, StateMachine, Time
+
+
+def explain(reason: Reason, machine: StateMachine, state: GateState, now: Time) -> str:
+    """Says why a reason stands.
+
+    Args:
+        reason: One of the reasons of the decision.
+        machine: Calibration and options.
+        state: State that the decision was made from.
+        now: Time of the decision.
+
+    Returns:
+        One sentence: cause, numbers, remedy.
+    """
+    options = machine.options
+    timeout = f"`image_timeout` is {options.image_timeout:g} s"
+    if reason in _PLAIN:
+        return _PLAIN[reason]
+    if reason is Reason.NOT_CALIBRATED:
+        return _not_calibrated(machine)
+    if reason is Reason.STALE_IMAGE:
+        return f"{_stale(state, now)}, but {timeout}"
+    if reason is Reason.SOURCE_CHANGED:
+        return (
+            f"images of another publisher, frame_id or size came in {state.source_changes} times, "
+            f"and none counts until one camera has been alone for {options.image_timeout:g} s; "
+            "leave one publisher on the image topic"
+        )
+    if reason is Reason.FROZEN_IMAGE:
+        unchanged = now.since(state.unchanged_since) if state.unchanged_since else 0.0
+        return (
+            f"{state.repeats + 1} identical images in a row for {unchanged:.3g} s: a picture that "
+            f"repeats `frozen_frames` ({options.frozen_frames}) times or longer than "
+            f"`image_timeout` ({options.image_timeout:g} s) counts as a frozen camera; for a "
+            "simulator or a still picture without noise set `allow_still_images`"
+        )
+    if reason is Reason.STALE_NARRATION:
+        return _stale_narration(machine, state, now)
+    if reason is Reason.HOLDING:
+        return (
+            f"{state.good_frames} of `hold_frames` ({options.hold_frames}) good images in a row; "
+            f"the count started anew {state.restarts} times, last because of "
+            f"{state.restart_cause or 'the start'}"
+        )
+    return _evidence(reason, machine, state)
+
+
+_PLAIN = {
+    Reason.NOT_ACTIVE: "the node is not active; configure and activate it",
+    Reason.SECOND_PUBLISHER: (
+        "another publisher is on the decision's topics: the node runs twice under the same name, "
+        "was killed less than about 20 s ago, or something replays its decisions; stop the other "
+        "one or give this node another name or namespace"
+    ),
+    Reason.NO_IMAGE: "no image has come in; start the camera, or remap the image topic",
+    Reason.BAD_IMAGE: "the last image could not be decoded; the part `image` says why",
+    Reason.NO_NARRATION: "nothing is narrated; publish what is being done, e.g. `cut pepper`",
+    Reason.INFERENCE_ERROR: "the network failed; the part `model` says how",
+}
+
+
+def _not_calibrated(machine: StateMachine) -> str:
+    calibration, options = machine.calibration, machine.options
+    if calibration is None:
+        return "the bundle is not calibrated, so go is impossible; run `actiseg calibrate`"
+    shown = calibration.certificate
+    if shown is None:
+        return (
+            f"{calibration.complaint or 'the calibration has no certificate'}. To go without one, "
+            "set `require_certificate` to false"
+        )
+    return (
+        f"the calibration certifies a risk of {shown.risk:g} at confidence {shown.confidence:g}, "
+        f"but `max_risk` is {options.max_risk:g} and `min_confidence` "
+        f"{options.min_confidence:g}; calibrate with these, or accept more risk"
+    )
+
+
+def _stale(state: GateState, now: Time) -> str:
+    judgement = state.judgement
+    if judgement is None or state.frame is None:
+        ago = f"{now.since(state.frame.arrived):.3g} s" if state.frame else "a while"
+        return f"the last image came in {ago} ago"
+    age = now.since(judgement.frame.arrived)
+    if now.since(state.frame.arrived) < 0.5 * age:
+        return (
+            f"the image judged last came in {age:.3g} s ago and took {judgement.latency:.3g} s to "
+            "judge, while newer ones came in"
+        )
+    return f"the image judged last came in {age:.3g} s ago, and no newer one is judged"
+
+
+def _stale_narration(machine: StateMachine, state: GateState, now: Time) -> str:
+    narration = state.narration
+    if narration is None:
+        return "the narration is over"
+    over = -narration.left(now)
+    if narration.bounded and narration.repeated is not None:
+        return (
+            f"the action {narration.text!r} ended {over:.3g} s ago, and plain narrations of the "
+            "same text do not make it last longer; send another `action`, an empty narration "
+            f"first, or wait `narration_timeout` ({machine.options.narration_timeout:g} s) of "
+            "silence"
+        )
+    return (
+        f"the narration {narration.text!r} is over since {over:.3g} s; narrate it again while it "
+        "goes on, give an `action` a longer duration, or raise `narration_timeout`"
+    )
+
+
+def _evidence(reason: Reason, machine: StateMachine, state: GateState) -> str:
+    if state.judgement is None or machine.calibration is None:
+        return "no image was judged"
+    found, limits = state.judgement.features, machine.calibration.limits
+    return {
+        Reason.NO_TARGET: (
+            f"target {found.target!r} is not seen in action (active score "
+            f"{found.active_score:.2f}, limit {limits.active_score:.2f}, "
+            f"{'drawn' if found.drawn else 'no mask'})"
+            if found.target
+            else "the narration names no object that could be the target"
+        ),
+        Reason.P_UNCERTAIN: (
+            f"p-uncertainty {found.p_uncertainty:.2f} is above its limit "
+            f"{limits.p_uncertainty:.2f}: the mask may miss the target"
+        ),
+        Reason.N_UNCERTAIN: (
+            f"n-uncertainty {found.n_uncertainty:.2f} is above its limit "
+            f"{limits.n_uncertainty:.2f}: the mask may reach what must not be touched"
+        ),
+        Reason.OUT_OF_DISTRIBUTION: (
+            f"the image is unlike those of the calibration (distance {found.distance:.2f}, limit "
+            f"{limits.distance:.2f}); calibrate with images of this camera and place"
+        ),
+    }[reason]

@@ -1,0 +1,113 @@
+"""ROS 2 node `consumer`: how a robot should listen to the decision. An example to start from.
+
+It publishes ``~/motion_allowed`` and stops when decisions say no-go, stop coming, expire, skip a
+number or come from two publishers: whatever happens to the node that decides, even if it is killed,
+the motion ends within twice the heartbeat's period.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import rclpy
+from actiseg_msgs.msg import GraspDecision
+from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
+from rclpy.event_handler import QoSLivelinessChangedInfo, SubscriptionEventCallbacks
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+from rclpy.qos import LivelinessPolicy, QoSProfile, ReliabilityPolicy
+from std_msgs.msg import Bool
+
+from actiseg_ros.ros.messages import to_nanoseconds
+
+
+class ConsumerNode(Node):
+    """Listens to ``segment/grasp``.
+
+    The parameter `heartbeat_rate` is that of the node that decides, in hertz.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("consumer")
+        period = 1.0 / float(self.declare_parameter("heartbeat_rate", 10.0).value)
+        self._patience = 2 * period
+        self._allowed = self.create_publisher(Bool, "~/motion_allowed", 1)
+        self._decision: GraspDecision | None = None
+        self._arrived = -float("inf")
+        self._fault = "no decision has come yet"
+        self._said = ""
+        # Asking for what is offered makes the middleware watch, too.
+        twice = Duration(seconds=self._patience)
+        qos = QoSProfile(
+            depth=1,
+            reliability=ReliabilityPolicy.RELIABLE,
+            deadline=twice,
+            liveliness=LivelinessPolicy.MANUAL_BY_TOPIC,
+            liveliness_lease_duration=twice,
+        )
+        events = SubscriptionEventCallbacks(
+            deadline=lambda event: self._stop("decisions are late"),
+            liveliness=self._on_liveliness,
+        )
+        self._subscription = self.create_subscription(
+            GraspDecision, "segment/grasp", self._on_decision, qos, event_callbacks=events
+        )
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
+        self.create_timer(period / 2, self._publish, clock=steady)
+
+    def _on_decision(self, message: GraspDecision) -> None:
+        last, self._decision = self._decision, message
+        self._arrived, self._fault = time.monotonic(), ""
+        if last is not None and message.sequence != last.sequence + 1:
+            self._fault = f"decision {message.sequence} follows {last.sequence}"
+        self._publish()
+
+    def _on_liveliness(self, event: QoSLivelinessChangedInfo) -> None:
+        if not event.alive_count:
+            self._stop("the decider is not alive")
+
+    def _stop(self, why: str) -> None:
+        self._fault = why
+        self._publish()
+
+    def _why_not(self) -> str:
+        """Why no motion is allowed now; empty if it is."""
+        decision = self._decision
+        if self._fault or decision is None:
+            return self._fault
+        if self._subscription.get_publisher_count() != 1:
+            return f"{self._subscription.get_publisher_count()} publishers decide"
+        if time.monotonic() - self._arrived > self._patience:
+            return "decisions have stopped"
+        if not decision.go:
+            return ", ".join(decision.reasons)
+        if self.get_clock().now().nanoseconds > to_nanoseconds(decision.valid_until):
+            return "the decision has expired"
+        return ""
+
+    def _publish(self) -> None:
+        why = self._why_not()
+        self._allowed.publish(Bool(data=not why))
+        if why != self._said:
+            self.get_logger().info(f"stop: {why}" if why else "motion allowed")
+            self._said = why
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs until the end of the context."""
+    rclpy.init(args=arguments)
+    node = ConsumerNode()
+    try:
+        rclpy.spin(node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What goes wrong: remembered, explained, logged and published on /diagnostics."""

@@ -1,0 +1,61 @@
+"""Publishes what was seen in an image: label map, objects, uncertain pixels, overlay."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from actiseg_msgs.msg import ActiveObjectArray
+from rclpy.node import Node
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CompressedImage, Image
+
+from actiseg_ros.bundle import Bundle
+from actiseg_ros.gate.features import uncertain_map
+from actiseg_ros.gate.state_machine import Decision
+from actiseg_ros.overlay import draw_overlay
+from actiseg_ros.pipeline import Result
+from actiseg_ros.ros.messages import header_of, jpeg, mono8, objects_message, uncertainty_image
+from actiseg_ros.vision.images import Rgb
+
+
+class ResultPublisher:
+    """Owner of ``~/mask``, ``~/objects``, ``~/uncertainty`` and ``~/overlay/compressed``.
+
+    Args:
+        node: Node that publishes.
+    """
+
+    def __init__(self, node: Node) -> None:
+        def publisher(kind: type[Any], name: str) -> Any:
+            overrides = QoSOverridingOptions.with_default_policies()
+            return node.create_publisher(kind, name, 10, qos_overriding_options=overrides)
+
+        self._mask = publisher(Image, "~/mask")
+        self._objects = publisher(ActiveObjectArray, "~/objects")
+        self._uncertainty = publisher(Image, "~/uncertainty")
+        self._overlay = publisher(CompressedImage, "~/overlay/compressed")
+
+    def publish(self, result: Result, rgb: Rgb, bundle: Bundle) -> None:
+        """Publishes the maps and objects of one image; empty ones if nothing was looked for.
+
+        Args:
+            result: What was found.
+            rgb: The image, uint8 [H, W, 3].
+            bundle: Model that found it.
+        """
+        header, found = header_of(result.frame), result.segmentation
+        nothing = np.zeros(rgb.shape[:2], np.uint8)
+        self._mask.publish(mono8(header, found.labels if found else nothing))
+        self._objects.publish(objects_message(header, found, bundle))
+        uncertain = uncertainty_image(found, bundle) if found else nothing
+        self._uncertainty.publish(mono8(header, uncertain))
+
+    def publish_overlay(self, result: Result, rgb: Rgb, bundle: Bundle, decision: Decision) -> None:
+        """Draws and publishes the overlay, if somebody listens."""
+        if not self._overlay.get_subscription_count():
+            return
+        found = result.segmentation
+        uncertain = uncertain_map(found, bundle) if found else None
+        picture = draw_overlay(rgb, found, decision, uncertain)
+        self._overlay.publish(jpeg(header_of(result.frame), picture))
