@@ -33,6 +33,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "benchmark": ("training.benchmark.commands:Benchmark", "the cells of the paper's tables"),
     "report": ("training.report.commands:Report", "tables, figures and findings as a page"),
     "bag": ("training.data.commands:Bag", "video and narrations to a rosbag2"),
+    "import": ("training.data.own.commands:Import", "annotated pictures to ActionVOS layout"),
     "narration": ("training.data.commands:Narration", "what the node takes from narrations"),
     "frames": ("training.data.recordings.commands:Frames", "pictures of a bag or video, to label"),
 }

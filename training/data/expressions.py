@@ -1,12 +1,14 @@
-"""The expression files of the ActionVOS layout, derived from a split file."""
+"""The files of a split in the ActionVOS layout: its clips, and what is derived from them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from actiseg_ros.prompts import PROMPT_TEMPLATE
 from training.data.splits import record_name
+from training.files.disk import write_json
 
 
 def objects_category(sequences: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -51,3 +53,19 @@ def meta_expressions(sequences: Sequence[dict[str, Any]]) -> dict[str, Any]:
             for sequence in sequences
         }
     }
+
+
+def write_split(data: Path, split: str, records: Sequence[dict[str, Any]]) -> None:
+    """Writes ``ImageSets/SPLIT.json`` and its two expression files.
+
+    Args:
+        data: Folder in the ActionVOS layout.
+        split: Name of the split.
+        records: Its clips.
+    """
+    for name, content in (
+        (f"{split}.json", records),
+        (f"{split}_objects_category.json", objects_category(records)),
+        (f"{split}_meta_expressions_promptaction.json", meta_expressions(records)),
+    ):
+        write_json(data / "ImageSets" / name, content, indent=None)

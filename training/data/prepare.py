@@ -17,13 +17,13 @@ from typing import Any, Literal
 from training.data.actions import Action, read_actions
 from training.data.checked_splits import matched_clips
 from training.data.contacts import Source, read_contacts
-from training.data.expressions import meta_expressions, objects_category
+from training.data.expressions import write_split
 from training.data.labels import Contacts
 from training.data.rendering import RenderTask, render_task
 from training.data.resume import Journal, fingerprint
 from training.data.tree import Problem, VisorTree
 from training.data.visor import SequencePlan, VideoPlan, plan_video, read_mapping, videos_of_split
-from training.files.disk import read_json, write_json
+from training.files.disk import read_json
 from training.files.errors import ActisegError
 from training.files.processes import in_processes
 from training.files.progress import Progress, tracked
@@ -139,12 +139,12 @@ def prepare(
     ]
     for plan in plans:
         entries = _render(tree, out, plan, workers, summary, on_error, progress)
-        _write_split(out, plan.split, entries)
+        write_split(out, plan.split, entries)
         for file in tree.further_splits(plan.split):
             chosen, missing = matched_clips(file, entries)
             _report(missing, summary, on_error)
             summary.checked[file.stem] = len(chosen), len(read_json(file))
-            _write_split(out, file.stem, chosen)
+            write_split(out, file.stem, chosen)
     summary.seconds = time.monotonic() - begin
     return summary
 
@@ -274,13 +274,3 @@ def _tasks(
                 own = {name: contacts[name] for name in names if name in contacts}
             tasks.append(RenderTask(tree, out, split, part, own))
     return tasks
-
-
-def _write_split(out: Path, split: str, entries: list[dict[str, Any]]) -> None:
-    folder = out / "ImageSets"
-    for name, content in (
-        (f"{split}.json", entries),
-        (f"{split}_objects_category.json", objects_category(entries)),
-        (f"{split}_meta_expressions_promptaction.json", meta_expressions(entries)),
-    ):
-        write_json(folder / name, content, indent=None)

@@ -1,0 +1,293 @@
+"""Which annotated picture shows which narrated action: by the recording, and by number or time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from actiseg_ros.bags.epic_actions import seconds
+from actiseg_ros.narration.text import clean_narration
+from actiseg_ros.narration.vocabulary import readable_name
+from actiseg_ros.prompts import choose_target, objects_of_narration
+from actiseg_ros.tables import Row, TableError, read_table
+from training.data.kitchen.vocabulary import epic_noun
+from training.data.own.annotated import AnnotatedPicture
+from training.data.own.names import Names
+from training.data.tree import Problem
+from training.files.disk import read_json
+from training.files.errors import ActisegError
+
+_PICTURE = re.compile(r"(?:(?P<video>.+)_)?frame_(?P<number>\d+)")
+_UPLOAD = re.compile(r"[0-9a-f]{8}-")
+"""Label Studio puts this before the name of every file."""
+_ROUNDED = 0.01
+"""Seconds that a time stamp in a table may be off."""
+UNKNOWN = "unknown"
+"""Verb or noun in the name of a sequence where the table has none."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a picture stands in its recording: number of the frame, and second if it is known."""
+
+    video: str
+    number: int
+    time: float | None = None
+
+
+@dataclass(frozen=True)
+class NarratedAction:
+    """One row of a table of narrations.
+
+    Attributes:
+        video: Name of the recording.
+        line: Its line in the table.
+        narration: What is done.
+        frames: First and last frame number; None if the table does not say.
+        times: Start and stop, seconds of the recording.
+        verb: For the name of the sequence; `UNKNOWN` if the table has none.
+        verb_class: EPIC's class id, -1 if unknown.
+        noun: EPIC's form, for example ``board:chopping``; empty if the table has none.
+        noun_class: EPIC's class id, -1 if unknown.
+        nouns: All nouns of the row as spoken words.
+        noun_classes: Their class ids, without unknown ones.
+    """
+
+    video: str
+    line: int
+    narration: str
+    frames: tuple[int, int] | None
+    times: tuple[float, float]
+    verb: str
+    verb_class: int
+    noun: str
+    noun_class: int
+    nouns: tuple[str, ...]
+    noun_classes: frozenset[int]
+
+    def shows(self, place: Place) -> bool:
+        """Whether a picture of this recording was taken while it lasted."""
+        if place.time is not None:
+            return self.times[0] - _ROUNDED <= place.time <= self.times[1] + _ROUNDED
+        return self.frames is not None and self.frames[0] <= place.number <= self.frames[1]
+
+
+@dataclass(frozen=True)
+class NarratedClip:
+    """A narrated action and its pictures in the order of their frames."""
+
+    action: NarratedAction
+    pictures: tuple[tuple[Place, AnnotatedPicture], ...]
+
+
+@dataclass
+class Matches:
+    """Clips, and what belongs to none."""
+
+    clips: list[NarratedClip] = field(default_factory=list)
+    homeless: list[str] = field(default_factory=list)
+    """Pictures whose recording or frame number is not known."""
+    silent: list[str] = field(default_factory=list)
+    """Pictures that no narration covers."""
+    unseen: list[NarratedAction] = field(default_factory=list)
+    """Narrations of annotated recordings without an annotated picture."""
+    outside: list[NarratedAction] = field(default_factory=list)
+    """Narrations that lie beyond the end of their recording."""
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """What manifests of `actiseg frames` say: places of pictures, and where recordings end."""
+
+    places: Mapping[str, Place] = field(default_factory=dict)
+    """By the name of the picture's file."""
+    last_frames: Mapping[str, int] = field(default_factory=dict)
+
+
+def read_manifests(folders: Iterable[Path]) -> Recordings:
+    """Reads the manifests that lie beside pictures.
+
+    Args:
+        folders: Folders that may hold a ``manifest.json``.
+
+    Raises:
+        ActisegError: One is damaged.
+    """
+    places: dict[str, Place] = {}
+    ends: dict[str, int] = {}
+    for path in sorted({folder / "manifest.json" for folder in folders}):
+        if not path.is_file():
+            continue
+        content = read_json(path)
+        try:
+            video = str(content["video_id"])
+            for entry in content["pictures"]:
+                name = PurePosixPath(entry["file"]).name
+                places[name] = Place(video, int(entry["frame"]), float(entry["time"]))
+            ends[video] = int(content["frames"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ActisegError(
+                f"{path}: is no manifest of `actiseg frames` ({type(error).__name__}: {error})"
+            ) from error
+    return Recordings(places, ends)
+
+
+def read_narrations(path: Path) -> tuple[list[NarratedAction], list[Problem]]:
+    """Reads a table of narrations in EPIC's columns.
+
+    Returns:
+        The actions in the order of recording and time, and a problem for each row that cannot be
+        used.
+
+    Raises:
+        TableError: The table cannot be read or lacks a column.
+    """
+    problems: list[Problem] = []
+
+    def refuse(error: TableError) -> None:
+        problems.append(Problem(str(path), str(error).removeprefix(str(path)).lstrip(":, ")))
+
+    actions = []
+    needed = ("video_id", "start_timestamp", "stop_timestamp", "narration")
+    for row in read_table(path, needed, on_error=refuse):
+        try:
+            actions.append(_action(row))
+        except TableError as error:
+            refuse(error)
+    return sorted(actions, key=lambda action: (action.video, action.times, action.line)), problems
+
+
+def _action(row: Row) -> NarratedAction:
+    start, stop = seconds(row, "start_timestamp"), seconds(row, "stop_timestamp")
+    if stop <= start:
+        raise row.error("stop_timestamp", f"after the start at {row['start_timestamp']}")
+    frames = None
+    if row.get("start_frame") and row.get("stop_frame"):
+        frames = row.integer("start_frame"), row.integer("stop_frame")
+    if not clean_narration(row["narration"]).text:
+        raise row.error("narration", "a sentence about what is done")
+    for column in ("video_id", "verb", "noun"):
+        if "/" in row.get(column) or "\\" in row.get(column):
+            raise row.error(column, "fit for the name of a folder: it contains a slash")
+    if not row["video_id"]:
+        raise row.error("video_id", "the name of a recording")
+    classes = row.listed("all_noun_classes") if row.get("all_noun_classes") else []
+    nouns = row.listed("all_nouns") if row.get("all_nouns") else []
+    named = dict.fromkeys(readable_name(str(noun)) for noun in (row.get("noun"), *nouns) if noun)
+    return NarratedAction(
+        video=row["video_id"],
+        line=row.line,
+        narration=row["narration"],
+        frames=frames,
+        times=(start, stop),
+        verb=row.get("verb", UNKNOWN),
+        verb_class=row.integer("verb_class") if row.get("verb_class") else -1,
+        noun=row.get("noun"),
+        noun_class=row.integer("noun_class") if row.get("noun_class") else -1,
+        nouns=tuple(named),
+        noun_classes=frozenset(c for c in classes if isinstance(c, int) and c >= 0),
+    )
+
+
+def without_upload(name: str) -> str:
+    """A file's name without what Label Studio puts before it."""
+    return _UPLOAD.sub("", name, count=1)
+
+
+def place_of(file: str, recordings: Recordings, videos: Iterable[str]) -> Place | None:
+    """Recording and frame number of a picture: from its manifest, else from its name.
+
+    Args:
+        file: Name of the picture, perhaps with folders: ``VIDEO_frame_0000000012.jpg`` or
+            ``VIDEO/frame_0000000012.jpg``.
+        recordings: What manifests say.
+        videos: Recordings of the table; if it is only one, a picture need not name it.
+    """
+    path = PurePosixPath(file)
+    for name in (path.name, without_upload(path.name)):
+        if name in recordings.places:
+            return recordings.places[name]
+    known = set(videos)
+    for stem in (path.stem, without_upload(path.stem)):
+        match = _PICTURE.fullmatch(stem)
+        if match is None:
+            continue
+        above = path.parent.name
+        only = next(iter(known)) if len(known) == 1 else None
+        for video in (match["video"], above if match["video"] is None else None):
+            if video in known:
+                return Place(str(video), int(match["number"]))
+        if match["video"] is None and only is not None:
+            return Place(only, int(match["number"]))
+    return None
+
+
+def match(
+    pictures: Sequence[AnnotatedPicture],
+    actions: Sequence[NarratedAction],
+    recordings: Recordings,
+) -> Matches:
+    """Finds the pictures of every narrated action; nothing is guessed.
+
+    A picture belongs to every action that lasts while it was taken, so actions may share pictures.
+
+    Args:
+        pictures: Annotated pictures with at least one object.
+        actions: Of all recordings.
+        recordings: What manifests say.
+    """
+    found = Matches()
+    by_video: dict[str, list[tuple[Place, AnnotatedPicture]]] = {}
+    videos = {action.video for action in actions}
+    for picture in pictures:
+        place = place_of(picture.file, recordings, videos)
+        if place is None:
+            found.homeless.append(picture.file)
+        else:
+            by_video.setdefault(place.video, []).append((place, picture))
+    told: set[str] = set()
+    for action in actions:
+        placed = by_video.get(action.video, [])
+        shown = sorted(
+            (entry for entry in placed if action.shows(entry[0])), key=lambda entry: entry[0].number
+        )
+        told.update(picture.file for _, picture in shown)
+        end = recordings.last_frames.get(action.video)
+        if shown:
+            found.clips.append(NarratedClip(action, tuple(shown)))
+        elif action.frames is not None and end is not None and action.frames[0] > end:
+            found.outside.append(action)
+        elif placed:
+            found.unseen.append(action)
+    found.silent = [
+        picture.file
+        for placed in by_video.values()
+        for _, picture in placed
+        if picture.file not in told
+    ]
+    return found
+
+
+def nouns_of(action: NarratedAction, names: Names) -> tuple[str, int, frozenset[int]]:
+    """The noun of an action in EPIC's form, its class, and the classes of all its nouns.
+
+    What the table says of a known class counts; the narration itself tells the rest, with the names
+    of the annotated objects known.
+
+    Args:
+        action: The row.
+        names: All names, those of the annotated objects too.
+    """
+    vocabulary = names.vocabulary
+    text = clean_narration(action.narration)
+    mentioned = objects_of_narration(text, vocabulary)
+    read = {vocabulary.class_of(name) for name in mentioned if not names.is_hand(name)}
+    listed = {vocabulary.class_of(noun) for noun in action.nouns}
+    classes = action.noun_classes | {found for found in read | listed if found is not None}
+    target = choose_target(text, mentioned, vocabulary).name
+    noun = action.noun or (epic_noun(target) if target else UNKNOWN)
+    known = vocabulary.class_of(readable_name(noun))
+    first = action.noun_class if known is None or action.noun_class >= 0 else known
+    return noun.replace("/", "-"), first, classes
