@@ -108,7 +108,7 @@ class CellJob:
         return [
             *(*launcher, "training.cli", "train", *self.train),
             *("--data", str(self.data), "--out", str(self.folder / "run"), "--resume"),
-            *("--preset", key.preset, "--strategy", key.strategy, "--seed", str(key.seed)),
+            *("--preset", key.preset, "--strategy", key.trained_strategy, "--seed", str(key.seed)),
             *("--text-noise", str(key.text_noise), "--mask-noise", str(key.mask_noise)),
         ]
 

@@ -8,13 +8,15 @@ from typing import Annotated, Literal
 
 import tyro
 
+from training.benchmark.protocol import WorldName
 from training.benchmark.suites import Suite
 from training.config.run import Preset
 from training.files.errors import ActisegError
 
 OWN_TRAIN_OPTIONS = (
     "data", "out", "resume", "preset", "strategy", "seed", "text-noise", "mask-noise",
-    "split", "epochs", "pretrained", "positive-threshold", "device", "threads", "workers",
+    "split", "epochs", "learning-rate", "pretrained", "positive-threshold", "device", "threads",
+    "workers",
 )  # fmt: skip
 """Options of ``actiseg train`` that the benchmark sets itself."""
 
@@ -34,6 +36,18 @@ class BenchmarkOptions:
     """Further options of `actiseg train` for every cell, after `--`: `-- --gce.q 0.5`."""
     data: Path | None = None
     """Clean data in the ActionVOS layout; `smoke` draws a kitchen if it is not given."""
+    world: WorldName | None = None
+    """Make the data and the start of the findings' protocol (docs/findings_protocol.md) and take
+    its recipe: `painted` (VISOR's annotations) or `kitchen` (drawn)."""
+    world_folder: Path | None = None
+    """Where the world lies; `world` in the benchmark's folder if not given. Benchmarks can share
+    one."""
+    visor: Path | None = None
+    """For the painted world: a VISOR tree, of which the annotations are read."""
+    annotations: Path | None = None
+    """For the painted world: folder with the EPIC-KITCHENS-100 tables."""
+    learning_rate: float | None = None
+    """Peak rate of all cells; the preset's or, in a world, the protocol's if not given."""
     preset: Preset = "tiny"
     """Size of the network."""
     seeds: tuple[int, ...] = (0,)
@@ -107,8 +121,24 @@ class BenchmarkOptions:
             raise ActisegError("--epochs and --steps both name the budget; give one of them")
         if not self.seeds or min(self.seeds) < 0:
             raise ActisegError(f"--seeds is {[*self.seeds]}; give one or more, from 0 on")
-        if self.data is None and self.suite != "smoke":
-            raise ActisegError(f"{self.suite} needs --data, the folder that `prepare` wrote")
+        if self.data is None and self.world is None and self.suite != "smoke":
+            raise ActisegError(
+                f"{self.suite} needs --data, the folder that `prepare` wrote, or --world"
+            )
+        if self.world is not None:
+            self._check_world()
+        self._check_passed_on()
+
+    def _check_world(self) -> None:
+        standard = BenchmarkOptions(self.suite, self.out)
+        for name in ("data", "pretrained", "steps", "split", "val_split"):
+            if getattr(self, name) != getattr(standard, name):
+                flag = name.replace("_", "-")
+                raise ActisegError(f"--{flag} is what --world sets; give one of the two")
+        if self.world == "painted" and (self.visor is None or self.annotations is None):
+            raise ActisegError("--world painted needs --visor and --annotations, VISOR's own")
+
+    def _check_passed_on(self) -> None:
         for argument in self.train:
             name = argument.partition("=")[0].lstrip("-").removeprefix("no-").replace("_", "-")
             if argument.startswith("--") and name in OWN_TRAIN_OPTIONS:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from actiseg_ros.bundle import file_sha256
+from training.benchmark import protocol
 from training.benchmark.cell import CellJob
 from training.benchmark.options import BenchmarkOptions
+from training.benchmark.protocol import WorldName
 from training.benchmark.results import SETTINGS_FILE, CellKey
 from training.config.run import TrainConfig
 from training.files.disk import read_json, write_json
@@ -27,6 +30,8 @@ def plan(options: BenchmarkOptions, cells: Sequence[CellKey]) -> list[CellJob]:
         ActisegError: If the data or an option of the training is unusable, or the folder holds
             cells made with other options.
     """
+    if options.world is not None:
+        options = _under_protocol(options, options.world)
     data = (options.data or _smoke_kitchen(options.out)).resolve()
     jobs = _jobs(options, data, cells)
     _claim(options, data)
@@ -43,6 +48,7 @@ def _jobs(options: BenchmarkOptions, data: Path, cells: Sequence[CellKey]) -> li
         epochs = _SMOKE_EPOCHS
     if epochs is not None:
         train += ("--epochs", str(epochs))
+    more = "--epochs", str(protocol.longer(epochs or config.recipe().epochs))
     predict = (
         *("--positive-threshold", str(config.recipe().positive_threshold)),
         *("--clip-length", str(_clip_length(options, config)), "--device", options.cell_device),
@@ -53,7 +59,7 @@ def _jobs(options: BenchmarkOptions, data: Path, cells: Sequence[CellKey]) -> li
             root=options.out.resolve(),
             data=data,
             val_split=options.val_split,
-            train=train,
+            train=(*train, *more) if cell.is_longer else train,
             predict=predict,
             threads=options.threads,
             gpus=options.gpus,
@@ -70,6 +76,8 @@ def _train_options(options: BenchmarkOptions) -> tuple[str, ...]:
         *("--device", options.cell_device, "--threads", str(options.threads)),
         *("--workers", str(options.workers)),
     ]
+    if options.learning_rate is not None:
+        own += ["--learning-rate", str(options.learning_rate)]
     if options.positive_threshold is not None:
         own += ["--positive-threshold", str(options.positive_threshold)]
     if options.pretrained is not None:
@@ -113,6 +121,43 @@ def _clip_length(options: BenchmarkOptions, config: TrainConfig) -> int:
     return 1 if config.recipe().frames_per_clip == 1 else 36
 
 
+def _under_protocol(options: BenchmarkOptions, world: WorldName) -> BenchmarkOptions:
+    """The options with what the findings' protocol sets; makes the world.
+
+    Raises:
+        ActisegError: If the protocol leaves something open that the command line does not give.
+    """
+    from training.benchmark.world import Sources, make_world
+
+    pilot = options.suite == "pilot"  # which settles what is open
+    epochs = options.epochs or protocol.EPOCHS
+    rate = options.learning_rate or protocol.LEARNING_RATE
+    threshold = options.positive_threshold
+    if threshold is None and not pilot:
+        threshold = protocol.POSITIVE_THRESHOLD[world]
+    if epochs is None or rate is None or (threshold is None and not pilot):
+        raise ActisegError(
+            "the pilot has not settled all of --epochs, --learning-rate and --positive-threshold "
+            "yet (docs/findings_protocol.md); give them to try values out"
+        )
+    sources = None
+    if options.visor is not None and options.annotations is not None:
+        sources = Sources(options.visor, options.annotations)
+    folder = options.world_folder or options.out / "world"
+    made = make_world(world, folder, sources, device=options.cell_device)
+    return replace(
+        options,
+        data=made.data,
+        pretrained=made.start,
+        split=protocol.TRAIN_SPLIT,
+        val_split=protocol.CHOOSE_SPLIT if pilot else protocol.TEST_SPLIT,
+        train=(*protocol.cell_options(epochs), *options.train),
+        epochs=epochs,
+        learning_rate=rate,
+        positive_threshold=threshold,
+    )
+
+
 def _smoke_kitchen(out: Path) -> Path:
     """A small kitchen in the benchmark's folder, drawn once."""
     from training.data.kitchen import KitchenConfig, make_kitchen
@@ -129,9 +174,11 @@ def _claim(options: BenchmarkOptions, data: Path) -> None:
     """Notes what all cells share, or checks that it is the same as in earlier calls."""
     lists = data / "ImageSets"
     settings: dict[str, Any] = {
+        "world": options.world,
         "preset": options.preset,
         "epochs": options.epochs,
         "steps": options.steps,
+        "learning_rate": options.learning_rate,
         "pretrained": options.pretrained and file_sha256(options.pretrained),
         "train": [*options.train],
         "split": file_sha256(lists / f"{options.split}.json"),

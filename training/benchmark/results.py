@@ -15,6 +15,8 @@ SETTINGS_FILE = "benchmark.json"
 METRICS = ("p_miou", "n_miou", "p_ciou", "n_ciou", "giou", "acc")
 """The paper's columns; lower is better for the two that begin with ``n``."""
 FORMAT = 1
+LONGER = "-long"
+"""Ends the name of a strategy in cells that are trained longer than the others."""
 
 
 @dataclass(frozen=True, order=True)
@@ -38,6 +40,16 @@ class CellKey:
         if self.mask_noise:
             parts.append(f"mask{self.mask_noise}")
         return "-".join(parts) or "clean"
+
+    @property
+    def trained_strategy(self) -> str:
+        """The strategy as `actiseg train` knows it."""
+        return self.strategy.removesuffix(LONGER)
+
+    @property
+    def is_longer(self) -> bool:
+        """Whether the cell is trained longer than the others."""
+        return self.strategy.endswith(LONGER)
 
     @property
     def folder(self) -> Path:

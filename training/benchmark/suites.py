@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from training.benchmark.results import CellKey
+from training.benchmark.results import LONGER, CellKey
 from training.files.errors import ActisegError
 
-Suite = Literal["table1", "table2", "table3", "table5", "all", "smoke"]
+Suite = Literal[
+    "table1", "table2", "table3", "table5", "all", "smoke", "findings", "findings-long", "pilot"
+]
 
 TEXT_RATES = (0.2, 0.4, 0.6)
 KERNELS = (9, 15, 21)
@@ -35,6 +37,21 @@ TABLES: dict[str, tuple[Setting, ...]] = {
 }
 """Rows by table, in the paper's order; level 0 is the clean data."""
 
+_WORST = ((0.6, 0), (0.0, 21), (0.6, 21))
+PROTOCOL: dict[str, tuple[Setting, ...]] = {
+    "findings": (
+        *dict.fromkeys((*TABLES["table1"], *TABLES["table2"])),
+        Setting(0.6, 21, "baseline"),
+        Setting(0.4, 0, "co-teaching"),
+        *(Setting(*level, name) for level in _WORST for name in _ROBUST),
+        *(Setting(*level, "pmhm") for level in _WORST[1:]),
+    ),
+    "findings-long": tuple(Setting(rate, 0, f"co-teaching{LONGER}") for rate in (0.4, 0.6)),
+    "pilot": tuple(Setting(*level, "baseline") for level in ((0.0, 0), *_WORST[:2])),
+}
+"""The cells that decide the paper's findings, and those that settle their budget
+(docs/findings_protocol.md)."""
+
 
 def strategy_order() -> list[str]:
     """All strategies: the paper's in the order of its Table V, then any that it does not have."""
@@ -51,6 +68,8 @@ def settings_of(suite: Suite) -> tuple[Setting, ...]:
     """
     if suite == "smoke":
         return _smoke()
+    if suite in PROTOCOL:
+        return PROTOCOL[suite]
     if suite == "all":
         rows = (row for table in ("table1", "table2", "table3", "table5") for row in _table(table))
         return tuple(dict.fromkeys(rows))

@@ -204,15 +204,31 @@ def predict_clip(
     height, width = frames[0].shape[:2]
     if not expressions:
         return np.zeros((len(frames), height, width), np.uint8)
+    masks, positives = answer_clip(
+        model, tokenize, frames, expressions, peers=peers, pixels_per_pass=pixels_per_pass
+    )
+    return label_maps(masks, is_active(positives, threshold), (height, width))
+
+
+@torch.inference_mode()
+def answer_clip(
+    model: ActionVOS,
+    tokenize: Tokenize,
+    frames: Sequence[UInt8],
+    expressions: Sequence[str],
+    *,
+    peers: Sequence[ActionVOS] = (),
+    pixels_per_pass: int = PIXELS_PER_PASS,
+) -> Answer:
+    """What networks say of a clip before it is decided what is drawn; see `predict_clip`."""
     config = model.config
     shorter_side = min(config.input_height, config.input_width)
     resized = [resize_for_model(Image.fromarray(frame), shorter_side) for frame in frames]
     samples = normalise(np.stack([np.asarray(image) for image in resized]), config.mean, config.std)
     step = max(1, pixels_per_pass // samples[:, 0].numel())
-    masks, positives = average(
+    return average(
         [_answer(network, tokenize, samples, expressions, step) for network in (model, *peers)]
     )
-    return label_maps(masks, is_active(positives, threshold), (height, width))
 
 
 def _answer(

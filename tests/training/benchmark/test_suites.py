@@ -47,3 +47,20 @@ def test_filters() -> None:
         cells_of("table3", "tiny", (0,), levels=("name10",))
     with pytest.raises(ActisegError, match="table3 has no cell for"):
         cells_of("table3", "tiny", (0,), strategies=("pmhm",), levels=("name20",))
+
+
+def test_the_protocols_suites_are_its_cells() -> None:
+    findings = settings_of("findings")
+    assert len(findings) == len(set(findings)) == 29
+    count = Counter(row.strategy for row in findings)
+    assert count == {"baseline": 8, "co-teaching": 4, "sce": 3, "gce": 3, "apl": 3, "elr": 3,
+                     "npn": 3, "pmhm": 2}  # fmt: skip
+    assert set(findings) <= set(settings_of("all"))
+    longer = cells_of("findings-long", "tiny", (0,))
+    assert [cell.folder.as_posix() for cell in longer] == [
+        "name40/co-teaching-long/seed0", "name60/co-teaching-long/seed0",
+    ]  # fmt: skip
+    assert {cell.trained_strategy for cell in longer} == {"co-teaching"}
+    assert all(cell.is_longer for cell in longer)
+    pilot = cells_of("pilot", "tiny", (100,))
+    assert [cell.noise for cell in pilot] == ["clean", "name60", "mask21"]
