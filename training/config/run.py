@@ -47,6 +47,11 @@ class Recipe:
     positive_threshold: float
     """Objects that are active with less probability are not drawn in validation."""
 
+    @property
+    def teaches_activity(self) -> bool:
+        """Whether the labels say of every object where it is and whether it is active."""
+        return self.negative_masks and self.positive_coefficient > 0
+
 
 # r101 and r50: the published ActionVOS training (AdamW, 1e-4, backbone 5e-5, drops at 3 and 5 of
 # 6 epochs). tiny starts from random weights, so it needs a higher rate with warm-up and a longer

@@ -24,6 +24,7 @@ from training.files.errors import ActisegError
 from training.model import ActionVOS, ModelConfig, build_model, load_tokenizer, preset
 from training.model import tokenize as tokenize_prompts
 from training.model.backbones.lite0 import Lite0, load_imagenet
+from training.model.evidence import silence
 from training.model.text import parse_tokenizer, train_tokenizer
 from training.noise.layer import make_noise
 from training.noise.text import names_in_split
@@ -74,7 +75,6 @@ def build_setup(config: TrainConfig, recipe: Recipe) -> TrainingSetup:
     if not sizes.text.frozen:
         text = replace(sizes.text, vocab_size=tokenizer.get_vocab_size())
         sizes = replace(sizes, text=text)
-    networks = tuple(_network(config, sizes, strategy, index) for index in range(strategy.networks))
     records = read_split(_split_file(config))
     noise = make_noise(
         config.text_noise,
@@ -103,6 +103,10 @@ def build_setup(config: TrainConfig, recipe: Recipe) -> TrainingSetup:
     pairs = None
     if not sizes.text.frozen:
         pairs = NarrationPairs(records, config.seed, noise) or None
+    networks = tuple(
+        _network(config, recipe, sizes, strategy, index, with_pairs=pairs is not None)
+        for index in range(strategy.networks)
+    )
     vocabulary = [{"class_id": key, "names": list(found)} for key, found in names.items()]
     return TrainingSetup(
         dataset,
@@ -118,12 +122,25 @@ def build_setup(config: TrainConfig, recipe: Recipe) -> TrainingSetup:
 
 
 def _network(
-    config: TrainConfig, sizes: ModelConfig, strategy: Strategy[Any], index: int
+    config: TrainConfig,
+    recipe: Recipe,
+    sizes: ModelConfig,
+    strategy: Strategy[Any],
+    index: int,
+    *,
+    with_pairs: bool,
 ) -> nn.Module:
     """One of the networks that are trained together; the first follows the seed in force."""
     if index > 0:
         torch.manual_seed(config.seed + index * _SEEDS_APART)
     model = build_model(sizes)
+    if sizes.mask_evidence:
+        # A part that no loss speaks of is not trained, so that every trainable parameter has a
+        # gradient in every step: it says nothing, or what the weights to start from have learned.
+        if not recipe.teaches_activity:
+            silence(model.activity_map)
+        if not with_pairs:
+            silence(model.narrated_head)
     if config.pretrained is not None:
         fresh = _ACTIVITY if config.fresh_heads else _HEADS if index > 0 else ()
         _load(model, config.pretrained, fresh)

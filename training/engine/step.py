@@ -119,6 +119,7 @@ class TrainingStep:
         for index, (network, choice) in enumerate(zip(self.networks, choices, strict=True)):
             network.begin_step(rate)
             losses, told = self._backward(index, batches, choice, position)
+            network.require_gradients()
             norm = network.clip(self.recipe.clip_norm)
             self._require_finite("gradient", norm.expand(len(batches)), batches)
             log |= told
@@ -267,8 +268,7 @@ class TrainingStep:
         output, batch = context.output, context.batch
         if output.narrated is not None:
             terms["loss_narrated"] = narrated_loss(output.narrated, narrated)
-        taught = self.recipe.negative_masks and self.recipe.positive_coefficient > 0
-        if output.activity is not None and taught:
+        if output.activity is not None and self.recipe.teaches_activity:
             terms["loss_activity"] = activity_loss(
                 output.activity, batch.masks, batch.positive, batch.clip_of_prompt
             )

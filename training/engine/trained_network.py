@@ -19,6 +19,7 @@ from training.engine.optimizer import (
     parameter_groups,
     set_rate,
 )
+from training.files.errors import ActisegError
 from training.model import Output
 
 
@@ -63,6 +64,7 @@ class TrainedNetwork:
         recipe: optimisation settings.
         group: this process among those that train together.
         teacher_decay: decay of the average that a strategy asks as a teacher; 0 keeps none.
+        rests_parameters: whether some steps leave out some trainable parameters.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class TrainedNetwork:
         recipe: Recipe,
         group: ProcessGroup,
         teacher_decay: float = 0.0,
+        rests_parameters: bool = False,
     ) -> None:
         self.network = network.to(group.device)
         self.optimizer = torch.optim.AdamW(
@@ -80,7 +83,8 @@ class TrainedNetwork:
         self.teacher = moving_average(self.network, teacher_decay) if teacher_decay else None
         self.teacher_views = Views(self.teacher.module).eval() if self.teacher else None
         self.local_views = Views(self.network)
-        self.views = _distributed(self.local_views, group)
+        self._rests_parameters = rests_parameters
+        self.views = _distributed(self.local_views, group, rests_parameters)
 
     def begin_step(self, rate: float) -> None:
         """Clears the gradients and sets the learning rate of the step."""
@@ -95,6 +99,22 @@ class TrainedNetwork:
                 yield
         else:
             yield
+
+    def require_gradients(self) -> None:
+        """Refuses a step that processes which train together could not finish.
+
+        Raises:
+            ActisegError: If a trainable parameter has no part in the loss; names it.
+        """
+        if not isinstance(self.views, DistributedDataParallel) or self._rests_parameters:
+            return
+        named = self.network.named_parameters()
+        left_out = [name for name, own in named if own.requires_grad and own.grad is None]
+        if left_out:
+            raise ActisegError(
+                f"{len(left_out)} parameters have no part in the loss of this step, such as "
+                f"{left_out[0]}: a strategy that means this sets rests_parameters"
+            )
 
     def clip(self, norm: float) -> Tensor:
         """Scales the gradients down to a norm; returns the norm that they had (scalar)."""
@@ -130,11 +150,11 @@ class TrainedNetwork:
                 load_average(average, state[name])
 
 
-def _distributed(module: nn.Module, group: ProcessGroup) -> nn.Module:
+def _distributed(module: nn.Module, group: ProcessGroup, rests_parameters: bool) -> nn.Module:
     if group.size == 1:
         return module
     return DistributedDataParallel(
         module,
         device_ids=[group.device] if group.device.type == "cuda" else None,
-        find_unused_parameters=True,  # e.g. the refinement of the last layer's box
+        find_unused_parameters=rests_parameters,
     )

@@ -92,7 +92,13 @@ class Trainer:
         self.setup: TrainingSetup = build_setup(config, self.recipe)
         self.strategy = self.setup.strategy
         self.networks = [
-            TrainedNetwork(network, self.recipe, group, self.strategy.teacher_decay)
+            TrainedNetwork(
+                network,
+                self.recipe,
+                group,
+                self.strategy.teacher_decay,
+                self.strategy.rests_parameters,
+            )
             for network in self.setup.networks
         ]
         self.training_step = TrainingStep(self.setup, self.networks, self.recipe, group)

@@ -49,6 +49,14 @@ class ActivityMap(nn.Module):
         return self.out(F.relu(self.hidden(flat)))[:, 0].unflatten(0, features.shape[:2])
 
 
+def silence(part: nn.Module) -> None:
+    """Makes an evidence part answer 0, neither yes nor no, and takes it out of training."""
+    with torch.no_grad():
+        for parameter in part.parameters():
+            parameter.zero_()
+    part.requires_grad_(False)
+
+
 class EvidenceHead(nn.Module):
     """Adds to the positive logit what the words say and what the picture shows under the mask.
 

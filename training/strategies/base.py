@@ -63,6 +63,9 @@ class Strategy(Generic[O_co]):
     teacher_decay: float = 0.0
     """Decay of a moving average of each network's weights, which `StepContext.teacher` asks; 0
     keeps none."""
+    rests_parameters: ClassVar[bool] = False
+    """True if some steps leave out some trainable parameters; processes that train together then
+    look for these in every step, which costs time."""
     spatial_augmentation: ClassVar[bool] = True
     """False for strategies that remember single pixels between epochs."""
     photometric_augmentation: ClassVar[bool] = True

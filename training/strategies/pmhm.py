@@ -299,6 +299,8 @@ class PMHM(Strategy[PMHMOptions]):
     no image, so it is never in U.
     """
 
+    rests_parameters = True  # those of the auxiliary head, while it is frozen
+
     def __init__(self, options: PMHMOptions) -> None:
         super().__init__(options)
         self._heads: ParallelHeads | None = None

@@ -1,0 +1,179 @@
+"""Every trainable parameter has a gradient in every step, whatever the options.
+
+Processes that train together wait for the gradients of all parameters; one without stops them all.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.training.model.micro import MICRO, MICRO_PUBLISHED
+from training.config.run import TrainConfig
+from training.data.collate import collate
+from training.data.kitchen import KitchenConfig, make_kitchen
+from training.data.prepare import prepare
+from training.engine.distributed import ProcessGroup
+from training.engine.trainer import Trainer
+from training.losses.context import StepPosition
+from training.model import PRESETS
+from training.model.text import train_tokenizer
+from training.strategies import STRATEGIES
+from training.strategies.co_teaching import CoTeachingOptions
+from training.strategies.pmhm import PMHMOptions
+
+_EPOCHS = 2
+"""NPN's first epoch differs from the others."""
+_OPTIONS: dict[str, Any] = {
+    "co-teaching": CoTeachingOptions(window=2),
+    "pmhm": PMHMOptions(freeze=0),  # with it some steps rest the auxiliary head, as it declares
+}
+_LATE = replace(MICRO, late_words=True, shared_attention="dense", queries=1)
+_PUBLISHED = replace(
+    MICRO_PUBLISHED,
+    mask_evidence=False,
+    text=replace(MICRO.text, frozen=True, vocab_size=1000, max_positions=66),
+    max_tokens=32,
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three training clips in the ActionVOS layout, and a tokenizer in place of RoBERTa's."""
+    root = tmp_path_factory.mktemp("kitchen")
+    config = KitchenConfig(clips=6, seed=3, val_share=0.34, frame_size=(213, 120))
+    make_kitchen(root / "raw", config, workers=1)
+    prepare(root / "raw" / "VISOR", root / "raw" / "annotations", root / "data", workers=1)
+    (root / "roberta").mkdir()
+    tokenizer = train_tokenizer(["left hand used in the action of cut pepper"])
+    tokenizer.save(str(root / "roberta" / "tokenizer.json"))
+    return root
+
+
+@pytest.fixture(autouse=True)
+def micro_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The presets' structures in a size that takes milliseconds."""
+    for name, sizes in {"tiny": MICRO, "small": _LATE, "r50": _PUBLISHED}.items():
+        monkeypatch.setitem(PRESETS, name, replace(sizes, name=name))
+
+
+def _without_gradient(config: TrainConfig) -> set[str]:
+    """Trainable parameters that some step of some epoch leaves out."""
+    config.out.mkdir()
+    trainer = Trainer(config, ProcessGroup(0, 1, torch.device("cpu")))
+    batch = collate([trainer.setup.dataset[index] for index in (0, 1)])
+    kept = torch.arange(len(batch.captions)) % 2 == 0 if len(trainer.networks) > 1 else None
+    found = set()
+    for epoch in range(_EPOCHS):
+        trainer.strategy.begin_epoch(epoch, _EPOCHS)
+        for index, trained in enumerate(trainer.networks):
+            trained.network.train()
+            trained.begin_step(1e-3)
+            position = StepPosition(epoch, _EPOCHS, epoch)
+            losses, _ = trainer.training_step.losses(index, batch, position, kept)
+            losses["total"].backward()
+            parameters = trained.network.named_parameters()
+            found |= {name for name, own in parameters if own.requires_grad and own.grad is None}
+    return found
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("preset", ["tiny", "small", "r50"])
+def test_no_parameter_is_left_out(preset: Any, strategy: str, data: Path, tmp_path: Path) -> None:
+    """All pairs of the other options are met; a search over their whole product found no more."""
+    combinations = [
+        ("one", 1, True, 2.0),
+        ("one", 2, False, 2.0),
+        ("all", 2, True, 0.0),
+        ("all", 1, False, 0.0),
+    ]
+    for objects, frames, negative_masks, coefficient in combinations:
+        config = TrainConfig(
+            data=data / "data",
+            out=tmp_path / f"{objects}{frames}",
+            preset=preset,
+            strategy=strategy,
+            strategy_options=_OPTIONS.get(strategy),
+            roberta=data / "roberta",
+            objects=objects,  # type: ignore[arg-type]
+            frames_per_clip=frames,
+            negative_masks=negative_masks,
+            positive_coefficient=coefficient,
+            epochs=_EPOCHS,
+            accumulate=1,
+            val_split="",
+            workers=0,
+            device="cpu",
+        )
+        assert _without_gradient(config) == set(), config
+
+
+def test_what_nothing_teaches_says_nothing_or_what_it_knows(data: Path, tmp_path: Path) -> None:
+    """A start from weights keeps their activity map; one from nothing has a silent one."""
+    maps = []
+    for name, changes in {
+        "knows": {"negative_masks": True},
+        "silent": {"negative_masks": False},
+        "kept": {"negative_masks": False, "pretrained": tmp_path / "knows" / "last.safetensors"},
+    }.items():
+        config = TrainConfig(
+            data=data / "data",
+            out=tmp_path / name,
+            epochs=1,
+            batch_size=3,
+            val_split="",
+            workers=0,
+            device="cpu",
+            **changes,  # type: ignore[arg-type]
+        )
+        config.out.mkdir()
+        trainer = Trainer(config, ProcessGroup(0, 1, torch.device("cpu")))
+        trainer.fit(_NEVER)
+        network = trainer.networks[0].network
+        maps.append([own.detach().clone() for own in network.activity_map.parameters()])
+        assert all(
+            own.requires_grad == (name == "knows") for own in network.activity_map.parameters()
+        )
+    knows, silent, kept = maps
+    assert any(own.any() for own in knows)
+    assert not any(own.any() for own in silent)
+    average = trainer.networks[0].averaged.activity_map
+    assert all(map(torch.equal, kept, average.parameters())), "nothing moves it"
+
+
+class _Never:
+    requested = False
+    number = None
+
+
+_NEVER: Any = _Never()
+
+
+@pytest.mark.parametrize(
+    ("strategy", "options"),
+    [("baseline", ("--negative-masks", "False")), ("pmhm", ("--pmhm.freeze", "0.7"))],
+)
+def test_two_processes_train(
+    strategy: str, options: tuple[str, ...], data: Path, tmp_path: Path
+) -> None:
+    """The published recipe of masks with `tiny`, and a head that rests now and then."""
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc-per-node", "2", "-m", "training.cli", "train", "--preset", "tiny"),
+            *("--data", str(data / "data"), "--out", str(tmp_path), "--strategy", strategy),
+            *("--epochs", "1", "--batch-size", "1", "--workers", "0", "--val-split", ""),
+            *("--device", "cpu", *options),
+        ],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
