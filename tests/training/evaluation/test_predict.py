@@ -128,7 +128,7 @@ def test_labels_of_other_settings_are_not_mixed(tmp_path, checkpoint):
     draw_frames(tmp_path / "data" / SEQUENCE)
     split = expression_file(tmp_path / "val_meta.json")
     predict(tmp_path / "data", split, tmp_path / "out", checkpoint=checkpoint, clip_length=36)
-    with pytest.raises(ActisegError, match="made with another positive_threshold"):
+    with pytest.raises(ActisegError, match="made otherwise: positive_threshold"):
         predict(
             tmp_path / "data",
             split,
