@@ -23,7 +23,7 @@ from training.evaluation.inference import (
     chosen_masks,
     is_active,
     label_maps,
-    normalise,
+    network_input,
     positive_probability,
     resize_for_model,
 )
@@ -129,7 +129,7 @@ def _video(file: Path, keys_file: Path, facts: Mapping[str, Any]) -> Iterator[Re
     yield from _labels(case, "stored outputs", stored, arrays)
 
     model = rule_model(preset_of_case(file.stem, keys), keys["weights_salt"])
-    samples = normalise(resized, model.config.mean, model.config.std)[None]
+    samples = network_input(list(frames), model.config)[None]
     image = model.encode_image(samples)
     text = model.encode_text(*_padded([arrays[f"{p}input_ids"] for p in prefixes]))
     output = model.decode(image, text, torch.tensor([samples.shape[-2:]]), auxiliary=False)

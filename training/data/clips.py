@@ -15,7 +15,7 @@ import torch
 from torch.utils.data import Dataset
 
 from actiseg_ros.prompts import PROMPT_TEMPLATE
-from training.data.collate import Batch, Sample, collate
+from training.data.collate import Batch, Channels, Sample, collate
 from training.data.layout import IMAGES, LABELS, WEIGHTS, image_folder
 from training.data.palette import read_label_png
 from training.data.splits import Clip, ObjectPrompt, load_clips
@@ -28,9 +28,9 @@ from training.data.targets import (
 )
 from training.data.transforms import ClipImages, Transform
 from training.files.errors import ActisegError
+from training.model.config import IMAGENET_MEAN, IMAGENET_STD
 
-__all__ = ["Batch", "Clip", "ClipDataset", "NoiseLayer", "ObjectPrompt", "Sample", "collate",
-           "load_clips"]  # fmt: skip
+__all__ = ["Batch", "ClipDataset", "NoiseLayer", "Sample", "collate"]
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -82,6 +82,8 @@ class ClipDataset(Dataset[Sample]):
         noise: Noise over names and label maps.
         narrations: What prompts speak of: the clip's own narration, or that of any clip, drawn for
             each sample, which then tells nothing of what is done.
+        mean: Of R, G, B in [0, 1]; the network's.
+        std: Standard deviation of the same.
         seed: With the epoch and the index, the only source of randomness.
 
     Raises:
@@ -100,6 +102,8 @@ class ClipDataset(Dataset[Sample]):
         negative_masks: bool = False,
         noise: NoiseLayer | None = None,
         narrations: Literal["own", "any"] = "own",
+        mean: Channels = IMAGENET_MEAN,
+        std: Channels = IMAGENET_STD,
         seed: int = 0,
     ) -> None:
         file = split if isinstance(split, Path) else data / "ImageSets" / f"{split}.json"
@@ -115,6 +119,7 @@ class ClipDataset(Dataset[Sample]):
         self._negative_masks = negative_masks
         self._noise = noise
         self._narrations = [clip.narration for clip in self.clips] if narrations == "any" else None
+        self._mean, self._std = mean, std
         self._seed = seed
         self._epoch = 0
         self._places = [
@@ -176,6 +181,8 @@ class ClipDataset(Dataset[Sample]):
             frame_names=names,
             object_ids=ids,
             pad_multiple=self._transform.pad_multiple,
+            mean=self._mean,
+            std=self._std,
         )
 
     def _read(
@@ -240,11 +247,7 @@ class ClipDataset(Dataset[Sample]):
             raise ActisegError(f"{path}: not a readable JPEG ({error})") from error
 
     def _labels(self, kind: str, sequence: str, name: str) -> UInt8:
-        path = self._data / kind / self._folder / sequence / f"{name}.png"
-        try:
-            return read_label_png(path)
-        except (OSError, ValueError) as error:
-            raise ActisegError(str(error)) from error
+        return read_label_png(self._data / kind / self._folder / sequence / f"{name}.png")
 
 
 def sample_frames(count: int, start: int, wanted: int, rng: np.random.Generator) -> list[int]:

@@ -10,7 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from training.data.pictures import normalise
 from training.model.config import IMAGENET_MEAN, IMAGENET_STD
+
+Channels = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,10 @@ class Sample:
     object_ids: list[int]
     pad_multiple: int = 32
     """Batches are padded to a multiple of this many pixels."""
+    mean: Channels = IMAGENET_MEAN
+    """Mean of R, G, B in [0, 1] that the network reads pictures without."""
+    std: Channels = IMAGENET_STD
+    """Standard deviation that it reads them by."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,9 @@ class Batch:
     """T frame names for each prompt."""
     object_ids: list[int]
     """Object id of each prompt."""
+    mean: Channels = IMAGENET_MEAN
+    """As in `Sample`."""
+    std: Channels = IMAGENET_STD
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The batch on the device that computes with it: frames normalised, weights as float32."""
@@ -83,7 +93,8 @@ class Batch:
             if isinstance(value := getattr(self, item.name), Tensor)
         }
         if moved["frames"].dtype == torch.uint8:
-            moved["frames"] = normalised(moved["frames"], moved["padding"])
+            frames = normalise(moved["frames"], self.mean, self.std)
+            moved["frames"] = frames.masked_fill_(moved["padding"][:, :, None], 0)
             moved["weights"] = moved["weights"].float()
         return replace(self, **moved)
 
@@ -95,23 +106,6 @@ class Batch:
             if isinstance(value := getattr(self, item.name), Tensor)
         }
         return replace(self, **pinned)
-
-
-def normalised(frames: Tensor, padding: Tensor) -> Tensor:
-    """What a network reads of RGB frames: ImageNet's mean off, by its deviation, 0 on padding.
-
-    Args:
-        frames: uint8 [N, T, 3, H, W].
-        padding: True on padding, bool [N, T, H, W].
-
-    Returns:
-        float32 [N, T, 3, H, W].
-    """
-    mean, std = (
-        torch.tensor(values, device=frames.device)[:, None, None]
-        for values in (IMAGENET_MEAN, IMAGENET_STD)
-    )
-    return frames.float().div_(255).sub_(mean).div_(std).masked_fill_(padding[:, :, None], 0)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
@@ -147,6 +141,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
         sequences=[sample.sequence for sample in of_prompt],
         frame_names=[sample.frame_names for sample in of_prompt],
         object_ids=[object_id for sample in samples for object_id in sample.object_ids],
+        mean=samples[0].mean,
+        std=samples[0].std,
     )
 
 

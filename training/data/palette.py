@@ -10,6 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from training.files.disk import replacing
+from training.files.errors import ActisegError
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -52,16 +53,16 @@ def read_label_png(path: Path) -> UInt8:
         Labels, uint8 [H, W]; not writable.
 
     Raises:
-        ValueError: If the file is no image or has colours instead of labels.
-        FileNotFoundError: If there is no such file.
+        ActisegError: If the file is missing, no image or has colours instead of labels.
     """
     try:
         with Image.open(path) as image:
             if image.mode not in ("P", "L", "1"):
-                raise ValueError(f"{path}: mode {image.mode} holds colours; expected labels (P, L)")
-            labels = np.asarray(image, dtype=np.uint8)
-    except (OSError, SyntaxError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
-        raise ValueError(f"{path}: not a readable label image ({error})") from error
-    return labels
+                raise ActisegError(
+                    f"{path}: mode {image.mode} holds colours; expected labels (P, L)"
+                )
+            return np.asarray(image, dtype=np.uint8)
+    except FileNotFoundError as error:
+        raise ActisegError(f"{path}: not found; every frame of the split needs one") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ActisegError(f"{path}: not a readable label image ({error})") from error

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from actiseg_ros.prompts import PROMPT_TEMPLATE
 from training.data.layout import sequence_name
@@ -90,6 +92,13 @@ def load_clips(split_file: Path) -> list[Clip]:
             f"{split_file}: neither a list of clips (ImageSets/SPLIT.json) nor an expression"
             f" file with `videos` ({type(error).__name__}: {error})"
         ) from error
+
+
+def evenly_spread(clips: Sequence[Clip], count: int | None) -> list[Clip]:
+    """`count` clips, evenly spread; all of them if there are no more, or if it is None."""
+    if count is None or count >= len(clips):
+        return list(clips)
+    return [clips[index] for index in np.linspace(0, len(clips) - 1, count).round().astype(int)]
 
 
 def _checked(path: Path, records: Any, facts: Set[str]) -> list[dict[str, Any]]:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from training.checkpoints.published import load_published
 from training.checkpoints.reading import load_weights
 from training.config.run import Recipe, TrainConfig
-from training.data.clips import ClipDataset, load_clips
-from training.data.splits import read_split
+from training.data.clips import ClipDataset
+from training.data.splits import load_clips, read_split
 from training.data.transforms import FixedSize, PublishedTraining, Transform
 from training.engine.narration_pairs import NarrationPairs
 from training.files.disk import replacing
@@ -95,6 +95,8 @@ def build_setup(config: TrainConfig, recipe: Recipe) -> TrainingSetup:
         negative_masks=recipe.negative_masks,
         noise=noise,
         narrations="own" if config.task == "active" else "any",
+        mean=sizes.mean,
+        std=sizes.std,
         seed=config.seed,
     )
     if not len(dataset):

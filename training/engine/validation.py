@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
+from training.data.layout import IMAGES, LABELS, image_folder
 from training.data.palette import read_label_png
-from training.data.splits import Clip, load_clips
+from training.data.pictures import read_clip
+from training.data.splits import Clip, evenly_spread, load_clips
 from training.evaluation.inference import (
     CLIP_LENGTH,
     POSITIVE_THRESHOLD,
@@ -49,11 +50,12 @@ class Validator:
         positive_threshold: float = POSITIVE_THRESHOLD,
         clip_length: int = CLIP_LENGTH,
     ) -> None:
-        self._data, self._split = data, split
+        file = data / "ImageSets" / f"{split}.json"
+        self._data, self._folder = data, image_folder(data, file)
         self._tokenize, self._clip_length = tokenize, clip_length
         self._threshold = positive_threshold
-        everything = load_clips(data / "ImageSets" / f"{split}.json")
-        self._clips = _spread([clip for clip in everything if not clip.flagged], clips)
+        everything = load_clips(file)
+        self._clips = evenly_spread([clip for clip in everything if not clip.flagged], clips)
         if not self._clips:
             raise ActisegError(f"{data}: split {split} has no clips to validate on")
 
@@ -68,7 +70,7 @@ class Validator:
             for part in clips_of(len(clip.frames), self._clip_length):
                 names = clip.frames[part]
                 for name, labels in zip(names, self._predict(model, clip, names), strict=True):
-                    truth = self._file("Annotations_Sparse", clip.sequence, f"{name}.png")
+                    truth = self._file(LABELS, clip.sequence, f"{name}.png")
                     tally.add_frame(labels, read_label_png(truth), positive)
             tally.videos += 1
         model.train(training)
@@ -76,11 +78,7 @@ class Validator:
 
     def _predict(self, model: ActionVOS, clip: Clip, names: Sequence[str]) -> np.ndarray:
         """Label maps uint8 [T, H, W] with the clip's object ids as labels."""
-        frames = []
-        for name in names:
-            path = self._file("JPEGImages_Sparse", clip.sequence, f"{name}.jpg")
-            with Image.open(path) as image:
-                frames.append(np.asarray(image.convert("RGB")))
+        frames = read_clip([self._file(IMAGES, clip.sequence, f"{name}.jpg") for name in names])
         expressions = [prompt.expression for prompt in clip.objects]
         positions = predict_clip(
             model, self._tokenize, frames, expressions, threshold=self._threshold
@@ -89,11 +87,4 @@ class Validator:
         return ids[positions]
 
     def _file(self, kind: str, sequence: str, name: str) -> Path:
-        return self._data / kind / self._split / sequence / name
-
-
-def _spread(clips: Sequence[Clip], count: int | None) -> list[Clip]:
-    """`count` clips, evenly spread; all if there are no more."""
-    if count is None or count >= len(clips):
-        return list(clips)
-    return [clips[index] for index in np.linspace(0, len(clips) - 1, count).round().astype(int)]
+        return self._data / kind / self._folder / sequence / name

@@ -18,7 +18,8 @@ from PIL import Image
 from torch import Tensor
 
 from actiseg_ros.vision.label_map import MAX_LABELS, merge
-from training.model import ActionVOS, Output
+from training.data.pictures import normalise
+from training.model import ActionVOS, ModelConfig, Output
 
 CLIP_LENGTH = 36
 POSITIVE_THRESHOLD = 0.75
@@ -60,19 +61,20 @@ def resize_for_model(image: Image.Image, shorter_side: int = 360) -> Image.Image
     return image.resize(size, Image.Resampling.BILINEAR)
 
 
-def normalise(frames: UInt8, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """Scales frames to [0, 1] and normalises them.
+def network_input(frames: Sequence[UInt8], config: ModelConfig) -> Tensor:
+    """What a network reads of a clip: resized as published, and normalised.
 
     Args:
-        frames: RGB, uint8 [T, H, W, 3].
-        mean: of each channel.
-        std: standard deviation of each channel.
+        frames: RGB, uint8 [H, W, 3] each, of one size.
+        config: The network's.
 
     Returns:
-        float32 [T, 3, H, W].
+        float32 [T, 3, h, w].
     """
-    scaled = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 255
-    return (scaled - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+    shorter_side = min(config.input_height, config.input_width)
+    resized = [resize_for_model(Image.fromarray(frame), shorter_side) for frame in frames]
+    stacked = np.stack([np.asarray(image) for image in resized])
+    return normalise(torch.from_numpy(stacked).permute(0, 3, 1, 2), config.mean, config.std)
 
 
 def choose_query(logits: Tensor) -> Tensor:
@@ -221,10 +223,7 @@ def answer_clip(
     pixels_per_pass: int = PIXELS_PER_PASS,
 ) -> Answer:
     """What networks say of a clip before it is decided what is drawn; see `predict_clip`."""
-    config = model.config
-    shorter_side = min(config.input_height, config.input_width)
-    resized = [resize_for_model(Image.fromarray(frame), shorter_side) for frame in frames]
-    samples = normalise(np.stack([np.asarray(image) for image in resized]), config.mean, config.std)
+    samples = network_input(frames, model.config)
     step = max(1, pixels_per_pass // samples[:, 0].numel())
     return average(
         [_answer(network, tokenize, samples, expressions, step) for network in (model, *peers)]

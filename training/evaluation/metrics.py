@@ -287,7 +287,7 @@ def _evaluate_sequence(predictions: Path, annotations: Path, sequence: _Sequence
     for frame in sequence.frames:
         predicted_file = predictions / sequence.name / f"{frame}.png"
         true_file = annotations / sequence.name / f"{frame}.png"
-        prediction, truth = _read(predicted_file), _read(true_file)
+        prediction, truth = read_label_png(predicted_file), read_label_png(true_file)
         if prediction.shape != truth.shape:
             raise ActisegError(
                 f"{predicted_file} is {prediction.shape[1]}x{prediction.shape[0]} pixels, its "
@@ -296,15 +296,6 @@ def _evaluate_sequence(predictions: Path, annotations: Path, sequence: _Sequence
             )
         tally.add_frame(prediction, truth, sequence.positive)
     return tally
-
-
-def _read(path: Path) -> NDArray[np.uint8]:
-    try:
-        return read_label_png(path)
-    except FileNotFoundError as error:
-        raise ActisegError(f"{path} is missing; every frame of the split needs one") from error
-    except ValueError as error:
-        raise ActisegError(str(error)) from error
 
 
 def _sequences(path: Path, flagged: Flagged) -> list[_Sequence]:

@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 from tokenizers import Tokenizer
 
 from actiseg_ros.bundle import file_sha256, load_bundle
@@ -18,6 +17,7 @@ from actiseg_ros.vision.segmenter import EncodedPrompt, Segmenter
 from training.checkpoints.weights import load_model
 from training.data.layout import IMAGES, sequence_root
 from training.data.palette import write_label_png
+from training.data.pictures import read_clip
 from training.data.splits import Clip, load_clips
 from training.evaluation.inference import Tokenize, clips_of, predict_clip, trained_threshold
 from training.files.claims import claim
@@ -238,7 +238,7 @@ def write_predictions(
         table = _output_labels(clip)
         for part in clips_of(len(clip.frames), clip_length):
             names = clip.frames[part]
-            frames = _read_frames([root / clip.sequence / f"{name}.jpg" for name in names])
+            frames = read_clip([root / clip.sequence / f"{name}.jpg" for name in names])
             maps = table[predictor(frames, expressions)]
             (out / clip.sequence).mkdir(parents=True, exist_ok=True)
             for name, labelled in zip(names, maps, strict=True):
@@ -252,25 +252,6 @@ def _output_labels(clip: Clip) -> UInt8:
     if any(not 0 < label < 256 for label in labels):
         raise ActisegError(f"{clip.sequence}: object ids {labels} are not all within 1 to 255")
     return np.array([0, *labels], np.uint8)
-
-
-def _read_frames(paths: Sequence[Path]) -> list[UInt8]:
-    frames: list[UInt8] = []
-    for path in paths:
-        try:
-            with Image.open(path) as image:
-                frame = np.asarray(image.convert("RGB"))
-        except FileNotFoundError as error:
-            raise ActisegError(f"{path} is missing; the split lists this frame") from error
-        except (OSError, SyntaxError) as error:
-            raise ActisegError(f"{path} cannot be read as an image: {error}") from error
-        if frames and frame.shape != frames[0].shape:
-            raise ActisegError(
-                f"{path} has {frame.shape[1]}x{frame.shape[0]} pixels, the first frame of its clip "
-                f"{frames[0].shape[1]}x{frames[0].shape[0]}; a clip needs frames of one size"
-            )
-        frames.append(frame)
-    return frames
 
 
 def _complete(out: Path, clip: Clip) -> bool:

@@ -135,12 +135,12 @@ class PublishedMasks:
             ActisegError: If it does not belong to this clean map.
         """
         path = self._path(clip, frame)
-        noisy = _read(path)
+        noisy = read_label_png(path)
         original = path.with_name(f"{path.stem}{CLEAN_SUFFIX}.png")
         if noisy.shape != clean.shape:
             raise ActisegError(f"{path}: {noisy.shape}, but the clean map is {clean.shape}")
         if original.is_file():
-            if not np.array_equal(_read(original), clean):
+            if not np.array_equal(read_label_png(original), clean):
                 raise ActisegError(f"{original}: differs from the clean labels of {clip}/{frame}")
         elif not self.manifest and not np.array_equal(noisy, clean):
             raise ActisegError(
@@ -217,10 +217,3 @@ def _differing_expressions(
     frames = {Path(name).stem for name in record.get("sparse_frames", ())}
     if missing := sorted(frames - {str(name).removesuffix(".jpg") for name in published["frames"]}):
         yield f"lacks the frames {', '.join(missing)} of the clean split"
-
-
-def _read(path: Path) -> Labels:
-    try:
-        return read_label_png(path)
-    except (OSError, ValueError) as error:
-        raise ActisegError(str(error)) from error

@@ -10,21 +10,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from actiseg_ros.gate.uncertainty import uncertain_pixels
 from training.benchmark.results import RESULT_FILE, CellResult, read_result
 from training.checkpoints.weights import load_model
 from training.data.layout import IMAGES, LABELS, image_folder
 from training.data.palette import read_label_png
-from training.data.splits import Clip, load_clips
+from training.data.pictures import read_rgb
+from training.data.splits import Clip, evenly_spread, load_clips
 from training.evaluation.inference import (
     Tokenize,
     chosen_masks,
     is_active,
     label_maps,
-    normalise,
-    resize_for_model,
+    network_input,
     trained_threshold,
 )
 from training.files.errors import ActisegError
@@ -146,9 +145,7 @@ def segment(
         frame: RGB, uint8 [H, W, 3].
         threshold: Of the positive head, the one that the cell was evaluated with.
     """
-    config = model.config
-    small = resize_for_model(Image.fromarray(frame), min(config.input_height, config.input_width))
-    sample = normalise(np.array(small)[None], config.mean, config.std)
+    sample = network_input([frame], model.config)
     output = model(
         sample[None],
         None,
@@ -176,15 +173,10 @@ def _scenes(data: Path, split: str, count: int) -> Iterator[_Scene]:
         for clip in load_clips(file)
         if clip.frames and not clip.flagged and any(entry.positive for entry in clip.objects)
     ]
-    spread = np.linspace(0, len(clips) - 1, min(count, len(clips))).round().astype(int)
-    for clip in (clips[index] for index in spread):
+    for clip in evenly_spread(clips, count):
         name = clip.frames[len(clip.frames) // 2]
         image = data / IMAGES / folder / clip.sequence / f"{name}.jpg"
-        try:
-            with Image.open(image) as opened:
-                frame = np.asarray(opened.convert("RGB"))
-        except (OSError, SyntaxError) as error:
-            raise ActisegError(f"{image}: cannot be read ({error})") from error
+        frame = read_rgb(image)
         labels = read_label_png(data / LABELS / folder / clip.sequence / f"{name}.png")
         positive = frozenset(entry.object_id for entry in clip.objects if entry.positive)
         yield _Scene(clip, frame, labels, positive)

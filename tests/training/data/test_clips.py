@@ -15,9 +15,10 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from tests.training.data.visor_trees import write_tree
-from training.data.clips import ClipDataset, collate, load_clips, sample_frames
+from training.data.clips import ClipDataset, collate, sample_frames
 from training.data.layout import image_folder
 from training.data.prepare import prepare
+from training.data.splits import load_clips
 from training.data.transforms import FixedSize, PublishedEvaluation, PublishedTraining
 from training.files.errors import ActisegError
 

@@ -83,7 +83,7 @@ def test_label_images_have_the_voc_palette(tmp_path: Path) -> None:
         assert image.mode == "P"
         assert bytes(image.getpalette() or ()) == voc_palette()
     assert list(voc_palette()[:15]) == [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0, 0, 0, 128]
-    with pytest.raises(ValueError, match="mode RGB"):
+    with pytest.raises(ActisegError, match="mode RGB"):
         Image.new("RGB", (2, 2)).save(tmp_path / "colours.png")
         read_label_png(tmp_path / "colours.png")
 

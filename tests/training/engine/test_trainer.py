@@ -19,6 +19,7 @@ from torch import Tensor
 
 from training.checkpoints.weights import load_model
 from training.config.run import StrategyOptions, TrainConfig
+from training.data.collate import collate
 from training.data.kitchen import KitchenConfig, make_kitchen
 from training.data.prepare import prepare
 from training.engine import run_output
@@ -83,6 +84,16 @@ def _losses(run: Path) -> list[float]:
     """Mean loss of each epoch."""
     epochs = json.loads((run / "run.json").read_text(encoding="utf-8"))["epochs"]
     return [entry["loss"] for entry in epochs]
+
+
+def test_pictures_are_normalised_as_the_preset_says(data: Path, tmp_path: Path) -> None:
+    """What a network is trained on is what it is asked about later, on the robot too."""
+    config = _config(data, tmp_path, preset="small")
+    setup = build_setup(config, config.recipe())
+    batch = collate([setup.dataset[0]])
+    assert (batch.mean, batch.std) == (PRESETS["small"].mean, PRESETS["small"].std)
+    frames = batch.to("cpu").frames[~batch.padding[:, :, None].expand_as(batch.frames)]
+    assert -1 <= float(frames.min()) < 0 < float(frames.max()) <= 1
 
 
 class _Acting(Strategy[StrategyOptions]):

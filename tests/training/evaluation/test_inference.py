@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from training.data.pictures import normalise
 from training.evaluation.inference import (
     Answer,
     average,
@@ -14,7 +15,6 @@ from training.evaluation.inference import (
     clips_of,
     is_active,
     label_maps,
-    normalise,
     predict_clip,
     resize_for_model,
     trained_threshold,
@@ -53,7 +53,8 @@ def test_resize_averages_what_it_shrinks():
 
 
 def test_normalisation_is_by_channel():
-    white = normalise(np.full((1, 2, 2, 3), 255, np.uint8), (0.5, 0.25, 0.0), (0.5, 0.25, 2.0))
+    pictures = torch.full((1, 3, 2, 2), 255, dtype=torch.uint8)
+    white = normalise(pictures, (0.5, 0.25, 0.0), (0.5, 0.25, 2.0))
     assert white.shape == (1, 3, 2, 2)
     assert white[0, :, 0, 0].tolist() == [1.0, 3.0, 0.5]
 

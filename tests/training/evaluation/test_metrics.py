@@ -151,7 +151,7 @@ def test_missing_prediction_is_named(tmp_path):
     predictions, annotations, split = make_split(tmp_path)
     lost = next(predictions.glob("00000002*/*.png"))
     lost.unlink()
-    with pytest.raises(ActisegError, match=f"{lost.name} is missing"):
+    with pytest.raises(ActisegError, match=f"{lost.name}: not found"):
         evaluate(predictions, annotations, split)
 
 

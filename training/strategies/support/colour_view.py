@@ -11,8 +11,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from training.model.config import IMAGENET_MEAN, IMAGENET_STD
-
 if TYPE_CHECKING:
     from training.data.clips import Batch
 
@@ -50,7 +48,7 @@ def strong_view(batch: Batch, seed: Sequence[int]) -> Tensor:
                 rng.uniform(*SATURATION), rng.uniform(-HUE, HUE)
             )
     frames = batch.frames
-    mean, std = (frames.new_tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = (frames.new_tensor(v).view(3, 1, 1) for v in (batch.mean, batch.std))
     turn = torch.from_numpy(turns).to(frames)
     shift = torch.from_numpy(shifts).to(frames)
     values = torch.einsum("ntij,ntjhw->ntihw", turn, frames * std + mean) + shift

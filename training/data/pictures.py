@@ -1,0 +1,67 @@
+"""Pictures of a data set: read strictly, and made into what a network reads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from actiseg_ros.errors import ImageError
+from actiseg_ros.vision.compressed import decode_compressed
+from training.files.errors import ActisegError
+
+UInt8 = npt.NDArray[np.uint8]
+
+
+def read_rgb(path: Path) -> UInt8:
+    """Reads a JPEG or PNG; what is damaged is refused, never filled in.
+
+    Returns:
+        RGB, uint8 [H, W, 3].
+
+    Raises:
+        ActisegError: If the file is missing or damaged.
+    """
+    try:
+        return decode_compressed(path.read_bytes())
+    except FileNotFoundError as error:
+        raise ActisegError(f"{path}: not found; the split lists this frame") from error
+    except (OSError, ImageError) as error:
+        raise ActisegError(f"{path}: not a readable picture ({error})") from error
+
+
+def read_clip(paths: Sequence[Path]) -> list[UInt8]:
+    """Reads the frames of a clip, RGB, uint8 [H, W, 3] each.
+
+    Raises:
+        ActisegError: If a file is missing or damaged, or they differ in size.
+    """
+    frames: list[UInt8] = []
+    for path in paths:
+        frame = read_rgb(path)
+        if frames and frame.shape != frames[0].shape:
+            raise ActisegError(
+                f"{path}: has {frame.shape[1]}x{frame.shape[0]} pixels, the first frame of its "
+                f"clip {frames[0].shape[1]}x{frames[0].shape[0]}; a clip needs frames of one size"
+            )
+        frames.append(frame)
+    return frames
+
+
+def normalise(frames: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Scales pictures to [0, 1], takes off the mean and divides by the standard deviation.
+
+    Args:
+        frames: RGB, uint8 [..., 3, H, W].
+        mean: Of each channel.
+        std: Of each channel.
+
+    Returns:
+        float32 [..., 3, H, W].
+    """
+    off, scale = (torch.tensor(v, device=frames.device)[:, None, None] for v in (mean, std))
+    return frames.float().div_(255).sub_(off).div_(scale)
