@@ -12,16 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from PIL import Image
 
 from training.checkpoints.weights import load_model
-from training.data.clips import load_clips
 from training.data.layout import IMAGES, LABELS, image_folder
 from training.data.palette import read_label_png
+from training.data.pictures import read_clip
+from training.data.splits import load_clips
 from training.evaluation.inference import answer_clip, clips_of, is_active, label_maps
 from training.evaluation.metrics import Metrics, Tally
 from training.files.disk import write_json
-from training.files.errors import ActisegError
 from training.files.progress import tracked
 from training.model import tokenize
 
@@ -61,7 +60,8 @@ def measure(options: Threshold) -> dict[float, Metrics]:
         expressions = [entry.expression for entry in clip.objects]
         for part in clips_of(len(clip.frames), options.clip_length):
             names = clip.frames[part]
-            frames = [_frame(options.data / IMAGES / folder / clip.sequence, n) for n in names]
+            pictures = options.data / IMAGES / folder / clip.sequence
+            frames = read_clip([pictures / f"{name}.jpg" for name in names])
             truths = [
                 read_label_png(options.data / LABELS / folder / clip.sequence / f"{name}.png")
                 for name in names
@@ -80,15 +80,6 @@ def measure(options: Threshold) -> dict[float, Metrics]:
 def best(measured: dict[float, Metrics]) -> float:
     """The threshold with the highest gIoU; the larger one of equals."""
     return max(measured, key=lambda threshold: (measured[threshold].giou, threshold))
-
-
-def _frame(folder: Path, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    path = folder / f"{name}.jpg"
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:
-        raise ActisegError(f"{path}: not a readable image ({error})") from error
 
 
 def main() -> None:
