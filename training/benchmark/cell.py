@@ -187,7 +187,7 @@ class _Attempt:
         self._job, self._stopping, self._lock = job, stopping, lock
         self._environment = _environment(job.threads, devices)
         self._started = _now()
-        self._training_seconds = 0.0
+        self._training_seconds = self._training_cpu_seconds = self._cpu_seconds = 0.0
 
     def run(self) -> None:
         """Trains, predicts, evaluates and writes down how it ended."""
@@ -203,6 +203,7 @@ class _Attempt:
                     self._process(self._job.train_command(), log)
             finally:
                 self._training_seconds = time.monotonic() - began
+                self._training_cpu_seconds = self._cpu_seconds
             self._process(self._job.predict_command(), log)
             write_result(self._job.folder, self._result(self._evaluate()))
             if not self._job.keep_checkpoint:
@@ -240,7 +241,7 @@ class _Attempt:
             )
         with _listed(process):
             asked = False
-            while process.poll() is None:
+            while not self._ended(process):
                 if self._stopping() and not asked:
                     process.terminate()
                     asked = True
@@ -249,6 +250,18 @@ class _Attempt:
             raise _Stopped
         if process.returncode:
             raise _Failed(_exit_reason(process.returncode))
+
+    def _ended(self, process: subprocess.Popen[bytes]) -> bool:
+        """Whether a process has ended; adds up what it and its own processes cost."""
+        try:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+        except ChildProcessError:  # taken by `terminate`, which looks first
+            return process.poll() is not None
+        if pid == 0:
+            return False
+        process.returncode = os.waitstatus_to_exitcode(status)
+        self._cpu_seconds += usage.ru_utime + usage.ru_stime
+        return True
 
     def _evaluate(self) -> Scores:
         from training.benchmark.clip_scores import clip_scores, write_clip_scores
@@ -266,7 +279,7 @@ class _Attempt:
         job = self._job
         record = read_json(job.folder / "run" / "run.json")
         config, epochs = record["config"], record["epochs"]
-        earlier = [attempt["training_seconds"] for attempt in read_attempts(job.folder)]
+        earlier = read_attempts(job.folder)
         return CellResult(
             cell=job.key,
             metrics=metrics,
@@ -278,7 +291,10 @@ class _Attempt:
             ),
             run=RunFacts(
                 device=record["device"],
-                seconds=math.fsum([*earlier, self._training_seconds]),
+                seconds=_all_attempts(earlier, "training_seconds", self._training_seconds),
+                cpu_seconds=_all_attempts(
+                    earlier, "training_cpu_seconds", self._training_cpu_seconds
+                ),
                 peak_memory_bytes=record["peak_memory_bytes"],
                 samples_per_second=record["samples_per_second"],
                 code=record["code"],
@@ -292,12 +308,18 @@ class _Attempt:
         attempt: dict[str, Any] = {
             "started": self._started,
             "training_seconds": self._training_seconds,
+            "training_cpu_seconds": self._training_cpu_seconds,
             "outcome": outcome,
         }
         if outcome == "failed":
             attempt["log_tail"] = log_tail(self._job.folder)
         attempts = [*read_attempts(self._job.folder), attempt]
         write_json(self._job.folder / ATTEMPTS_FILE, attempts)
+
+
+def _all_attempts(earlier: Sequence[Mapping[str, Any]], name: str, last: float) -> float:
+    """A number of all attempts together; older versions may not have noted it."""
+    return math.fsum([*(attempt.get(name, 0.0) for attempt in earlier), last])
 
 
 def log_tail(folder: Path) -> list[str]:

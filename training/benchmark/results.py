@@ -97,6 +97,8 @@ class RunFacts:
     """Version of the source."""
     started: str
     """ISO 8601, UTC."""
+    cpu_seconds: float | None = None
+    """Processor time of training, all attempts and processes; None in results of before."""
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ class Cost:
     peak_memory_gb: float
     """Tensors on a GPU, or the resident set of the process on a CPU; 10^9 bytes."""
     samples_per_second: float
+    cpu_seconds: float | None
+    """Processor time of a training, all its processes; None if no cell knows it."""
     seconds: float
     """Wall-clock time of a training."""
     cells: int
@@ -42,10 +44,12 @@ def costs_by_device(results: Results) -> Mapping[str, Sequence[Cost]]:
 
 
 def _cost(strategy: str, cells: Sequence[CellResult]) -> Cost:
+    known = [cell.run.cpu_seconds for cell in cells if cell.run.cpu_seconds is not None]
     return Cost(
         strategy,
         median(cell.run.peak_memory_bytes for cell in cells) / 1e9,
         median(cell.run.samples_per_second for cell in cells),
+        median(known) if known else None,
         median(cell.run.seconds for cell in cells),
         len(cells),
     )

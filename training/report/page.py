@@ -45,6 +45,7 @@ def facts(cells: Sequence[CellResult]) -> dict[str, str]:
         return ", ".join(f"{value} ({count})" for value, count in sorted(counts.items()))
 
     present = {cell.cell.strategy for cell in cells}
+    processor = sum(cell.run.cpu_seconds or 0.0 for cell in cells)
     started = sorted(cell.run.started for cell in cells)
     return {
         "Cells": str(len(cells)),
@@ -58,7 +59,8 @@ def facts(cells: Sequence[CellResult]) -> dict[str, str]:
         "Device": listed(lambda cell: cell.run.device),
         "Code": listed(lambda cell: cell.run.code),
         "Trained": f"{started[0][:10]} to {started[-1][:10]}, "
-        f"{sum(cell.run.seconds for cell in cells) / 3600:.1f} hours in all",
+        f"{sum(cell.run.seconds for cell in cells) / 3600:.1f} hours in all"
+        + (f", {processor / 3600:.1f} CPU-hours" if processor else ""),
     }
 
 

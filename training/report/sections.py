@@ -28,7 +28,7 @@ from training.report.curves import Curve, loss_curves, validation_curves
 from training.report.estimates import Estimate, mean
 from training.report.panels import WEIGHTS, Panel, find_cells, make_panels
 from training.report.paper import paper_noun_shares, paper_values
-from training.report.results import Condition, Results, values
+from training.report.results import Condition, Results, strategy_name, values
 
 _RATES = (0.2, 0.4, 0.6)
 _KERNELS = (9, 15, 21)
@@ -165,6 +165,17 @@ def costs_section(costs: Mapping[str, Sequence[Cost]]) -> Section:
     text = (
         "Medians over all cells of a strategy. Memory is that of the tensors on a GPU and the "
         "process's resident set on a CPU; cells that ran side by side slowed each other down.",
+        *(
+            f"{device}, processor time of a training in minutes: "
+            + ", ".join(
+                f"{strategy_name(cost.strategy)} {cost.cpu_seconds / 60:.1f}"
+                for cost in own
+                if cost.cpu_seconds is not None
+            )
+            + "."
+            for device, own in costs.items()
+            if any(cost.cpu_seconds is not None for cost in own)
+        ),
     )
     charts = tuple(
         Picture(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from training.benchmark.cell import state_of
+from training.benchmark.cell import read_attempts, state_of
 from training.benchmark.clip_scores import metrics_of, read_clip_scores
 from training.benchmark.options import BenchmarkOptions
 from training.benchmark.results import Source, read_result, read_results, read_source
@@ -81,6 +81,9 @@ def test_crashed_and_interrupted_cells_end_like_any_other(
     assert (result.cell.noise, result.budget.epochs, result.budget.batch_size) == ("name20", 1, 4)
     assert result.budget.steps == result.curve[-1].step >= 3
     assert result.run.seconds > 0
+    tried = [attempt["training_cpu_seconds"] for attempt in read_attempts(cut)]
+    assert len(tried) == 2 and tried[-1] > 1
+    assert result.run.cpu_seconds == pytest.approx(sum(tried))
     assert 0 <= result.metrics.acc <= 100
     by_clip = read_clip_scores(cut)
     assert by_clip is not None
