@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.benchmark.results import METRICS
-from training.evaluation.metrics import Tally
+from training.evaluation.metrics import METRICS, Tally
 from training.files.disk import read_json, write_json
 from training.files.errors import ActisegError
 

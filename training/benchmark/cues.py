@@ -18,7 +18,7 @@ import tyro
 from training.data.kitchen import KitchenConfig, make_kitchen
 from training.data.prepare import prepare
 from training.data.splits import read_split
-from training.evaluation.metrics import evaluate
+from training.evaluation.metrics import METRICS, evaluate
 from training.evaluation.predict import predict
 from training.files.disk import write_json
 
@@ -78,10 +78,9 @@ def measure(options: Cues) -> dict[str, Numbers]:
 
 def table(results: Mapping[str, Numbers]) -> str:
     """The metrics of each case as text."""
-    names = ("p_miou", "n_miou", "p_ciou", "n_ciou", "giou", "acc")
-    lines = [f"{'':20}" + "".join(f"{name:>8}" for name in names)]
+    lines = [f"{'':20}" + "".join(f"{name:>8}" for name in METRICS)]
     lines += [
-        f"{case:20}" + "".join(f"{values[name]:8.1f}" for name in names)
+        f"{case:20}" + "".join(f"{values[name]:8.1f}" for name in METRICS)
         for case, values in results.items()
     ]
     return "\n".join(lines)

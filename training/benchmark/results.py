@@ -12,8 +12,6 @@ from training.files.errors import ActisegError
 
 RESULT_FILE = "result.json"
 SETTINGS_FILE = "benchmark.json"
-METRICS = ("p_miou", "n_miou", "p_ciou", "n_ciou", "giou", "acc")
-"""The paper's columns; lower is better for the two that begin with ``n``."""
 FORMAT = 1
 LONGER = "-long"
 """Ends the name of a strategy in cells that are trained longer than the others."""

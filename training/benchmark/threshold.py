@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import tyro
 
 from training.checkpoints.weights import load_model
@@ -19,7 +18,7 @@ from training.data.palette import read_label_png
 from training.data.pictures import read_clip
 from training.data.splits import load_clips
 from training.evaluation.inference import answer_clip, clips_of, is_active, label_maps
-from training.evaluation.metrics import Metrics, Tally
+from training.evaluation.metrics import METRICS, Metrics, Tally
 from training.files.disk import write_json
 from training.files.progress import tracked
 from training.model import tokenize
@@ -55,9 +54,6 @@ def measure(options: Threshold) -> dict[float, Metrics]:
     tallies = {threshold: Tally() for threshold in THRESHOLDS}
     clips = [clip for clip in load_clips(options.split) if clip.objects and not clip.flagged]
     for clip in tracked(clips, "thresholds", "clips"):
-        ids = np.array([0, *(entry.object_id for entry in clip.objects)], np.uint8)
-        positive = {entry.object_id: bool(entry.positive) for entry in clip.objects}
-        expressions = [entry.expression for entry in clip.objects]
         for part in clips_of(len(clip.frames), options.clip_length):
             names = clip.frames[part]
             pictures = options.data / IMAGES / folder / clip.sequence
@@ -66,14 +62,14 @@ def measure(options: Threshold) -> dict[float, Metrics]:
                 read_label_png(options.data / LABELS / folder / clip.sequence / f"{name}.png")
                 for name in names
             ]
-            answer = answer_clip(model, encode, frames, expressions)
+            answer = answer_clip(model, encode, frames, clip.expressions)
             size = frames[0].shape[0], frames[0].shape[1]
             for threshold, tally in tallies.items():
                 active = is_active(answer.positives, threshold)
                 for drawn, truth in zip(
                     label_maps(answer.masks, active, size), truths, strict=True
                 ):
-                    tally.add_frame(ids[drawn], truth, positive)
+                    tally.add_frame(clip.labels[drawn], truth, clip.positive)
     return {threshold: tally.metrics() for threshold, tally in tallies.items()}
 
 
@@ -86,11 +82,10 @@ def main() -> None:
     """Measures and prints the table."""
     options = tyro.cli(Threshold, prog="python -m training.benchmark.threshold")
     measured = measure(options)
-    columns = ("p_miou", "n_miou", "p_ciou", "n_ciou", "giou", "acc")
-    print("threshold" + "".join(f"{name:>8}" for name in columns))
+    print("threshold" + "".join(f"{name:>8}" for name in METRICS))
     for threshold, metrics in measured.items():
         values = metrics.as_percent()
-        print(f"{threshold:9.2f}" + "".join(f"{values[name]:8.2f}" for name in columns))
+        print(f"{threshold:9.2f}" + "".join(f"{values[name]:8.2f}" for name in METRICS))
     print(f"best: {best(measured)}")
     if options.json is not None:
         numbers = {str(threshold): metrics.as_percent() for threshold, metrics in measured.items()}

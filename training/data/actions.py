@@ -15,7 +15,7 @@ _COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Action:
+class ActionRow:
     """One row of an EPIC-KITCHENS action table."""
 
     video: str
@@ -34,7 +34,7 @@ class Action:
     """Numbers of the narration id, by which the actions of a video are sorted."""
 
 
-def read_actions(tree: VisorTree) -> tuple[dict[str, list[Action]], list[Problem]]:
+def read_actions(tree: VisorTree) -> tuple[dict[str, list[ActionRow]], list[Problem]]:
     """Reads both action tables.
 
     Returns:
@@ -43,7 +43,7 @@ def read_actions(tree: VisorTree) -> tuple[dict[str, list[Action]], list[Problem
     Raises:
         ActisegError: If a table is missing, is no table or lacks a column.
     """
-    actions: dict[str, list[Action]] = {}
+    actions: dict[str, list[ActionRow]] = {}
     problems: list[Problem] = []
     for path in tree.tables():
         if not path.is_file():
@@ -75,7 +75,7 @@ class _Refusals:
         self._problems.append(Problem(self._file, what))
 
 
-def _action(row: Row) -> Action:
+def _action(row: Row) -> ActionRow:
     noun_classes = row.listed("all_noun_classes")
     if not all(isinstance(class_id, int) for class_id in noun_classes):
         raise row.error("all_noun_classes", "a list of class ids")
@@ -86,7 +86,7 @@ def _action(row: Row) -> Action:
         order = tuple(int(part) for part in row["narration_id"][1:].split("_"))
     except ValueError:
         raise row.error("narration_id", "of the form P01_01_0") from None
-    return Action(
+    return ActionRow(
         video=row["video_id"],
         start=row.integer("start_frame"),
         end=row.integer("stop_frame"),

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from training.data.actions import Action, read_actions
+from training.data.actions import ActionRow, read_actions
 from training.data.checked_splits import matched_clips
 from training.data.contacts import Source, read_contacts
 from training.data.expressions import write_split
@@ -153,7 +153,7 @@ def _plan(
     tree: VisorTree,
     split: str,
     mapping: dict[str, dict[str, str]],
-    actions: Mapping[str, Sequence[Action]],
+    actions: Mapping[str, Sequence[ActionRow]],
     contacts: Source | None,
     summary: Summary,
     on_error: OnError,

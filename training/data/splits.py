@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from actiseg_ros.prompts import PROMPT_TEMPLATE
 from training.data.layout import sequence_name
 from training.files.disk import read_json
 from training.files.errors import ActisegError
+
+UInt8 = npt.NDArray[np.uint8]
 
 REVIEW_FLAGS = ("redundant", "missing", "other")
 """A clip with one of these flags was rejected by the human check of the split."""
@@ -51,6 +54,21 @@ class Clip:
     narration: str | None
     flagged: bool
     """Marked redundant, missing or other by the human check; not evaluated."""
+
+    @property
+    def expressions(self) -> list[str]:
+        """The prompts."""
+        return [entry.expression for entry in self.objects]
+
+    @property
+    def labels(self) -> UInt8:
+        """Value of the background and of each object in the label images, uint8 [1 + P]."""
+        return np.array([0, *(entry.object_id for entry in self.objects)], np.uint8)
+
+    @property
+    def positive(self) -> dict[int, bool]:
+        """Whether each object is active, by its id; False where that is not known."""
+        return {entry.object_id: bool(entry.positive) for entry in self.objects}
 
 
 def record_name(record: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.data.actions import Action
+from training.data.actions import ActionRow
 from training.data.contacts import says_contacts, unknown_objects
 from training.data.labels import Entity, polygon
 from training.data.layout import sequence_name, whole_number
@@ -39,7 +39,7 @@ class SequencePlan:
     """One action that becomes a sequence."""
 
     seq_id: int
-    action: Action
+    action: ActionRow
     frames: tuple[FramePlan, ...]
 
     @property
@@ -52,7 +52,7 @@ class SequencePlan:
 class VideoPlan:
     """Sequences of one video before they are numbered, and what could not be used."""
 
-    sequences: list[tuple[Action, tuple[FramePlan, ...]]] = field(default_factory=list)
+    sequences: list[tuple[ActionRow, tuple[FramePlan, ...]]] = field(default_factory=list)
     """May hold a sequence with fewer than two usable frames, because it takes a number."""
     problems: list[Problem] = field(default_factory=list)
     says_contacts: bool = False
@@ -160,7 +160,7 @@ def videos_of_split(
     tree: VisorTree,
     split: str,
     mapping: Mapping[str, Mapping[str, str]],
-    actions: Mapping[str, Sequence[Action]],
+    actions: Mapping[str, Sequence[ActionRow]],
 ) -> tuple[list[str], list[Problem]]:
     """Videos that have annotations in a split and actions, in the order of the mapping.
 
@@ -188,7 +188,7 @@ def plan_video(
     split: str,
     video: str,
     mapping: Mapping[str, str],
-    actions: Sequence[Action],
+    actions: Sequence[ActionRow],
     unusable: AbstractSet[str] | None,
     *,
     pictures: bool = True,

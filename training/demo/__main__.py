@@ -14,7 +14,7 @@ import tyro
 
 from actiseg_ros.bags.epic_bag import BagOptions, write_bag
 from actiseg_ros.bundle import load_bundle
-from training.demo.footage import FRAME_RATE, SIZE, Footage, kitchen_footage
+from training.demo.footage import FRAME_RATE, SIZE, DemoFootage, kitchen_footage
 from training.demo.play import play_through_node
 from training.files.disk import write_json
 from training.files.errors import ActisegError
@@ -70,10 +70,11 @@ def run(options: Demo) -> dict[str, Any]:
     return summary
 
 
-def show(footage: Footage, out: Path, bundle: Path | None) -> dict[str, Any]:
+def show(footage: DemoFootage, out: Path, bundle: Path | None) -> dict[str, Any]:
     """Converts, plays and records one footage, and draws the results into `out`."""
     from training.demo.figures import write_overlay, write_timeline
-    from training.demo.results import read_bag, read_outputs, summarise
+    from training.demo.recorded import read_bag, read_outputs
+    from training.demo.summary import summarise
 
     bag = write_bag(
         footage.video,
@@ -95,7 +96,7 @@ def show(footage: Footage, out: Path, bundle: Path | None) -> dict[str, Any]:
     return summary
 
 
-def _options(footage: Footage) -> BagOptions:
+def _options(footage: DemoFootage) -> BagOptions:
     fps = FRAME_RATE if footage.video.is_dir() else None
     return BagOptions(fps=fps, size=SIZE)
 

@@ -13,10 +13,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from actiseg_ros.bags.epic_actions import Action, read_actions, timestamp
+from actiseg_ros.bags.epic_actions import TimedAction, read_actions, timestamp
 from actiseg_ros.bags.frame_folder import published_rate
 from actiseg_ros.tables import read_table
-from training.demo.footage import FRAME_RATE, SIZE, Footage
+from training.demo.footage import FRAME_RATE, SIZE, DemoFootage
 from training.files.errors import ActisegError
 
 _CLIP_SECONDS = 4.0
@@ -29,7 +29,7 @@ _CLIP_NAME = re.compile(r"\d+_(?P<video>P\d+_\d+)_(?P<verb>[^_]+)_(?P<noun>.+)")
 
 
 @dataclass(frozen=True)
-class _Clip:
+class _StillClip:
     """One labelled clip: the objects of its prompts, their narration, and its frames."""
 
     video_id: str
@@ -40,7 +40,7 @@ class _Clip:
     frames: list[Path]
 
 
-def epic_footage(material: Path, folder: Path) -> list[Footage]:
+def epic_footage(material: Path, folder: Path) -> list[DemoFootage]:
     """Makes footage from the real frames.
 
     Each clip of ``demo_expressions.json`` is shown at the time of its frames in its video, with
@@ -67,7 +67,7 @@ def epic_footage(material: Path, folder: Path) -> list[Footage]:
     return [*footages, _table_footage(folder, material / _TABLE, frames)]
 
 
-def _clip(material: Path, name: str, entry: dict[str, object]) -> _Clip:
+def _clip(material: Path, name: str, entry: dict[str, object]) -> _StillClip:
     match = _CLIP_NAME.fullmatch(name)
     expressions = entry["expressions"]
     if match is None or not isinstance(expressions, dict) or not expressions:
@@ -77,17 +77,17 @@ def _clip(material: Path, name: str, entry: dict[str, object]) -> _Clip:
     if not frames:
         raise ActisegError(f"{material / 'demo_frames' / name}: has no frame")
     objects = [prompt[0] for prompt in prompts]
-    return _Clip(match["video"], prompts[0][2], match["verb"], match["noun"], objects, frames)
+    return _StillClip(match["video"], prompts[0][2], match["verb"], match["noun"], objects, frames)
 
 
-def _clip_footage(folder: Path, clip: _Clip) -> Footage:
+def _clip_footage(folder: Path, clip: _StillClip) -> DemoFootage:
     """A labelled clip; its action begins with its first labelled frame."""
     rate = published_rate(clip.video_id)
     if rate is None:
         raise ActisegError(f"{clip.frames[0].parent}: {clip.video_id!r} is no EPIC-KITCHENS video")
     number = int(clip.frames[0].stem.removeprefix("frame_"))
     start = round((number - 1) / rate * FRAME_RATE) / FRAME_RATE
-    action = Action(clip.video_id, clip.narration, start, start + _CLIP_SECONDS, "")
+    action = TimedAction(clip.video_id, clip.narration, start, start + _CLIP_SECONDS, "")
     home = folder / clip.video_id
     _shoot(home / "frames", clip.frames, start, _CLIP_SECONDS)
     narrations = home / "narrations.csv"
@@ -105,16 +105,16 @@ def _clip_footage(folder: Path, clip: _Clip) -> Footage:
         writer = csv.DictWriter(stream, list(row))
         writer.writeheader()
         writer.writerow(row)
-    return Footage(home / "frames", narrations, clip.video_id, {})
+    return DemoFootage(home / "frames", narrations, clip.video_id, {})
 
 
-def _table_footage(folder: Path, table: Path, frames: Sequence[Path]) -> Footage:
+def _table_footage(folder: Path, table: Path, frames: Sequence[Path]) -> DemoFootage:
     """The first seconds of the first video of the table, whose own frames are not at hand."""
     video_id = next(iter(read_table(table, ("video_id",))))["video_id"]
     start = read_actions(table, video_id)[0].start
     home = folder / video_id
     _shoot(home / "frames", frames, start, _TABLE_SECONDS)
-    return Footage(home / "frames", table, video_id, {})
+    return DemoFootage(home / "frames", table, video_id, {})
 
 
 def _shoot(folder: Path, stills: Sequence[Path], start: float, seconds: float) -> None:

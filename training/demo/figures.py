@@ -10,7 +10,7 @@ import av
 import cv2
 import numpy as np
 
-from training.demo.results import Outputs, Recorded
+from training.demo.recorded import Outputs, RecordedMessage
 from training.files.progress import tracked
 
 _TIME_BASE = Fraction(1, 1000)
@@ -37,7 +37,7 @@ def write_overlay(path: Path, outputs: Outputs, frame_rate: float) -> None:
         container.mux(stream.encode(None))
 
 
-def write_timeline(path: Path, outputs: Outputs, narrations: Sequence[Recorded]) -> None:
+def write_timeline(path: Path, outputs: Outputs, narrations: Sequence[RecordedMessage]) -> None:
     """Draws both uncertainties against their limits, the spans of go, and the reasons."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -88,7 +88,7 @@ def write_timeline(path: Path, outputs: Outputs, narrations: Sequence[Recorded])
     canvas.print_png(str(path))
 
 
-def go_spans(decisions: Sequence[Recorded]) -> list[tuple[float, float]]:
+def go_spans(decisions: Sequence[RecordedMessage]) -> list[tuple[float, float]]:
     """Times from the first decision for go to the next one against it."""
     spans: list[tuple[float, float]] = []
     start: float | None = None

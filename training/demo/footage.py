@@ -18,7 +18,7 @@ _TRUTH_EVERY = 2
 
 
 @dataclass(frozen=True)
-class Footage:
+class DemoFootage:
     """A video and what belongs to it.
 
     Attributes:
@@ -53,7 +53,7 @@ class Truth:
         return read_label_png(self.file)
 
 
-def kitchen_footage(folder: Path, seconds: float, seed: int) -> Footage:
+def kitchen_footage(folder: Path, seconds: float, seed: int) -> DemoFootage:
     """Draws a kitchen video of actions, none of which the embedded model was trained on.
 
     Args:
@@ -68,9 +68,8 @@ def kitchen_footage(folder: Path, seconds: float, seed: int) -> Footage:
     truth = {}
     for clip in load_clips(drawn.truth / "ImageSets" / "val.json"):
         names = {entry.object_id: entry.name for entry in clip.objects}
-        positive = {entry.object_id: bool(entry.positive) for entry in clip.objects}
         for frame in clip.frames:
             stem = Path(frame).stem
             file = drawn.truth / "Annotations_Sparse" / "val" / clip.sequence / f"{stem}.png"
-            truth[int(stem.rpartition("_")[2])] = Truth(file, names, positive)
-    return Footage(drawn.video, drawn.narrations, drawn.video_id, truth)
+            truth[int(stem.rpartition("_")[2])] = Truth(file, names, clip.positive)
+    return DemoFootage(drawn.video, drawn.narrations, drawn.video_id, truth)

@@ -7,7 +7,6 @@ standard operators only; see docs/onnx.md.
 
 from __future__ import annotations
 
-import datetime
 import json
 import shutil
 import tempfile
@@ -37,6 +36,7 @@ from training.deploy.onnx_graphs import (
 )
 from training.evaluation.inference import POSITIVE_THRESHOLD, trained_threshold
 from training.files.errors import ActisegError
+from training.files.provenance import utc_now
 from training.model import ActionVOS
 from training.noise.text import names_in_split
 
@@ -192,7 +192,7 @@ def describe(
     return {
         "schema": SCHEMA,
         "name": config.name,
-        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "created": utc_now(),
         "input": {
             "height": size[0],
             "width": size[1],

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 
 from training.files.disk import read_json, write_json
+from training.files.provenance import processor_name, utc_now
 
 _PACKAGES = ("torch", "numpy", "opencv-python-headless", "transformers", "tokenizers")
 
@@ -46,7 +46,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "code": code_version(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _cpu(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name(),
         "threads": torch.get_num_threads(),
         "command": sys.argv[1:],
     }
@@ -113,14 +113,14 @@ class RunRecord:
 
     def __init__(self, path: Path, **fields: Any) -> None:
         self._path = path
-        self._fields: dict[str, Any] = {"started": _now(), "epochs": []}
+        self._fields: dict[str, Any] = {"started": utc_now(), "epochs": []}
         if path.exists():
             self._fields |= read_json(path)
         self.update(**fields)
 
     def update(self, **fields: Any) -> None:
         """Sets fields."""
-        self._fields |= fields | {"updated": _now()}
+        self._fields |= fields | {"updated": utc_now()}
         write_json(self._path, _known(self._fields), durable=True)
 
     def add_epoch(self, epoch: int, values: Mapping[str, Any]) -> None:
@@ -138,21 +138,8 @@ def _known(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
-
-
 def _version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return "unknown"
-
-
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "cpu"

@@ -177,7 +177,7 @@ def _tokenizer(config: TrainConfig) -> Tokenizer:
     tokenizer = _tokenizer_of(config.pretrained)
     if tokenizer is None:
         clips = load_clips(_split_file(config))
-        prompts = [entry.expression for clip in clips for entry in clip.objects]
+        prompts = [expression for clip in clips for expression in clip.expressions]
         tokenizer = train_tokenizer(prompts, preset(config.preset).text.vocab_size)
     # Each process of a distributed run makes the same file; the last rename wins.
     with replacing(own, writer=f".{os.getpid()}") as temporary:

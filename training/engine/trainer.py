@@ -29,6 +29,7 @@ from training.engine.stop_signals import StopRequest, stop_requests
 from training.engine.trained_network import TrainedNetwork
 from training.engine.validation import Validator
 from training.evaluation.inference import CLIP_LENGTH
+from training.evaluation.metrics import METRICS
 from training.files.disk import full_disk_explained
 from training.files.errors import ActisegError
 from training.files.progress import Progress, say
@@ -315,5 +316,4 @@ class Trainer:
 
 
 def _line(metrics: dict[str, Any]) -> str:
-    names = ("p_miou", "n_miou", "p_ciou", "n_ciou", "giou", "acc")
-    return "  ".join(f"{name} {metrics[name]:.1f}" for name in names)
+    return "  ".join(f"{name} {metrics[name]:.1f}" for name in METRICS)

@@ -66,12 +66,11 @@ class Validator:
         model.eval()
         tally = Tally()
         for clip in tracked(self._clips, "validate", "clips", brief=True):
-            positive = {prompt.object_id: bool(prompt.positive) for prompt in clip.objects}
             for part in clips_of(len(clip.frames), self._clip_length):
                 names = clip.frames[part]
                 for name, labels in zip(names, self._predict(model, clip, names), strict=True):
                     truth = self._file(LABELS, clip.sequence, f"{name}.png")
-                    tally.add_frame(labels, read_label_png(truth), positive)
+                    tally.add_frame(labels, read_label_png(truth), clip.positive)
             tally.videos += 1
         model.train(training)
         return dict(tally.metrics(strict=False).as_percent())
@@ -79,12 +78,10 @@ class Validator:
     def _predict(self, model: ActionVOS, clip: Clip, names: Sequence[str]) -> np.ndarray:
         """Label maps uint8 [T, H, W] with the clip's object ids as labels."""
         frames = read_clip([self._file(IMAGES, clip.sequence, f"{name}.jpg") for name in names])
-        expressions = [prompt.expression for prompt in clip.objects]
         positions = predict_clip(
-            model, self._tokenize, frames, expressions, threshold=self._threshold
+            model, self._tokenize, frames, clip.expressions, threshold=self._threshold
         )
-        ids = np.array([0, *(prompt.object_id for prompt in clip.objects)], np.uint8)
-        return ids[positions]
+        return clip.labels[positions]
 
     def _file(self, kind: str, sequence: str, name: str) -> Path:
         return self._data / kind / self._folder / sequence / name

@@ -25,6 +25,9 @@ from training.files.errors import ActisegError
 from training.files.processes import in_processes
 from training.files.progress import tracked
 
+METRICS = ("p_miou", "n_miou", "p_ciou", "n_ciou", "giou", "acc")
+"""The paper's columns; lower is better for the two that begin with ``n``."""
+
 Flagged = Literal["auto", "leave-out", "include"]
 
 _FRAMES_FOR_PROCESSES = 64

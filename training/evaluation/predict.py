@@ -234,12 +234,11 @@ def write_predictions(
     claim(out / SETTINGS_FILE, settings, "predictions")
     todo = [clip for clip in clips if not _complete(out, clip)]
     for clip in tracked(todo, "predict", "sequences"):
-        expressions = [entry.expression for entry in clip.objects]
         table = _output_labels(clip)
         for part in clips_of(len(clip.frames), clip_length):
             names = clip.frames[part]
             frames = read_clip([root / clip.sequence / f"{name}.jpg" for name in names])
-            maps = table[predictor(frames, expressions)]
+            maps = table[predictor(frames, clip.expressions)]
             (out / clip.sequence).mkdir(parents=True, exist_ok=True)
             for name, labelled in zip(names, maps, strict=True):
                 write_label_png(out / clip.sequence / f"{name}.png", labelled)

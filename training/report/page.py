@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from training.benchmark.results import METRICS, CellResult
+from training.benchmark.results import CellResult
 from training.benchmark.suites import strategy_order
+from training.evaluation.metrics import METRICS
 from training.report.charts import Picture
 from training.report.gains import GainTable
 from training.report.paper import LABELS, arrow, paper_source

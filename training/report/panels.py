@@ -149,19 +149,18 @@ def segment(
     output = model(
         sample[None],
         None,
-        *encode([entry.expression for entry in clip.objects]),
+        *encode(clip.expressions),
         torch.tensor([sample.shape[-2:]]),
         auxiliary=False,
     )
     masks = chosen_masks(output)
     active = is_active(output.positives, threshold)
     positions = label_maps(masks, active, (frame.shape[0], frame.shape[1]))[0]
-    ids = np.array([0, *(entry.object_id for entry in clip.objects)], np.uint8)
     probabilities = masks[active, 0].float().sigmoid().numpy()
     uncertain = np.zeros(masks.shape[-2:], np.bool_)
     for probability in probabilities:
         uncertain |= uncertain_pixels(probability)
-    return Prediction(ids[positions], uncertain)
+    return Prediction(clip.labels[positions], uncertain)
 
 
 def _scenes(data: Path, split: str, count: int) -> Iterator[_Scene]:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
-from training.benchmark.results import METRICS
+from training.evaluation.metrics import METRICS
 from training.report.results import Condition
 
 LABELS = {

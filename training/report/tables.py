@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from training.benchmark.results import METRICS, Budget, CellResult
+from training.benchmark.results import Budget, CellResult
+from training.evaluation.metrics import METRICS
 from training.report.estimates import Estimate, mean
 from training.report.paper import LABELS, PaperRow, PaperTable, arrow, paper_tables
 from training.report.results import Condition, Results, strategy_name, values

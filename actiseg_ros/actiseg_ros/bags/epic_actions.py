@@ -42,7 +42,7 @@ class NarrationError(RobotError):
 
 
 @dataclass(frozen=True)
-class Action:
+class TimedAction:
     """One narrated action.
 
     Attributes:
@@ -67,10 +67,10 @@ class NarrationEvent:
     """What is to be said at a time; no action means that the last one has ended."""
 
     time: float
-    action: Action | None
+    action: TimedAction | None
 
 
-def read_actions(path: Path, video_id: str) -> list[Action]:
+def read_actions(path: Path, video_id: str) -> list[TimedAction]:
     """Reads the actions of one video, ordered by their start.
 
     Raises:
@@ -80,7 +80,7 @@ def read_actions(path: Path, video_id: str) -> list[Action]:
     return [action for action, _ in read_rows(path, video_id)]
 
 
-def read_rows(path: Path, video_id: str) -> list[tuple[Action, Row]]:
+def read_rows(path: Path, video_id: str) -> list[tuple[TimedAction, Row]]:
     """Reads the actions of one video with all that their rows say, ordered by their start.
 
     Raises:
@@ -96,11 +96,11 @@ def read_rows(path: Path, video_id: str) -> list[tuple[Action, Row]]:
     return sorted(actions, key=lambda entry: (entry[0].start, entry[0].stop))
 
 
-def _action(row: Row) -> Action:
+def _action(row: Row) -> TimedAction:
     start, stop = seconds(row, "start_timestamp"), seconds(row, "stop_timestamp")
     if stop <= start:
         raise row.error("stop_timestamp", f"after the start at {row['start_timestamp']}")
-    return Action(
+    return TimedAction(
         narration_id=row["narration_id"],
         narration=row["narration"],
         start=start,
@@ -130,7 +130,7 @@ def timestamp(time: float, digits: int = 2) -> str:
 
 
 def narration_events(
-    actions: Sequence[Action], start: float = 0.0, stop: float | None = None
+    actions: Sequence[TimedAction], start: float = 0.0, stop: float | None = None
 ) -> Iterator[NarrationEvent]:
     """Says when to speak of which action.
 
@@ -149,7 +149,7 @@ def narration_events(
     """
     ends = sorted({time for action in actions for time in (action.start, action.stop)} | {start})
     ends = [time for time in ends if time >= start and (stop is None or time < stop)]
-    said: Action | None = None
+    said: TimedAction | None = None
     for index, begin in enumerate(ends):
         lasting = sorted(
             (action for action in actions if action.start <= begin < action.stop),

@@ -22,7 +22,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 
 from actiseg_ros.bags.account import Account, BagError
 from actiseg_ros.bags.camera_info import Calibration, camera_info, read_calibration
-from actiseg_ros.bags.epic_actions import Action, narration_events, read_actions
+from actiseg_ros.bags.epic_actions import TimedAction, narration_events, read_actions
 from actiseg_ros.bags.footage import Frame, open_footage, thinned
 from actiseg_ros.bags.type_store import typestore
 
@@ -189,7 +189,7 @@ class _Written:
 def _write(
     path: Path,
     frames: Iterator[Frame],
-    actions: Sequence[Action],
+    actions: Sequence[TimedAction],
     options: BagOptions,
     calibration: Calibration | None,
 ) -> _Written:
@@ -215,7 +215,7 @@ def _write(
 
 
 def _tell_actions_outside(
-    actions: Sequence[Action],
+    actions: Sequence[TimedAction],
     written: _Written,
     rate: float | None,
     options: BagOptions,
@@ -307,7 +307,7 @@ class _Messages:
         info = camera_info(self._store, header, width, height, self._calibration)
         self._put(CAMERA_INFO_TOPIC, frame.time, info)
 
-    def narration(self, time: float, action: Action | None) -> None:
+    def narration(self, time: float, action: TimedAction | None) -> None:
         text = action.narration if action else ""
         self._put(NARRATION_TOPIC, time, self._type("std_msgs/msg/String")(data=text))
         start, stop = (action.start, action.stop) if action else (time, time)

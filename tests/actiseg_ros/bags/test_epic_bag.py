@@ -18,7 +18,12 @@ from hypothesis import strategies as st
 from rosbags.highlevel import AnyReader
 
 from actiseg_ros.bags.account import Account
-from actiseg_ros.bags.epic_actions import Action, NarrationError, narration_events, read_actions
+from actiseg_ros.bags.epic_actions import (
+    NarrationError,
+    TimedAction,
+    narration_events,
+    read_actions,
+)
 from actiseg_ros.bags.epic_bag import FRAME_ID, BagError, BagOptions, write_bag
 from actiseg_ros.bags.frame_folder import folder_rate, list_frames
 from actiseg_ros.bags.orientation import of_picture
@@ -198,7 +203,9 @@ spans = st.lists(
 def test_at_every_moment_the_last_word_is_about_the_action_that_began_last(
     spans: list[tuple[float, float]],
 ) -> None:
-    actions = [Action(str(i), f"do {i}", start, stop, "") for i, (start, stop) in enumerate(spans)]
+    actions = [
+        TimedAction(str(i), f"do {i}", start, stop, "") for i, (start, stop) in enumerate(spans)
+    ]
     events = list(narration_events(actions))
     assert [event.time for event in events] == sorted(event.time for event in events)
     for tenth in range(0, 520, 3):
@@ -214,7 +221,9 @@ def test_at_every_moment_the_last_word_is_about_the_action_that_began_last(
 
 
 def test_actions_that_begin_together_are_all_said() -> None:
-    actions = [Action(str(i), f"do {i}", 1.0, stop, "") for i, stop in enumerate((2.0, 3.5, 2.0))]
+    actions = [
+        TimedAction(str(i), f"do {i}", 1.0, stop, "") for i, stop in enumerate((2.0, 3.5, 2.0))
+    ]
     events = [(event.time, event.action and event.action.narration_id)
               for event in narration_events(actions)]  # fmt: skip
     assert {name for _, name in events[:3]} == {"0", "1", "2"}

@@ -16,8 +16,7 @@ from training.benchmark.clip_scores import (
     read_clip_scores,
     write_clip_scores,
 )
-from training.benchmark.results import METRICS
-from training.evaluation.metrics import Tally, merged
+from training.evaluation.metrics import METRICS, Tally, merged
 from training.files.errors import ActisegError
 
 

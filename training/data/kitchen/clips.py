@@ -47,7 +47,7 @@ def draw_kitchen(seed: tuple[int, ...]) -> Kitchen:
 
 
 @dataclass(frozen=True)
-class Clip:
+class KitchenClip:
     """One narrated action: its scene, and the frames to annotate."""
 
     cast: Cast
@@ -69,7 +69,7 @@ def lay_out(rng: np.random.Generator, things: list[Thing], which: list[int]) -> 
         fixed.append(things[index])
 
 
-def compose_clip(rng: np.random.Generator, kitchen: Kitchen, span: Span) -> Clip:
+def compose_clip(rng: np.random.Generator, kitchen: Kitchen, span: Span) -> KitchenClip:
     """Stage one action so that its labels follow from narration and hands.
 
     Things that would become active by accident, or that are hardly visible, are moved; bystanders
@@ -82,7 +82,9 @@ def compose_clip(rng: np.random.Generator, kitchen: Kitchen, span: Span) -> Clip
             return clip
 
 
-def _stage(rng: np.random.Generator, kitchen: Kitchen, cast: Cast, span: Span) -> Clip | None:
+def _stage(
+    rng: np.random.Generator, kitchen: Kitchen, cast: Cast, span: Span
+) -> KitchenClip | None:
     names = [*cast.used, *cast.bystanders]
     things = [kitchen.thing(name) for name in names]
     times = choreography.sparse_times(rng, span)
@@ -106,7 +108,7 @@ def _stage(rng: np.random.Generator, kitchen: Kitchen, cast: Cast, span: Span) -
         )
         spoilt = accidental | hidden
         if not spoilt:
-            return Clip(staged, scene, span, frames)
+            return KitchenClip(staged, scene, span, frames)
         if attempt >= _ATTEMPTS:
             gone = {i for i in spoilt if things[i].name in idle}
             if not gone or len(idle) - len(gone) < 1:
@@ -121,7 +123,7 @@ def _stage(rng: np.random.Generator, kitchen: Kitchen, cast: Cast, span: Span) -
     return None
 
 
-def compose_clips(seed: tuple[int, ...], kitchen: Kitchen, count: int) -> list[Clip]:
+def compose_clips(seed: tuple[int, ...], kitchen: Kitchen, count: int) -> list[KitchenClip]:
     """The consecutive clips of one video; their narrated parts never share a frame."""
     clips = []
     clock = 2.0

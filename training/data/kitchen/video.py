@@ -19,7 +19,7 @@ from actiseg_ros.bags.epic_actions import COLUMNS
 from training.data.kitchen import choreography
 from training.data.kitchen.actions import cast_action, cast_among
 from training.data.kitchen.choreography import Span
-from training.data.kitchen.clips import Clip, Kitchen, draw_kitchen, lay_out
+from training.data.kitchen.clips import Kitchen, KitchenClip, draw_kitchen, lay_out
 from training.data.kitchen.generate import write_tables
 from training.data.kitchen.motion import draw_camera
 from training.data.kitchen.render import Lens
@@ -124,7 +124,9 @@ def make_video(
     return files
 
 
-def compose_video(seed: tuple[int, ...], kitchen: Kitchen, options: VideoOptions) -> list[Clip]:
+def compose_video(
+    seed: tuple[int, ...], kitchen: Kitchen, options: VideoOptions
+) -> list[KitchenClip]:
     """Stage consecutive actions in one scene that all clips share.
 
     Returns:
@@ -138,7 +140,7 @@ def compose_video(seed: tuple[int, ...], kitchen: Kitchen, options: VideoOptions
             present.setdefault(CLASS_OF_NAME[name], name)
     scene = _lay_table(rng, kitchen, present)
     index_of = {thing.name: i for i, thing in enumerate(scene.things)}
-    clips: list[Clip] = []
+    clips: list[KitchenClip] = []
     clock = 1.6
     while (stop := clock + rng.uniform(2.6, 4.2)) + 1 < options.seconds:
         span = Span(clock - 0.8, clock, stop, stop + 0.8)
@@ -174,12 +176,12 @@ def _next_action(
     span: Span,
     options: VideoOptions,
     verbs: set[str],
-) -> tuple[Scene, Clip]:
+) -> tuple[Scene, KitchenClip]:
     """Append the action that suits the present layout best and is new, of several random ones."""
     first, last = round(span.start * options.fps), round(span.stop * options.fps)
     frames = tuple(range(first + 1, last, options.truth_every))
     times = [f / options.fps for f in frames]
-    best: tuple[int, Scene, Clip] | None = None
+    best: tuple[int, Scene, KitchenClip] | None = None
     for _ in range(_CASTS):
         cast = cast_among(rng, present)
         trial = replace(
@@ -194,14 +196,14 @@ def _next_action(
         idle = all(part.use == "none" for part in cast.template.parts.values())
         score = 2 * len(accidental | hidden) + idle + (cast.verb in verbs)
         if best is None or score < best[0]:
-            best = score, trial, Clip(cast, trial, span, frames, options.fps)
+            best = score, trial, KitchenClip(cast, trial, span, frames, options.fps)
         if score == 0:
             break
     assert best is not None
     return best[1], best[2]
 
 
-def _write_narrations(path: Path, clips: list[Clip]) -> None:
+def _write_narrations(path: Path, clips: list[KitchenClip]) -> None:
     text = StringIO()
     writer = csv.DictWriter(text, [*COLUMNS, "object_names"], lineterminator="\n")
     writer.writeheader()
@@ -211,11 +213,11 @@ def _write_narrations(path: Path, clips: list[Clip]) -> None:
     write_text(path, text.getvalue())
 
 
-_shared: tuple[Kitchen, Lens, Clip, tuple[int, ...], tuple[int, int]] | None = None
+_shared: tuple[Kitchen, Lens, KitchenClip, tuple[int, ...], tuple[int, int]] | None = None
 
 
 def _begin(
-    kitchen: Kitchen, lens: Lens, clip: Clip, seed: tuple[int, ...], size: tuple[int, int]
+    kitchen: Kitchen, lens: Lens, clip: KitchenClip, seed: tuple[int, ...], size: tuple[int, int]
 ) -> None:
     """Give a worker what all of its frames need."""
     global _shared
@@ -236,7 +238,7 @@ def _shoot(frames: range) -> list[NDArray[np.uint8]]:
 
 def _images(
     kitchen: Kitchen,
-    clips: list[Clip],
+    clips: list[KitchenClip],
     seed: tuple[int, ...],
     options: VideoOptions,
     workers: int | None,
@@ -253,7 +255,7 @@ def _images(
 def _encode(
     path: Path,
     kitchen: Kitchen,
-    clips: list[Clip],
+    clips: list[KitchenClip],
     seed: tuple[int, ...],
     options: VideoOptions,
     workers: int | None,

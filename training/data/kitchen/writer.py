@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actiseg_ros.bags.epic_actions import timestamp
-from training.data.kitchen.clips import Clip, Kitchen
+from training.data.kitchen.clips import Kitchen, KitchenClip
 from training.data.kitchen.render import Lens, render, streak
 from training.data.kitchen.scene import Moment, label_map
 from training.data.kitchen.vocabulary import CLASS_OF_NAME, SCENERY, epic_noun
@@ -97,7 +97,7 @@ def epic_frame(frame: int) -> str:
     return f"frame_{frame:010d}.jpg"
 
 
-def action_row(video: str, number: int, clip: Clip) -> dict[str, Any]:
+def action_row(video: str, number: int, clip: KitchenClip) -> dict[str, Any]:
     """One row of an EPIC action table; the narrated part and its frames are both inclusive."""
     nouns = clip.cast.narrated
     classes = [CLASS_OF_NAME.get(n, SCENERY.get(n, -1)) for n in nouns]
@@ -123,7 +123,13 @@ def action_row(video: str, number: int, clip: Clip) -> dict[str, Any]:
 
 
 def shoot(
-    kitchen: Kitchen, lens: Lens, clip: Clip, frame: int, rng: np.random.Generator, *, hands: bool
+    kitchen: Kitchen,
+    lens: Lens,
+    clip: KitchenClip,
+    frame: int,
+    rng: np.random.Generator,
+    *,
+    hands: bool,
 ) -> NDArray[np.uint8]:
     """Render and expose one sparse frame, with motion blur from the camera's real movement."""
     t = frame / clip.rate
@@ -179,7 +185,7 @@ def write_video(
     split: str,
     video: str,
     kitchen: Kitchen,
-    clips: list[Clip],
+    clips: list[KitchenClip],
     seed: tuple[int, ...],
     appearance: Appearance,
 ) -> dict[str, Any]:
