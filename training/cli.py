@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "evaluate": ("training.evaluation.commands:Evaluate", "the official ActionVOS numbers"),
     "export": ("training.deploy.commands:Export", "weights to a model bundle for the robot"),
     "calibrate": ("training.deploy.commands:Calibrate", "set the limits of a bundle's gate"),
+    "gate-study": ("training.deploy.commands:GateStudy", "does a gate keep what it promises?"),
     "benchmark": ("training.benchmark.commands:Benchmark", "the cells of the paper's tables"),
     "report": ("training.report.commands:Report", "tables, figures and findings as a page"),
     "bag": ("training.data.commands:Bag", "video and narrations to a rosbag2"),

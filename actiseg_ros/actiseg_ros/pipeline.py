@@ -37,6 +37,7 @@ from actiseg_ros.narration.text import NOTHING_NARRATED, Narration, clean_narrat
 from actiseg_ros.narration.vocabulary import Vocabulary, read_noun_classes
 from actiseg_ros.prompts import (
     MAX_DURATION,
+    Candidates,
     Prompt,
     Target,
     choose_target,
@@ -223,10 +224,14 @@ class Pipeline:
         self._narration = narration
         if narration.text:
             named, wanted = self._action
-            names = named or self._objects or objects_of_narration(narration, self._vocabulary)
+            given = named or self._objects
+            names = given or objects_of_narration(narration, self._vocabulary)
             names = names[: self.max_objects]
             self._target = choose_target(narration, names, self._vocabulary, wanted)
-            prompt = Prompt(narration.text, names, self._target.name)
+            candidates: Candidates = "named" if given else "narration"
+            if names == (self._target.name,):
+                candidates = "target"
+            prompt = Prompt(narration.text, names, self._target.name, candidates)
         if prompt != self._prompt:
             self._prompt = prompt
             self._gate.handle(PromptChanged())

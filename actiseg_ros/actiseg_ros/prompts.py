@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from actiseg_ros.errors import PromptError
 from actiseg_ros.narration.grammar import BODY
@@ -20,6 +21,12 @@ MAX_DURATION = 3600.0
 """Longest time that one narration holds, seconds."""
 
 
+Candidates = Literal["named", "narration", "target"]
+"""Where a prompt's candidates come from: named by somebody who sees the scene, taken from the
+narration, or the target alone. The gate is calibrated for each by itself."""
+CANDIDATES: tuple[Candidates, ...] = ("named", "narration", "target")
+
+
 @dataclass(frozen=True)
 class Prompt:
     """What to look for.
@@ -28,11 +35,13 @@ class Prompt:
         narration: What is being done, cleaned (`clean_narration`).
         names: Candidate objects, cleaned (`clean_names`).
         target: The one of `names` that may be grasped; empty if there is none.
+        candidates: Where `names` come from.
     """
 
     narration: str
     names: tuple[str, ...]
     target: str = ""
+    candidates: Candidates = "named"
 
 
 @dataclass(frozen=True)

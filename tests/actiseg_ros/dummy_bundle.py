@@ -147,26 +147,31 @@ def _finish(
 ) -> None:
     if limits is not None:
         from actiseg_ros.bundle import model_id
-        from actiseg_ros.gate.novelty import NoveltyDetector, save_novelty
+        from actiseg_ros.gate.novelty import NEIGHBOUR, NoveltyDetector, save_novelty
         from actiseg_ros.gate.rule import FEATURE_VERSION
+        from actiseg_ros.prompts import CANDIDATES
         from actiseg_ros.vision.image_descriptor import SIZE
 
-        # One direction with a huge spread, and any statistics: every image is close.
+        # A huge spread of the patches, and any statistics: every image is close.
         novelty = NoveltyDetector(
-            mean=np.full(6, 0.5),
-            basis=np.eye(1, 6),
-            deviation=np.ones(1),
-            residual=np.asarray(10.0),
-            weights=np.zeros(SIZE),
-            bias=np.asarray(0.0),
+            patch_mean=np.full(3, 0.5),
+            patch_deviation=np.ones(3),
+            prototypes=np.zeros((NEIGHBOUR, 3)),
+            typical=np.zeros(3),
+            spread=np.full(3, 100.0),
+            usual=np.asarray(0.0),
+            unit=np.asarray(1.0),
+            statistics_mean=np.zeros(SIZE),
+            whitening=np.zeros((SIZE, SIZE)),
         )
         save_novelty(novelty, folder / "calibration.npz")
         record["files"] = _hashes(folder)
         record["gate"] = {
             "features": FEATURE_VERSION,
             "model": model_id(record),
-            "certified": certified,
-            "limits": limits,
+            "policies": {
+                policy: {"certified": certified, "limits": limits} for policy in CANDIDATES
+            },
             "criteria": criteria,
             "domain": {"file": "calibration.npz"},
         }
@@ -197,22 +202,19 @@ def _model(name: str, nodes: list, inputs: list, outputs: list, constants: dict)
 
 
 def _image_encoder() -> Any:
-    """Mean colour of each 4x4 cell; embedding: mean and mean square of the channels."""
+    """Mean colour of each 4x4 cell and of each 16x16 cell."""
     node = helper.make_node
     nodes = [
         node("AveragePool", ["frames"], ["cells"], kernel_shape=[4, 4], strides=[4, 4]),
-        node("ReduceMean", ["frames", "space"], ["mean"], keepdims=0),
-        node("Mul", ["frames", "frames"], ["squares"]),
-        node("ReduceMean", ["squares", "space"], ["power"], keepdims=0),
-        node("Concat", ["mean", "power"], ["embedding"], axis=1),
+        node("AveragePool", ["frames"], ["stride16"], kernel_shape=[16, 16], strides=[16, 16]),
     ]
     h, w = HEIGHT // STRIDE, WIDTH // STRIDE
     return _model(
         "image_encoder",
         nodes,
         [_value("frames", ["T", 3, HEIGHT, WIDTH])],
-        [_value("cells", ["T", 3, h, w]), _value("embedding", ["T", 6])],
-        {"space": np.int64([2, 3])},
+        [_value("cells", ["T", 3, h, w]), _value("stride16", ["T", 3, HEIGHT // 16, WIDTH // 16])],
+        {},
     )
 
 

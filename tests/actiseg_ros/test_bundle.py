@@ -103,12 +103,17 @@ def test_a_graph_without_hash_is_refused(folder: Path) -> None:
 def test_calibration_belongs_to_one_model(folder: Path) -> None:
     calibration = load_calibration(load_bundle(folder))
     assert calibration is not None
-    assert calibration.limits.p_uncertainty == 0.4
+    limits = calibration.limits("narration")
+    assert limits is not None and limits.p_uncertainty == 0.4
     other = write_dummy_bundle(folder.parent / "other", poison=True)
     (folder / "prompt_decoder.onnx").write_bytes((other / "prompt_decoder.onnx").read_bytes())
     rehash(folder)
     with pytest.raises(BundleError, match="another model"):
         load_calibration(load_bundle(folder))
+
+
+def with_limits(limits: dict[str, object]) -> dict[str, object]:
+    return {"named": {"certified": True, "limits": limits}}
 
 
 def test_uncalibrated_bundle_has_no_calibration(tmp_path: Path) -> None:
@@ -119,10 +124,10 @@ def test_uncalibrated_bundle_has_no_calibration(tmp_path: Path) -> None:
     "change",
     [
         {"features": 0},
-        {"limits": {}},
-        {"limits": {**LIMITS, "distance": None}},
-        {"limits": {**LIMITS, "distance": float("inf")}},
-        {"limits": {**LIMITS, "distance": float("nan")}},
+        {"policies": with_limits({})},
+        {"policies": with_limits({**LIMITS, "distance": None})},
+        {"policies": with_limits({**LIMITS, "distance": float("inf")})},
+        {"policies": with_limits({**LIMITS, "distance": float("nan")})},
         {"domain": {"file": "elsewhere.npz"}},
         {"domain": {"file": "tokenizer.json"}},
     ],
@@ -138,7 +143,7 @@ def test_damaged_calibration_is_refused(folder: Path, change: dict[str, object])
 @pytest.mark.parametrize("name", ["active_score", "p_uncertainty", "n_uncertainty"])
 def test_limits_outside_their_range_are_refused(folder: Path, name: str, value: float) -> None:
     gate = json.loads((folder / "bundle.json").read_text())["gate"]
-    edit(folder, gate={**gate, "certified": True, "limits": {**LIMITS, name: value}})
+    edit(folder, gate={**gate, "policies": with_limits({**LIMITS, name: value})})
     with pytest.raises(BundleError, match=rf"limit {name} is {value}, expected 0 to 1.*calibrate"):
         load_calibration(load_bundle(folder))
 
@@ -146,7 +151,7 @@ def test_limits_outside_their_range_are_refused(folder: Path, name: str, value: 
 @pytest.mark.parametrize("value", [0.0, -1.0])
 def test_a_distance_limit_must_be_above_0(folder: Path, value: float) -> None:
     gate = json.loads((folder / "bundle.json").read_text())["gate"]
-    edit(folder, gate={**gate, "limits": {**LIMITS, "distance": value}})
+    edit(folder, gate={**gate, "policies": with_limits({**LIMITS, "distance": value})})
     with pytest.raises(BundleError, match=rf"limit distance is {value}, expected above 0"):
         load_calibration(load_bundle(folder))
 
@@ -155,7 +160,7 @@ def test_a_distance_limit_must_be_above_0(folder: Path, value: float) -> None:
 def test_limits_may_lie_at_the_ends_of_their_range(folder: Path, value: float) -> None:
     gate = json.loads((folder / "bundle.json").read_text())["gate"]
     names = ("active_score", "p_uncertainty", "n_uncertainty")
-    edit(folder, gate={**gate, "limits": {**LIMITS, **dict.fromkeys(names, value)}})
+    edit(folder, gate={**gate, "policies": with_limits({**LIMITS, **dict.fromkeys(names, value)})})
     assert load_calibration(load_bundle(folder)) is not None
 
 

@@ -105,7 +105,8 @@ def test_go_and_the_end_of_the_action(camera: Camera, pipeline: Pipeline) -> Non
     assert camera.reasons == (Reason.NO_NARRATION,)
     pipeline.narrate("cut tomato")
     result = camera.show()
-    assert result.prompt == Prompt("cut tomato", ("tomato", "left hand", "right hand"), "tomato")
+    names = ("tomato", "left hand", "right hand")
+    assert result.prompt == Prompt("cut tomato", names, "tomato", "narration")
     assert result.segmentation is not None and result.segmentation.prompt == result.prompt
     assert camera.reasons == () and camera.gate.decide().target_label == 1
     # Saying it again changes nothing; saying something else starts anew.
@@ -309,10 +310,11 @@ def test_an_edited_limit_or_criterion_is_no_certificate(
     calibration = load_calibration(load_bundle(tmp_path))
     assert calibration is not None and calibration.certifies(0.1, 0.9)
     record = json.loads((tmp_path / "bundle.json").read_text())
-    record["gate"][section][name] = value
+    gate = record["gate"]
+    (gate["policies"]["named"] if section == "limits" else gate)[section][name] = value
     (tmp_path / "bundle.json").write_text(json.dumps(record))
     edited = load_calibration(load_bundle(tmp_path))
-    assert edited is not None and edited.certificate is None
+    assert edited is not None and edited.certificate() is None
     assert "was edited" in edited.complaint and "actiseg calibrate" in edited.complaint
     assert edited.id != calibration.id
     recertify(record)

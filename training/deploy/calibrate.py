@@ -1,10 +1,10 @@
 """Sets the gate's limits from held-out clips, with the segmenter and the rule of the robot.
 
-A decision to go is a failure if the mask would miss (p-failure: IoU with the truth too small) or
-collide (n-failure: too much of the mask lies on other objects). The limits are loosened step by
-step as long as an exact binomial bound keeps the share of failing clips among the accepted ones
-below the risk. Clips are the unit, and a clip fails if any accepted frame of it does, because the
-frames of one clip are not independent.
+Every way in which the robot chooses its candidates is calibrated by itself, since what is named
+decides what the network can tell apart. The limits are loosened step by step as long as an exact
+binomial bound keeps the share of failing clips among the accepted ones below the risk. Clips are
+the unit, and a clip fails if any accepted frame of it does, because the frames of one clip are not
+independent.
 """
 
 from __future__ import annotations
@@ -12,31 +12,27 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from actiseg_ros.bundle import Bundle, file_sha256, load_bundle, read_record
 from actiseg_ros.gate.calibration import calibration_id, load_calibration
-from actiseg_ros.gate.features import target_features
 from actiseg_ros.gate.novelty import NoveltyDetector, save_novelty
 from actiseg_ros.gate.rule import FEATURE_VERSION
-from actiseg_ros.narration.text import clean_narration
-from actiseg_ros.narration.vocabulary import Vocabulary
-from actiseg_ros.prompts import MAX_OBJECTS, Prompt, choose_target, clean_names
+from actiseg_ros.prompts import Candidates
 from actiseg_ros.vision import letterbox
-from actiseg_ros.vision.compressed import decode_compressed
-from actiseg_ros.vision.image_descriptor import ImageDescriptor
+from actiseg_ros.vision.image_descriptor import ImageDescriptor, Rgb
 from actiseg_ros.vision.segmenter import Segmenter
-from training.data.palette import read_label_png
 from training.data.splits import Clip, load_clips
-from training.deploy.novelty import Descriptors, Rgb, altered, collage_statistics, fit_novelty
+from training.deploy.novelty import Descriptors, altered, fit_novelty
 from training.deploy.risk_control import Criteria, Outcome, Trial, choose_limits
+from training.deploy.trials import POLICIES, read_image, run_frames, video_of
 from training.files.errors import ActisegError
 from training.files.progress import tracked
 
@@ -52,7 +48,7 @@ def calibrate(
     *,
     familiar: Path | None = None,
     threads: int = 0,
-) -> Outcome:
+) -> Mapping[Candidates, Outcome]:
     """Calibrates the gate of a bundle on held-out clips and writes the limits into it.
 
     Args:
@@ -65,7 +61,8 @@ def calibrate(
         threads: Threads of the network; 0 lets ONNX Runtime choose.
 
     Returns:
-        The limits and the evidence for them.
+        For each way in which the robot chooses its candidates, the limits and the evidence for
+        them.
 
     Raises:
         ActisegError: The split has no usable clip, or an image is missing.
@@ -76,8 +73,10 @@ def calibrate(
     clips = [clip for clip in load_clips(split) if not clip.flagged]
     segmenter = Segmenter(loaded, threads=threads)
     images = _FamiliarImages(segmenter)
-    trials, places = _run_trials(segmenter, clips, data, criteria, images)
-    if not trials:
+    trials = {
+        policy: _trials(segmenter, clips, data, criteria, policy, images) for policy in POLICIES
+    }
+    if not trials["named"]:
         raise ActisegError(
             f"{split}: no frame of {len(clips)} clips has a target; calibration needs clips "
             "whose narration names one of their objects"
@@ -86,17 +85,24 @@ def calibrate(
     if familiar is not None:
         _add_familiar(segmenter, data, familiar, images)
     novelty, distances = images.fit_detector(criteria.novelty_quantile)
-    trials = [
-        replace(trial, features=replace(trial.features, distance=float(distances[place])))
-        for trial, place in zip(trials, places, strict=True)
-    ]
     edge = float(np.quantile(distances[:held_out], criteria.novelty_quantile))
     distance_limit = max(1.0, edge) * criteria.novelty_margin
-    outcome = choose_limits(trials, loaded.thresholds.positive, distance_limit, criteria)
-    record = _gate_record(loaded, outcome, criteria, data, split)
+    outcomes = {
+        policy: choose_limits(
+            [
+                replace(trial, features=replace(trial.features, distance=float(distances[place])))
+                for trial, place in own
+            ],
+            loaded.thresholds.positive,
+            distance_limit,
+            criteria,
+        )
+        for policy, own in trials.items()
+    }
+    record = _gate_record(loaded, outcomes, criteria, data, split)
     _write(bundle, record, novelty)
     load_calibration(load_bundle(bundle))
-    return outcome
+    return outcomes
 
 
 class _FamiliarImages:
@@ -106,69 +112,56 @@ class _FamiliarImages:
         self.groups: list[str] = []
         self.descriptors: list[ImageDescriptor] = []
         self.altered: list[ImageDescriptor] = []
-        self.pool: list[Rgb] = []
+        self._places: dict[tuple[str, int], int] = {}
         self._segmenter = segmenter
         self._random = np.random.default_rng(0)
 
-    def add(self, group: str, rgb: Rgb, descriptor: ImageDescriptor) -> int:
-        """Adds an image and an altered version of it; returns its index."""
+    def add(self, clip: str, index: int, rgb: Rgb, descriptor: ImageDescriptor) -> int:
+        """Adds an image and an altered version of it, unless it is known; returns its place.
+
+        Args:
+            clip: Sequence of the image.
+            index: Number of the image in its sequence.
+            rgb: uint8 [H, W, 3].
+            descriptor: Of the image.
+        """
+        if (clip, index) in self._places:
+            return self._places[clip, index]
         small = letterbox.resize(rgb, self._segmenter.bundle.input)
-        self.groups.append(group)
+        self.groups.append(video_of(clip))
         self.descriptors.append(descriptor)
         self.altered.append(self._segmenter.describe(altered(small, self._random)))
-        self.pool.append(small)
-        return len(self.descriptors) - 1
+        return self._places.setdefault((clip, index), len(self.descriptors) - 1)
 
     def fit_detector(self, quantile: float) -> tuple[NoveltyDetector, npt.NDArray[np.float64]]:
         """Fits the detector; returns the held-out distance of each image too."""
         both = [*self.descriptors, *self.altered]
         inside = Descriptors(
             groups=self.groups * 2,
-            embeddings=np.stack([image.embedding for image in both]),
+            patches=np.stack([image.patches for image in both]),
             statistics=np.stack([image.statistics for image in both]),
         )
-        random = np.random.default_rng(1)
-        outside = collage_statistics(self.pool, len(self.pool), random)
-        detector, distances = fit_novelty(inside, outside, quantile)
+        detector, distances = fit_novelty(inside, quantile)
         return detector, distances[: len(self.descriptors)]
 
 
-def _run_trials(
+def _trials(
     segmenter: Segmenter,
     clips: Sequence[Clip],
     data: Path,
     criteria: Criteria,
+    policy: Candidates,
     images: _FamiliarImages,
-) -> tuple[list[Trial], list[int]]:
-    """Runs the segmenter on every frame.
-
-    Returns:
-        The frames with a target, and the index of each in `images`.
-    """
-    bundle = segmenter.bundle
-    vocabulary = Vocabulary({entry.class_id: entry.names for entry in bundle.vocabulary})
-    trials: list[Trial] = []
-    places: list[int] = []
-    for clip in tracked(clips, "calibrate", "clips"):
-        narration = clean_narration(clip.narration or "")
-        names = clean_names([item.name for item in clip.objects][:MAX_OBJECTS])
-        if not names:
-            continue
-        target = choose_target(narration, names, vocabulary).name
-        ids = [item.object_id for item in clip.objects if clean_names([item.name]) == (target,)]
-        prompt = segmenter.encode(Prompt(narration.text, names, target))
-        for frame in clip.frames:
-            rgb, folder = _read_image(data, clip.sequence, frame)
-            result = segmenter.segment(rgb, prompt)
-            place = images.add(_video_of(clip.sequence), rgb, result.descriptor)
-            if target:
-                truth = _read_labels(data, folder, clip.sequence, frame, rgb.shape[:2])
-                drawn = result.labels == names.index(target) + 1
-                features = target_features(result, bundle, None)
-                wrong = failures(drawn, truth, ids, criteria)
-                trials.append(Trial(clip.sequence, features, *wrong))
-                places.append(place)
-    return trials, places
+) -> list[tuple[Trial, int]]:
+    """The frames with a target, and the place of each in `images`."""
+    trials = []
+    seen: Counter[str] = Counter()
+    for frame in run_frames(segmenter, clips, data, criteria, policy):
+        place = images.add(frame.clip, seen[frame.clip], frame.rgb, frame.result.descriptor)
+        seen[frame.clip] += 1
+        if frame.trial is not None:
+            trials.append((frame.trial, place))
+    return trials
 
 
 def _add_familiar(segmenter: Segmenter, data: Path, split: Path, images: _FamiliarImages) -> None:
@@ -176,77 +169,23 @@ def _add_familiar(segmenter: Segmenter, data: Path, split: Path, images: _Famili
     clips = [clip for clip in load_clips(split) if clip.frames]
     step = max(1, -(-len(clips) // _FAMILIAR))
     for clip in tracked(clips[::step], "familiar images", "clips"):
-        rgb, _ = _read_image(data, clip.sequence, clip.frames[0])
-        images.add(_video_of(clip.sequence), rgb, segmenter.describe(rgb))
-
-
-def _video_of(sequence: str) -> str:
-    """Video of a sequence named NUMBER_PARTICIPANT_VIDEO_VERB_NOUN."""
-    return "_".join(sequence.split("_")[1:3])
-
-
-def _read_image(data: Path, sequence: str, frame: str) -> tuple[Rgb, str]:
-    """Image [H, W, 3] and the name of its split's folder."""
-    stem = Path(frame).stem
-    found = sorted((data / "JPEGImages_Sparse").glob(f"*/{sequence}/{stem}.jpg"))
-    if not found:
-        raise ActisegError(f"{data}: no image JPEGImages_Sparse/*/{sequence}/{stem}.jpg")
-    return decode_compressed(found[0].read_bytes()), found[0].parts[-3]
-
-
-def _read_labels(
-    data: Path, folder: str, sequence: str, frame: str, size: tuple[int, ...]
-) -> npt.NDArray[np.uint8]:
-    """True labels [H, W] at the image's size."""
-    path = data / "Annotations_Sparse" / folder / sequence / f"{Path(frame).stem}.png"
-    labels = read_label_png(path)
-    if labels.shape != size:
-        labels = np.asarray(
-            cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST), np.uint8
-        )
-    return labels
-
-
-def failures(
-    drawn: npt.NDArray[np.bool_],
-    truth: npt.NDArray[np.uint8],
-    ids: Sequence[int],
-    criteria: Criteria,
-) -> tuple[bool, bool]:
-    """Would going on this mask miss, and would it collide?
-
-    Args:
-        drawn: bool [H, W], pixels that the label map gives to the target.
-        truth: uint8 [H, W], true labels; 0 is background.
-        ids: True labels of the target.
-        criteria: Limits of the overlaps.
-
-    Returns:
-        p-failure and n-failure; an empty mask fails both.
-    """
-    area = int(np.count_nonzero(drawn))
-    if not area:
-        return True, True
-    real = np.isin(truth, ids)
-    iou = np.count_nonzero(drawn & real) / np.count_nonzero(drawn | real)
-    collision = np.count_nonzero(drawn & (truth > 0) & ~real) / area
-    return bool(iou < criteria.min_iou), bool(collision > criteria.max_collision)
+        rgb, _ = read_image(data, clip.sequence, clip.frames[0])
+        images.add(clip.sequence, 0, rgb, segmenter.describe(rgb))
 
 
 def _gate_record(
-    bundle: Bundle, outcome: Outcome, criteria: Criteria, data: Path, split: Path
+    bundle: Bundle,
+    outcomes: Mapping[Candidates, Outcome],
+    criteria: Criteria,
+    data: Path,
+    split: Path,
 ) -> dict[str, Any]:
-    evidence = asdict(outcome)
-    limits = evidence.pop("limits")
-    certified = evidence.pop("certified")
     return {
         "features": FEATURE_VERSION,
         "model": bundle.model_id,
-        "certified": certified,
-        "limits": limits,
+        "policies": {policy: asdict(outcome) for policy, outcome in outcomes.items()},
         "criteria": asdict(criteria),
         "unit": "clip",
-        "evidence": evidence,
         "data": {"folder": data.name, "split": split.name, "split_sha256": file_sha256(split)},
         "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
     }

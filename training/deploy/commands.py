@@ -78,7 +78,7 @@ class Calibrate:
         from training.deploy.calibrate import calibrate
         from training.deploy.risk_control import Criteria
 
-        outcome = calibrate(
+        outcomes = calibrate(
             self.bundle,
             self.data,
             self.split,
@@ -86,5 +86,53 @@ class Calibrate:
             familiar=self.familiar,
             threads=self.threads,
         )
-        print("\n".join(outcome.lines()))
+        for policy, outcome in outcomes.items():
+            print(f"candidates: {policy}")
+            print("\n".join(f"  {line}" for line in outcome.lines()))
+        return 0
+
+
+@dataclass(frozen=True)
+class GateStudy:
+    """Judge labelled clips by a bundle's calibrated gate: does it keep what it promises?"""
+
+    bundle: Path
+    """Calibrated model bundle."""
+    data: Path
+    """Root of the prepared data (ActionVOS layout)."""
+    split: Path
+    """Split file of clips that neither training nor calibration has seen."""
+    out: Path
+    """Folder for study.json and risk_coverage.png."""
+    candidates: Literal["narration", "annotated", "target"] = "narration"
+    """Which objects are named: what the node takes from the narration alone, all annotated ones (as
+    by an action message), or the target alone."""
+    corruption: str = ""
+    """What the camera does wrong: occlusion, darkness, blur, noise, jpeg, channels, mirrored or
+    turned; empty for nothing."""
+    seed: int = 0
+    """Of the corruption."""
+    threads: int = 0
+    """Threads of the network; 0 lets ONNX Runtime choose."""
+
+    def run(self) -> int:
+        """Writes the study and prints its numbers."""
+        from training.deploy.gate_study import study_gate
+
+        study = study_gate(
+            self.bundle,
+            self.data,
+            self.split,
+            self.out,
+            candidates="named" if self.candidates == "annotated" else self.candidates,
+            corruption=self.corruption,
+            seed=self.seed,
+            threads=self.threads,
+        )
+        print(
+            f"{study['accepted']} of {study['clips']} clips accepted "
+            f"({study['accepted_frames']} of {study['frames']} frames), {study['failing']} fail "
+            f"({study['share']:.1%}, upper bound {study['upper_bound']:.1%})"
+        )
+        print(f"{self.out / 'study.json'}; reasons against going: {study['reasons']}")
         return 0

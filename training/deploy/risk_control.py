@@ -29,6 +29,8 @@ class Criteria:
         min_iou: A target mask with a smaller IoU is a p-failure.
         max_collision: A target mask with a larger share of its pixels on other objects is an
             n-failure.
+        max_spill: No limit of the n-uncertainty lies above this: a mask of whose reach more is
+            spill or overlap is never certified, however sure the network is.
         novelty_quantile: Quantile of the held-out distances that the distance limit starts from.
         novelty_margin: Factor on that quantile.
     """
@@ -37,8 +39,9 @@ class Criteria:
     confidence: float = 0.9
     min_iou: float = 0.5
     max_collision: float = 0.1
+    max_spill: float = 0.3
     novelty_quantile: float = 0.99
-    novelty_margin: float = 1.25
+    novelty_margin: float = 1.1
 
     def __post_init__(self) -> None:
         """Checks the ranges.
@@ -132,7 +135,7 @@ def choose_limits(
     """
     drawn = [trial.features for trial in trials if trial.features.drawn]
     path = [
-        Limits(max(active_score, 1 - doubt), p, n, distance)
+        Limits(max(active_score, 1 - doubt), p, min(n, criteria.max_spill), distance)
         for doubt, p, n in zip(
             _quantiles([1 - features.active_score for features in drawn]),
             _quantiles([features.p_uncertainty for features in drawn]),

@@ -15,7 +15,7 @@ from training.model.attention import FeedForward, MultiheadAttention
 from training.model.config import ModelConfig
 from training.model.per_prompt import PerPrompt
 from training.model.pyramid import Pyramid
-from training.model.transformer import BoxHead, Decoded
+from training.model.transformer import Decoded, QueryDecoder
 
 
 class DenseEncoderLayer(nn.Module):
@@ -82,20 +82,11 @@ class LateDecoderLayer(nn.Module):
         return self.feedforward(self.norm(x + self.dropout(attended)))
 
 
-class LateDecoder(nn.Module):
+class LateDecoder(QueryDecoder):
     """Decodes all prompts of a frame together; boxes are refined from layer to layer."""
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(LateDecoderLayer(config) for _ in range(config.decoder_layers))
-        self.box_heads = nn.ModuleList(
-            BoxHead(config.width, first=index == 0) for index in range(config.decoder_layers)
-        )
-        self.query_positions = nn.Parameter(torch.empty(config.queries, config.width))
-        self.reference_points = nn.Linear(config.width, 2)
-        nn.init.normal_(self.query_positions)
-        nn.init.xavier_uniform_(self.reference_points.weight)
-        nn.init.zeros_(self.reference_points.bias)
+        super().__init__(config, LateDecoderLayer)
 
     def forward(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -140,12 +141,17 @@ class BoxHead(nn.Module):
         return (delta + base).sigmoid()
 
 
-class Decoder(nn.Module):
-    """Decoder with iterative box refinement (Zhu et al. 2021, Sec. 4.2)."""
+class QueryDecoder(nn.Module):
+    """What decoders of object queries share: layers, box heads and where the queries start.
 
-    def __init__(self, config: ModelConfig) -> None:
+    Args:
+        config: Sizes.
+        layer: Makes one decoder layer.
+    """
+
+    def __init__(self, config: ModelConfig, layer: Callable[[ModelConfig], nn.Module]) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.decoder_layers))
+        self.layers = nn.ModuleList(layer(config) for _ in range(config.decoder_layers))
         self.box_heads = nn.ModuleList(
             BoxHead(config.width, first=index == 0) for index in range(config.decoder_layers)
         )
@@ -154,6 +160,13 @@ class Decoder(nn.Module):
         nn.init.normal_(self.query_positions)
         nn.init.xavier_uniform_(self.reference_points.weight)
         nn.init.zeros_(self.reference_points.bias)
+
+
+class Decoder(QueryDecoder):
+    """Decoder with iterative box refinement (Zhu et al. 2021, Sec. 4.2)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config, DecoderLayer)
 
     def forward(self, sentence: Tensor, memory: Tensor, pyramid: Pyramid) -> Decoded:
         """Decodes the queries of every frame.

@@ -12,7 +12,8 @@ from typing import Any
 from actiseg_ros.bundle import Bundle
 from actiseg_ros.errors import BundleError
 from actiseg_ros.gate.novelty import NoveltyDetector, load_novelty
-from actiseg_ros.gate.rule import FEATURE_VERSION, Limits
+from actiseg_ros.gate.rule import FEATURE_VERSION, Features, Limits, Reason, judge
+from actiseg_ros.prompts import CANDIDATES, Candidates
 
 _LIMIT_NAMES = tuple(Limits.__dataclass_fields__)
 _REMEDY = "run `actiseg calibrate` on this bundle"
@@ -32,28 +33,55 @@ class Certificate:
 
 
 @dataclass(frozen=True)
+class PolicyLimits:
+    """Limits for one way of choosing candidates.
+
+    Attributes:
+        limits: Limits for `judge`.
+        certificate: What was shown about them; None if nothing was.
+    """
+
+    limits: Limits
+    certificate: Certificate | None
+
+
+@dataclass(frozen=True)
 class Calibration:
     """What `actiseg calibrate` left in a bundle.
 
     Attributes:
-        limits: Limits for `judge`.
         novelty: Tells images that are unlike those of the calibration.
+        policies: For each calibrated way of choosing candidates its limits.
         id: SHA-256 (hex) of the record, `calibration_id`.
-        certificate: Shown risk and confidence; None if nothing was shown, or if it was shown for
-            other limits or criteria than the record has now.
-        complaint: Why there is no certificate, with the remedy; empty if there is one.
+        complaint: Why there is no certificate at all, with the remedy; empty if there is one.
     """
 
-    limits: Limits
     novelty: NoveltyDetector
+    policies: Mapping[Candidates, PolicyLimits]
     id: str = ""
-    certificate: Certificate | None = None
     complaint: str = ""
 
-    def certifies(self, max_risk: float, min_confidence: float) -> bool:
+    def limits(self, policy: Candidates = "named") -> Limits | None:
+        """Limits for a way of choosing candidates, None if it was not calibrated."""
+        found = self.policies.get(policy)
+        return found.limits if found else None
+
+    def certificate(self, policy: Candidates = "named") -> Certificate | None:
+        """What was shown about these limits, None if nothing was."""
+        found = self.policies.get(policy)
+        return found.certificate if found else None
+
+    def certifies(
+        self, max_risk: float, min_confidence: float, policy: Candidates = "named"
+    ) -> bool:
         """Whether at most this risk was shown at this confidence or a higher one."""
-        shown = self.certificate
+        shown = self.certificate(policy)
         return shown is not None and shown.risk <= max_risk and shown.confidence >= min_confidence
+
+    def judge(self, features: Features) -> tuple[Reason, ...]:
+        """Reasons of the rule against going, by the limits for the features' candidates."""
+        limits = self.limits(features.candidates)
+        return judge(features, limits) if limits else (Reason.NOT_CALIBRATED,)
 
 
 def calibration_id(record: Mapping[str, Any], novelty_sha256: str) -> str:
@@ -93,31 +121,43 @@ def load_calibration(bundle: Bundle) -> Calibration | None:
                 f"{where} has features of version {record['features']!r}, "
                 f"not {FEATURE_VERSION}; {_REMEDY}"
             )
-        limits = Limits(**{name: float(record["limits"][name]) for name in _LIMIT_NAMES})
-        for name in ("active_score", "p_uncertainty", "n_uncertainty"):
-            if not 0 <= getattr(limits, name) <= 1:
-                raise ValueError(f"limit {name} is {getattr(limits, name)}, expected 0 to 1")
-        if not 0 < limits.distance < math.inf:
-            raise ValueError(f"limit distance is {limits.distance}, expected above 0 and finite")
         file = str(record["domain"]["file"])
         if file not in bundle.files:
             raise ValueError(f"{file} has no hash in `files`")
         novelty = load_novelty(bundle.path / file)
         identity = calibration_id(record, bundle.files[file])
-        certificate, complaint = _certificate(record, identity)
+        shown, complaint = _certificate(record, identity)
+        policies = {
+            policy: PolicyLimits(
+                _limits(record["policies"][policy]["limits"]),
+                shown if record["policies"][policy]["certified"] is True else None,
+            )
+            for policy in CANDIDATES
+            if policy in record["policies"]
+        }
+        if not complaint and not any(found.certificate for found in policies.values()):
+            complaint = "has no certificate: no limits kept the risk on the calibration clips"
         if complaint:
             complaint = f"{where} {complaint}; {_REMEDY}"
-        return Calibration(limits, novelty, identity, certificate, complaint)
+        return Calibration(novelty, policies, identity, complaint)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, BundleError):
             raise
         raise BundleError(f"{where} is damaged ({error!r}); {_REMEDY}") from error
 
 
+def _limits(values: Mapping[str, Any]) -> Limits:
+    limits = Limits(**{name: float(values[name]) for name in _LIMIT_NAMES})
+    for name in ("active_score", "p_uncertainty", "n_uncertainty"):
+        if not 0 <= getattr(limits, name) <= 1:
+            raise ValueError(f"limit {name} is {getattr(limits, name)}, expected 0 to 1")
+    if not 0 < limits.distance < math.inf:
+        raise ValueError(f"limit distance is {limits.distance}, expected above 0 and finite")
+    return limits
+
+
 def _certificate(record: Mapping[str, Any], identity: str) -> tuple[Certificate | None, str]:
     """The certificate, or why there is none."""
-    if record.get("certified") is not True:
-        return None, "has no certificate: no limits kept the risk on the calibration clips"
     if record.get("id") != identity:
         return None, "was edited after its calibration, or has no `id`, so it certifies nothing"
     risk, confidence = (float(record["criteria"][name]) for name in ("risk", "confidence"))

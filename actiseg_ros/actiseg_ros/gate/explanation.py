@@ -6,8 +6,11 @@ end by themselves: a still picture, a model slower than `image_timeout`, narrati
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from actiseg_ros.gate.rule import Reason
 from actiseg_ros.gate.state_machine import GateState, StateMachine, Time
+from actiseg_ros.prompts import Candidates
 
 
 def explain(reason: Reason, machine: StateMachine, state: GateState, now: Time) -> str:
@@ -27,7 +30,7 @@ def explain(reason: Reason, machine: StateMachine, state: GateState, now: Time) 
     if reason in _PLAIN:
         return _PLAIN[reason]
     if reason is Reason.NOT_CALIBRATED:
-        return _not_calibrated(machine)
+        return _not_calibrated(machine, state.candidates)
     if reason is Reason.STALE_IMAGE:
         return f"{_stale(state, now)}, but {timeout}"
     if reason is Reason.SOURCE_CHANGED:
@@ -69,16 +72,24 @@ _PLAIN = {
 }
 
 
-def _not_calibrated(machine: StateMachine) -> str:
+_MEANS: Mapping[Candidates, str] = {
+    "named": "candidates that are named",
+    "narration": "candidates that come from the narration alone",
+    "target": "a target without other candidates",
+}
+
+
+def _not_calibrated(machine: StateMachine, candidates: Candidates) -> str:
     calibration, options = machine.calibration, machine.options
     if calibration is None:
         return "the bundle is not calibrated, so go is impossible; run `actiseg calibrate`"
-    shown = calibration.certificate
+    shown = calibration.certificate(candidates)
     if shown is None:
-        return (
-            f"{calibration.complaint or 'the calibration has no certificate'}. To go without one, "
-            "set `require_certificate` to false"
+        lacking = calibration.complaint or (
+            f"the calibration has no certificate for {_MEANS[candidates]}; name the objects of the "
+            "scene in an `action` message or by `~/set_objects`"
         )
+        return f"{lacking}. To go without one, set `require_certificate` to false"
     return (
         f"the calibration certifies a risk of {shown.risk:g} at confidence {shown.confidence:g}, "
         f"but `max_risk` is {options.max_risk:g} and `min_confidence` "
@@ -121,7 +132,10 @@ def _stale_narration(machine: StateMachine, state: GateState, now: Time) -> str:
 def _evidence(reason: Reason, machine: StateMachine, state: GateState) -> str:
     if state.judgement is None or machine.calibration is None:
         return "no image was judged"
-    found, limits = state.judgement.features, machine.calibration.limits
+    found = state.judgement.features
+    limits = machine.calibration.limits(found.candidates)
+    if limits is None:
+        return f"there are no limits for {_MEANS[found.candidates]}"
     return {
         Reason.NO_TARGET: (
             f"target {found.target!r} is not seen in action (active score "

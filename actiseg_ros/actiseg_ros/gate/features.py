@@ -75,7 +75,7 @@ def target_features(
     distance = novelty.distance(segmentation.descriptor) if novelty else float("inf")
     prompt = segmentation.prompt
     if not prompt.target or prompt.target not in prompt.names:
-        return Features(distance=distance)
+        return Features(distance=distance, candidates=prompt.candidates)
     index = prompt.names.index(prompt.target)
     uncertainty = mask_uncertainty(segmentation, index, bundle)
     return Features(
@@ -85,4 +85,5 @@ def target_features(
         p_uncertainty=uncertainty.p_uncertainty,
         n_uncertainty=uncertainty.n_uncertainty,
         distance=distance,
+        candidates=prompt.candidates,
     )

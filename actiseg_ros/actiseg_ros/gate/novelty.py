@@ -1,10 +1,10 @@
 """Novelty detection: does an image resemble the images of the calibration?
 
-Two views are joined. The network's pooled features are compared with their spread over the
-calibration images (Mahalanobis distance in the main directions, and what those leave over). The
-image's statistics are judged by a linear discriminant that tells the calibration images from
-collages of them (outlier exposure), because a spread alone says little about images that are
-unfamiliar only in how their parts come together.
+Two views are joined, and the stricter one counts. Each patch's features are compared with the
+nearest ones of the calibration images (deep nearest neighbours; a density of several layers or a
+Gaussian of pooled features tells less), because a foreign image consists of foreign parts. The
+pixel statistics are compared with their spread over the calibration images (Mahalanobis distance),
+because a camera that is covered, dark, out of focus or noisy still shows familiar parts.
 """
 
 from __future__ import annotations
@@ -21,53 +21,84 @@ from actiseg_ros.vision.image_descriptor import ImageDescriptor
 
 FloatArray = npt.NDArray[np.float64]
 
+NEIGHBOUR = 4
+"""A patch is as far from the calibration as its fourth-nearest neighbour there."""
+_QUANTILES = (0.25, 0.5, 0.75)
+_SMALLEST = 1e-3
+
 
 @dataclass(frozen=True)
 class NoveltyDetector:
-    """Spread of the calibration images' descriptors.
+    """What the calibration images look like.
 
     Both views are scaled so that 1 is about the 99 % quantile of held-out calibration images.
 
     Attributes:
-        mean: float64 [E], mean embedding.
-        basis: float64 [K, E], orthonormal rows: the main directions.
-        deviation: float64 [K], scaled standard deviation along each row, above 0.
-        residual: float64 [], scaled root mean square of what the basis leaves over, above 0.
-        weights: float64 [S], linear discriminant of the statistics.
-        bias: float64 [], added to the discriminant.
+        patch_mean: float64 [D], mean of the patches' features.
+        patch_deviation: float64 [D], their standard deviation, above 0.
+        prototypes: float64 [K, D], standardised features of K calibration patches.
+        typical: float64 [3], mean of an image's `patch_distances`.
+        spread: float64 [3], their standard deviation, above 0.
+        usual: float64 [], median of the images' mean standardised distance.
+        unit: float64 [], from there to the distance that counts as 1, above 0.
+        statistics_mean: float64 [S].
+        whitening: float64 [S, S], rows that make the statistics' deviation from their mean white;
+            scaled.
     """
 
-    mean: FloatArray
-    basis: FloatArray
-    deviation: FloatArray
-    residual: FloatArray
-    weights: FloatArray
-    bias: FloatArray
+    patch_mean: FloatArray
+    patch_deviation: FloatArray
+    prototypes: FloatArray
+    typical: FloatArray
+    spread: FloatArray
+    usual: FloatArray
+    unit: FloatArray
+    statistics_mean: FloatArray
+    whitening: FloatArray
 
     def distance(self, image: ImageDescriptor) -> float:
         """Distance of an image from the calibration images, by the stricter of both views.
 
-        Args:
-            image: Descriptor of the image.
-
         Returns:
-            Number from 0 on; infinity if an input is not finite or has another length.
+            Number from 0 on; infinity if an input is not finite or of another size.
         """
-        x = np.asarray(image.embedding, np.float64)
-        statistics = np.asarray(image.statistics, np.float64)
-        fits = x.shape == self.mean.shape and statistics.shape == self.weights.shape
-        if not fits or not (np.isfinite(x).all() and np.isfinite(statistics).all()):
+        patches, numbers = np.asarray(image.patches, np.float64), np.asarray(image.statistics)
+        fits = (
+            patches.ndim == 2
+            and patches.shape[1:] == self.patch_mean.shape
+            and numbers.shape == self.statistics_mean.shape
+        )
+        if not fits or not (np.isfinite(patches).all() and np.isfinite(numbers).all()):
             return float("inf")
-        return max(0.0, self.spread(x), float(self.weights @ statistics + self.bias))
+        return max(0.0, self._of_patches(patches), self._of_statistics(numbers))
 
-    def spread(self, embedding: npt.NDArray[np.float64]) -> float:
-        """Scaled Mahalanobis distance of an embedding [E], from 0 on."""
-        centred = embedding - self.mean
-        along = self.basis @ centred
-        rest = centred - along @ self.basis
-        inner = float(np.mean((along / self.deviation) ** 2))
-        outer = float(rest @ rest / self.residual**2)
-        return float(np.sqrt(max(inner, outer)))
+    def _of_patches(self, patches: FloatArray) -> float:
+        standard = (patches - self.patch_mean) / self.patch_deviation
+        found = (patch_distances(standard, self.prototypes) - self.typical) / self.spread
+        return float((found.mean() - self.usual) / self.unit)
+
+    def _of_statistics(self, numbers: npt.NDArray[np.float32]) -> float:
+        white = self.whitening @ (numbers - self.statistics_mean)
+        return float(np.sqrt(np.mean(white**2)))
+
+
+def patch_distances(patches: FloatArray, prototypes: FloatArray) -> FloatArray:
+    """How far an image's patches are from known ones, in three numbers.
+
+    Args:
+        patches: Standardised features, [N, D].
+        prototypes: The same of known patches, [K, D] with K >= `NEIGHBOUR`.
+
+    Returns:
+        float64 [3]: logarithms of the lower quartile, median and upper quartile of the patches'
+        distances (root mean square over the features) to their fourth-nearest prototype.
+    """
+    squares = (
+        (patches**2).sum(axis=1)[:, None] + (prototypes**2).sum(axis=1) - 2 * patches @ prototypes.T
+    )
+    nearest = np.partition(squares, NEIGHBOUR - 1, axis=1)[:, NEIGHBOUR - 1]
+    distances = np.sqrt(np.maximum(nearest, 0) / patches.shape[1])
+    return np.asarray(np.log(np.quantile(distances, _QUANTILES) + _SMALLEST))
 
 
 _NAMES = tuple(field.name for field in fields(NoveltyDetector))
@@ -88,17 +119,24 @@ def load_novelty(path: Path) -> NoveltyDetector:
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            detector = NoveltyDetector(*(np.asarray(arrays[name], np.float64) for name in _NAMES))
+            found = NoveltyDetector(*(np.asarray(arrays[name], np.float64) for name in _NAMES))
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BundleError(f"{path}: no calibration data ({error}); calibrate again") from error
+    width, size = found.patch_mean.shape, found.statistics_mean.shape
     fits = (
-        detector.mean.ndim == detector.weights.ndim == 1
-        and detector.basis.shape == (len(detector.deviation), len(detector.mean))
-        and detector.residual.shape == detector.bias.shape == ()
-        and all(np.isfinite(getattr(detector, name)).all() for name in _NAMES)
-        and bool((detector.deviation > 0).all())
-        and bool(detector.residual > 0)
+        len(width) == len(size) == 1
+        and found.patch_deviation.shape == width
+        and found.prototypes.ndim == 2
+        and found.prototypes.shape[1:] == width
+        and len(found.prototypes) >= NEIGHBOUR
+        and found.typical.shape == found.spread.shape == (len(_QUANTILES),)
+        and found.usual.shape == found.unit.shape == ()
+        and found.whitening.shape == size + size
+        and all(np.isfinite(getattr(found, name)).all() for name in _NAMES)
+        and bool((found.patch_deviation > 0).all())
+        and bool((found.spread > 0).all())
+        and bool(found.unit > 0)
     )
     if not fits:
         raise BundleError(f"{path}: its arrays do not fit each other; calibrate again")
-    return detector
+    return found

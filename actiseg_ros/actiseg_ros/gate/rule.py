@@ -9,7 +9,9 @@ import math
 from dataclasses import dataclass
 from enum import Enum
 
-FEATURE_VERSION = 1
+from actiseg_ros.prompts import Candidates
+
+FEATURE_VERSION = 2
 """Changes whenever a feature's definition changes, which makes old calibrations invalid."""
 
 
@@ -48,6 +50,7 @@ class Features:
         p_uncertainty: See `uncertainty.p_uncertainty`, in [0, 1].
         n_uncertainty: See `uncertainty.n_uncertainty`, in [0, 1].
         distance: See `novelty.NoveltyDetector.distance`, from 0 on.
+        candidates: Where the prompt's candidates came from, which decides what is certified.
     """
 
     target: str = ""
@@ -56,6 +59,7 @@ class Features:
     p_uncertainty: float = 1.0
     n_uncertainty: float = 1.0
     distance: float = math.inf
+    candidates: Candidates = "named"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ import math
 from dataclasses import dataclass, replace
 
 from actiseg_ros.gate.calibration import Calibration
-from actiseg_ros.gate.rule import Features, Reason, judge
+from actiseg_ros.gate.rule import Features, Reason
+from actiseg_ros.prompts import Candidates
 
 
 @dataclass(frozen=True)
@@ -318,6 +319,11 @@ class GateState:
     clock: Time | None = None
     clock_moved: Time | None = None
 
+    @property
+    def candidates(self) -> Candidates:
+        """Where the judged prompt's candidates came from; `named` while nothing is judged."""
+        return self.judgement.features.candidates if self.judgement else "named"
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -400,7 +406,7 @@ class StateMachine:
         reasons = self.reasons(state, now)
         if not reasons and state.good_frames < self.options.hold_frames:
             reasons = (Reason.HOLDING,)
-        limits = self.calibration.limits if self.calibration else None
+        limits = self.calibration.limits(state.candidates) if self.calibration else None
         decision = Decision(
             go=not reasons,
             reasons=reasons,
@@ -436,7 +442,7 @@ class StateMachine:
         reasons: list[Reason] = []
         if state.publishers > 1:
             reasons.append(Reason.SECOND_PUBLISHER)
-        if not self.calibrated:
+        if not self.calibrated(state.candidates):
             reasons.append(Reason.NOT_CALIBRATED)
         narration = state.narration
         narrated = narration is not None and self._holds(narration, now)
@@ -449,14 +455,13 @@ class StateMachine:
             reasons.extend(self._feature_reasons(state.judgement.features))
         return tuple(dict.fromkeys(reasons))
 
-    @property
-    def calibrated(self) -> bool:
-        """Whether there are limits, certified as the robot demands."""
-        if self.calibration is None:
+    def calibrated(self, candidates: Candidates) -> bool:
+        """Whether there are limits for such candidates, certified as the robot demands."""
+        if self.calibration is None or self.calibration.limits(candidates) is None:
             return False
         options = self.options
         return not options.require_certificate or self.calibration.certifies(
-            options.max_risk, options.min_confidence
+            options.max_risk, options.min_confidence, candidates
         )
 
     # Reasons
@@ -500,7 +505,7 @@ class StateMachine:
     def _feature_reasons(self, features: Features) -> tuple[Reason, ...]:
         if self.calibration is None:
             return (Reason.NOT_CALIBRATED,)
-        return judge(features, self.calibration.limits)
+        return self.calibration.judge(features)
 
     def _seconds_left(self, state: GateState, now: Time) -> float:
         """Seconds until the evidence or the narration of a go is over by time alone."""

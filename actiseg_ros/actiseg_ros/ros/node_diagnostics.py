@@ -161,7 +161,7 @@ class NodeDiagnostics:
         decision = machine.decide(state, now)
         if status.pipeline is not None:
             complaint = status.pipeline.model.complaint
-            if not machine.calibrated:
+            if not machine.calibrated(state.candidates):
                 level = Level.ERROR if complaint else Level.WARN
                 text = explain(Reason.NOT_CALIBRATED, machine, state, now)
                 if machine.calibration is None and complaint:

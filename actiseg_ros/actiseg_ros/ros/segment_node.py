@@ -137,7 +137,8 @@ class SegmentNode(LifecycleNode):
         if pipeline is None:
             return Identity()
         calibration = pipeline.model.calibration
-        certificate = calibration.certificate if calibration else None
+        candidates = self._gate.state.candidates
+        certificate = calibration.certificate(candidates) if calibration else None
         return Identity(
             pipeline.model.bundle.model_id,
             calibration.id if calibration else "",

@@ -1,9 +1,9 @@
-"""A global descriptor of an image: the network's features and statistics that it would ignore.
+"""What novelty detection knows of an image: features of its patches, and statistics of its pixels.
 
-A segmentation network is trained to ignore what does not matter for its task, so that its own
-features hardly tell an image of another world from one of its training world. The statistics
-keep what it ignores: how strong and how sparse the detail is at each scale, how many colours
-there are, and how the outlines hang together.
+A segmentation network keeps what its task needs and drops the rest, so its features tell that the
+*parts* of an image are unlike any that it was calibrated on, and hardly that the camera is dirty.
+The statistics keep what the network ignores: how strong, how sparse and how flat the detail of each
+region is at each scale, in lightness and in colour.
 """
 
 from __future__ import annotations
@@ -17,12 +17,17 @@ import numpy.typing as npt
 FloatArray = npt.NDArray[np.float32]
 Rgb = npt.NDArray[np.uint8]
 
-_LEVELS = 4
-_QUANTILES = np.array([0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98])
-_BLURS, _CANNY = (0.0, 1.5, 3.0), ((40, 80), (80, 160))
-_SMALLEST = 32
+PATCHES = (6, 10)
+"""Rows and columns of the patches whose features are compared."""
+_REGIONS = (9, 16)
+_LEVELS = 3
+_QUANTILES = (0.1, 0.5, 0.9)
+_FLAT = 1.5 / 255
+_FLOOR = 1e-3
+_SMALLEST = 8
+"""Least side of a region in pixels."""
 
-SIZE = 4 * (3 * _LEVELS - 2) + 3 * len(_QUANTILES) + 6 + len(_BLURS) * len(_CANNY) * 4
+SIZE = len(_QUANTILES) * (3 * 2 + 3 * _LEVELS + 2 * 3 * (_LEVELS - 1))
 """Length of the vector that `image_statistics` returns."""
 
 
@@ -31,16 +36,46 @@ class ImageDescriptor:
     """What novelty detection knows of one image.
 
     Attributes:
-        embedding: float32 [E], the network's pooled features.
+        patches: float32 [N, D], the encoder's features, averaged over a grid of patches.
         statistics: float32 [SIZE], see `image_statistics`.
     """
 
-    embedding: FloatArray
+    patches: FloatArray
     statistics: FloatArray
+
+
+def patch_features(features: FloatArray) -> FloatArray:
+    """Averages a feature map over a grid of patches.
+
+    Args:
+        features: float32 [D, h, w], without padding.
+
+    Returns:
+        float32 [N, D] with N = 60 patches, row by row.
+    """
+    rows, columns = (
+        _area_weights(size, count) for size, count in zip(features.shape[1:], PATCHES, strict=True)
+    )
+    pooled = rows @ features @ columns.T
+    return np.ascontiguousarray(pooled.reshape(len(features), -1).T, np.float32)
+
+
+def _area_weights(size: int, count: int) -> FloatArray:
+    """Share of each of `size` cells in each of `count` equal parts, float32 [count, size]."""
+    edges = np.linspace(0, size, count + 1)
+    cells = np.arange(size)
+    overlap = np.minimum(edges[1:, None], cells + 1) - np.maximum(edges[:-1, None], cells)
+    overlap = np.maximum(overlap, 0)
+    return (overlap / overlap.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
 def image_statistics(rgb: Rgb) -> FloatArray:
     """Describes an image at the network's resolution, without a network.
+
+    Mean and spread of each region, and in the bands of a Laplacian pyramid the strength, the
+    sparseness and the share of flat pixels: of lightness and of two colour differences, whose
+    finest band is left out, since video and JPEG store it coarsely. Of every number three quantiles
+    over the regions are kept.
 
     Args:
         rgb: uint8 [h, w, 3], of any size; comparable only among images of similar size.
@@ -48,70 +83,45 @@ def image_statistics(rgb: Rgb) -> FloatArray:
     Returns:
         float32 [SIZE], finite.
     """
-    rows, columns = (max(0, _SMALLEST - side) for side in rgb.shape[:2])
-    if rows or columns:
-        rgb = np.asarray(cv2.copyMakeBorder(rgb, 0, rows, 0, columns, cv2.BORDER_REPLICATE))
-    return np.array([*_detail(rgb), *_colours(rgb), *_outlines(rgb)], np.float32)
-
-
-def _detail(rgb: Rgb) -> list[float]:
-    """Strength and sparseness of the bands of a Laplacian pyramid: luminance and two colours."""
+    missing = [
+        max(0, 8 * regions - side) for regions, side in zip(_REGIONS, rgb.shape[:2], strict=True)
+    ]
+    if any(missing):
+        rgb = np.asarray(
+            cv2.copyMakeBorder(rgb, 0, missing[0], 0, missing[1], cv2.BORDER_REPLICATE)
+        )
     red, green, blue = (plane.astype(np.float32) / 255 for plane in cv2.split(rgb))
-    luminance = 0.299 * red + 0.587 * green + 0.114 * blue
-    numbers = []
-    for kind, plane in enumerate((luminance, red - green, (red + green) / 2 - blue)):
-        for level in range(_LEVELS):
-            coarse = cv2.pyrDown(plane)
-            band = plane - cv2.pyrUp(coarse, dstsize=plane.shape[::-1])
-            plane = coarse
-            if kind and not level:
-                continue  # video and JPEG store colour at half the resolution
-            strength = np.abs(band)
-            mean = float(strength.mean()) + 1e-4
-            # Every few pixels are enough for quantiles of the large levels.
-            middle, high = np.quantile(strength.ravel()[:: 8 >> level or 1], (0.5, 0.95)) / mean
-            spread = float(cv2.norm(band) / np.sqrt(band.size)) + 1e-4
-            numbers += [np.log(mean), np.log(spread / mean), np.log(middle + 0.01),
-                        np.log(high + 0.01)]  # fmt: skip
+    lightness = 0.299 * red + 0.587 * green + 0.114 * blue
+    numbers = _of_regions(lightness, finest=True)
+    numbers += _of_regions(red - green, finest=False)
+    numbers += _of_regions((red + green) / 2 - blue, finest=False)
+    table = np.stack([number.ravel() for number in numbers], axis=1)
+    return np.quantile(table, _QUANTILES, axis=0).ravel().astype(np.float32)
+
+
+def _of_regions(plane: FloatArray, *, finest: bool) -> list[FloatArray]:
+    """Numbers of every region, float32 [9, 16] each.
+
+    Args:
+        plane: float32 [h, w].
+        finest: Whether the finest band counts.
+    """
+    mean = _regions(plane)
+    spread = np.sqrt(np.maximum(_regions(plane * plane) - mean * mean, 0))
+    numbers = [mean, np.log(spread + _FLOOR)]
+    for level in range(_LEVELS):
+        coarse = np.asarray(cv2.pyrDown(plane), np.float32)
+        band = plane - cv2.pyrUp(coarse, dstsize=plane.shape[::-1])
+        plane = coarse
+        if level == 0 and not finest:
+            continue
+        strength = np.abs(band)
+        middle = _regions(strength) + _FLOOR
+        energy = np.sqrt(_regions(band * band)) + _FLOOR
+        flat = _regions((strength < _FLAT).astype(np.float32))
+        numbers += [np.log(middle), np.log(energy / middle), flat]
     return numbers
 
 
-def _colours(rgb: Rgb) -> list[float]:
-    """Quantiles of lightness and colour, number of different colours, clipped pixels."""
-    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB)
-    numbers: list[float] = []
-    for plane in cv2.split(lab):
-        shares = np.cumsum(np.bincount(plane.ravel(), minlength=256)) / plane.size
-        numbers += (np.searchsorted(shares, _QUANTILES) / 50).tolist()
-    light = lab[..., 0].astype(np.int32) >> 5
-    a, b = (np.clip((lab[..., k].astype(np.int32) - 64) >> 3, 0, 15) for k in (1, 2))
-    shares = np.bincount((light * 256 + a * 16 + b).ravel()) / light.size
-    used = shares[shares > 0]
-    brightest = rgb.max(axis=2)
-    return [
-        *numbers,
-        float(-(used * np.log(used)).sum()),
-        float(np.log(np.count_nonzero(used > 5e-4) + 1)),
-        float(np.log(np.count_nonzero(used > 5e-3) + 1)),
-        *(float(np.log(np.mean(part) + 1e-3))
-          for part in (brightest >= 250, brightest <= 12, brightest <= 30)),
-    ]  # fmt: skip
-
-
-def _outlines(rgb: Rgb) -> list[float]:
-    """Density, number and length of edges at several scales and strengths."""
-    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
-    numbers: list[float] = []
-    for blur in _BLURS:
-        smooth = cv2.GaussianBlur(grey, (0, 0), blur) if blur else grey
-        for low, high in _CANNY:
-            edges = cv2.Canny(smooth, low, high)
-            count, _, stats, _ = cv2.connectedComponentsWithStats(edges, connectivity=8)
-            lengths = stats[1:, cv2.CC_STAT_AREA] if count > 1 else np.ones(1)
-            numbers += [
-                float(np.log(np.count_nonzero(edges) / edges.size + 1e-4)),
-                float(np.log(count)),
-                float(np.log(np.quantile(lengths, 0.9))),
-                float(np.log(lengths.mean())),
-            ]
-    return numbers
+def _regions(plane: FloatArray) -> FloatArray:
+    return np.asarray(cv2.resize(plane, _REGIONS[::-1], interpolation=cv2.INTER_AREA), np.float32)

@@ -15,7 +15,7 @@ from actiseg_ros.bundle import GRAPH_NAMES, Bundle
 from actiseg_ros.errors import BundleError, PromptError
 from actiseg_ros.prompts import MAX_OBJECTS, Prompt
 from actiseg_ros.vision import letterbox
-from actiseg_ros.vision.image_descriptor import ImageDescriptor, image_statistics
+from actiseg_ros.vision.image_descriptor import ImageDescriptor, image_statistics, patch_features
 from actiseg_ros.vision.label_map import merge_logits, sigmoid
 from actiseg_ros.vision.onnx_graph import Arrays, Graph, choose_providers
 
@@ -24,6 +24,8 @@ FloatArray = npt.NDArray[np.float32]
 
 _TEXT_OUTPUTS = ("words", "sentence")
 _MASK_OUTPUTS = ("logits", "masks", "positive")
+_DESCRIBED = "stride16"
+"""Output of the image encoder whose patches the image's descriptor holds."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,9 @@ class Segmenter:
 
     def _check_graphs(self) -> None:
         image, text, decoder = (self._graphs[name] for name in GRAPH_NAMES)
-        known = {*image.outputs, *_TEXT_OUTPUTS, "attention_mask"} - {"embedding"}
+        known = {*image.outputs, *_TEXT_OUTPUTS, "attention_mask"}
         missing = {
-            image.path: {"embedding"} - set(image.outputs),
+            image.path: {_DESCRIBED} - set(image.outputs),
             text.path: set(_TEXT_OUTPUTS) - set(text.outputs),
             decoder.path: (set(decoder.inputs) - known)
             | (set(_MASK_OUTPUTS) - set(decoder.outputs)),
@@ -163,10 +165,17 @@ class Segmenter:
         Args:
             rgb: uint8 [H, W, 3].
         """
-        small = letterbox.resize(rgb, self.bundle.input)
-        batch = letterbox.pad(small, self.bundle.input)[None]
-        image = self._graphs["image_encoder"]({"frames": batch})
-        return ImageDescriptor(image["embedding"][0], image_statistics(small))
+        spec = self.bundle.input
+        small = letterbox.resize(rgb, spec)
+        image = self._graphs["image_encoder"]({"frames": letterbox.pad(small, spec)[None]})
+        box = letterbox.fit(rgb.shape[0], rgb.shape[1], spec)
+        return self._descriptor(image[_DESCRIBED][0], box, small)
+
+    def _descriptor(
+        self, features: FloatArray, box: letterbox.Letterbox, small: npt.NDArray[np.uint8]
+    ) -> ImageDescriptor:
+        own = letterbox.crop(features, box, self.bundle.input)
+        return ImageDescriptor(patch_features(own), image_statistics(small))
 
     def segment(self, rgb: npt.NDArray[np.uint8], prompt: EncodedPrompt) -> Segmentation:
         """Segments one image; see `segment_clip`."""
@@ -206,8 +215,12 @@ class Segmenter:
         height, width = frames[0].shape[:2]
         drawn = [self._draw(masks[:, t], active, height, width) for t in range(len(frames))]
         watch.lap("labels")
-        statistics = [image_statistics(frame) for frame in small]
-        watch.lap("statistics")
+        box = letterbox.fit(height, width, spec)
+        descriptors = [
+            self._descriptor(features, box, frame)
+            for features, frame in zip(image[_DESCRIBED], small, strict=True)
+        ]
+        watch.lap("descriptor")
         return [
             Segmentation(
                 prompt.prompt,
@@ -215,12 +228,10 @@ class Segmenter:
                 probabilities,
                 active,
                 objectness,
-                ImageDescriptor(embedding, numbers),
+                descriptor,
                 watch.laps,
             )
-            for (labels, probabilities), embedding, numbers in zip(
-                drawn, image["embedding"], statistics, strict=True
-            )
+            for (labels, probabilities), descriptor in zip(drawn, descriptors, strict=True)
         ]
 
     def _draw(

@@ -11,6 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from actiseg_ros.gate.calibration import PolicyLimits
 from actiseg_ros.gate.explanation import explain
 from actiseg_ros.gate.rule import Features, Reason
 from actiseg_ros.gate.state_machine import GateOptions, GateState, Source, StateMachine, Time
@@ -18,6 +19,7 @@ from tests.actiseg_ros.gate.world import (
     BAD,
     CAMERA,
     GOOD,
+    LIMITS,
     OTHER,
     STEP,
     World,
@@ -254,23 +256,33 @@ def test_evidence_from_before_a_change_is_foreign() -> None:
 
 
 def test_the_certificate_has_to_suit_the_robot() -> None:
+    uncertified = dataclasses.replace(calibration(), policies={"named": PolicyLimits(LIMITS, None)})
     for shown, wanted, goes in [
         (calibration(0.1, 0.9), options(), True),
         (calibration(0.11, 0.9), options(), False),
         (calibration(0.1, 0.89), options(), False),
         (calibration(0.11, 0.9), options(max_risk=0.2), True),
         (calibration(0.01, 0.5), options(min_confidence=0.5), True),
-        (dataclasses.replace(calibration(), certificate=None), options(), False),
+        (uncertified, options(), False),
+        (uncertified, options(require_certificate=False), True),
         (
-            dataclasses.replace(calibration(), certificate=None),
+            dataclasses.replace(calibration(), policies={}),
             options(require_certificate=False),
-            True,
+            False,
         ),
         (None, options(require_certificate=False), False),
     ]:
         now = world(wanted, calibration=shown).on().narrate().see().see().see()
         assert now.decide().go == goes
         assert goes or Reason.NOT_CALIBRATED in reasons(now)
+
+
+def test_what_was_certified_for_named_candidates_is_none_for_narrated_ones() -> None:
+    """The default is certified for named candidates, and for narrated ones it has limits only."""
+    for candidates in ("narration", "target"):
+        evidence = dataclasses.replace(GOOD, candidates=candidates)
+        now = world().on().narrate().see(evidence).see(evidence).see(evidence)
+        assert Reason.NOT_CALIBRATED in reasons(now) and not now.decide().go
 
 
 def test_a_decision_reports_the_image_judged() -> None:

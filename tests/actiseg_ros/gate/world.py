@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from actiseg_ros.gate.calibration import Calibration, Certificate
+from actiseg_ros.gate.calibration import Calibration, Certificate, PolicyLimits
 from actiseg_ros.gate.novelty import NoveltyDetector
 from actiseg_ros.gate.rule import Features, Limits
 from actiseg_ros.gate.state_machine import (
@@ -39,20 +39,34 @@ from actiseg_ros.gate.state_machine import (
     StateMachine,
     Time,
 )
+from actiseg_ros.prompts import Candidates
 
 LIMITS = Limits(active_score=0.75, p_uncertainty=0.3, n_uncertainty=0.2, distance=2.0)
 GOOD = Features("cup", True, 0.9, 0.1, 0.1, 1.0)
 BAD = dataclasses.replace(GOOD, p_uncertainty=0.9)
 CAMERA, OTHER = Source("a", "camera", 480, 640), Source("b", "camera", 480, 640)
 NOVELTY = NoveltyDetector(
-    np.zeros(2), np.eye(2), np.ones(2), np.ones(()), np.zeros(3), np.zeros(())
+    patch_mean=np.zeros(2),
+    patch_deviation=np.ones(2),
+    prototypes=np.zeros((4, 2)),
+    typical=np.zeros(3),
+    spread=np.ones(3),
+    usual=np.zeros(()),
+    unit=np.ones(()),
+    statistics_mean=np.zeros(3),
+    whitening=np.eye(3),
 )
 STEP = 0.1
 EPOCH = 1_700_000_000.0
 
 
 def calibration(risk: float = 0.1, confidence: float = 0.9) -> Calibration:
-    return Calibration(LIMITS, NOVELTY, "id", Certificate(risk, confidence))
+    """Certified for named candidates; for narrated ones there are only limits."""
+    policies: dict[Candidates, PolicyLimits] = {
+        "named": PolicyLimits(LIMITS, Certificate(risk, confidence)),
+        "narration": PolicyLimits(LIMITS, None),
+    }
+    return Calibration(NOVELTY, policies, "id")
 
 
 @dataclass(frozen=True)
@@ -195,7 +209,7 @@ def assert_justified(world: World) -> None:
 
     assert world.machine.calibration is not None
     if options.require_certificate:
-        shown = world.machine.calibration.certificate
+        shown = world.machine.calibration.certificate(world.state.candidates)
         assert shown is not None
         assert shown.risk <= options.max_risk and shown.confidence >= options.min_confidence
     lifecycle = [entry.kind for entry in log if entry.kind in ("on", "off")]

@@ -9,7 +9,6 @@ from actiseg_ros.bundle import InputSpec, load_bundle
 from actiseg_ros.errors import BundleError, InferenceError, PromptError
 from actiseg_ros.gate.calibration import load_calibration
 from actiseg_ros.gate.features import target_features, uncertain_map
-from actiseg_ros.gate.rule import judge
 from actiseg_ros.prompts import Prompt
 from actiseg_ros.vision import letterbox
 from actiseg_ros.vision.image_descriptor import SIZE
@@ -51,7 +50,7 @@ def test_active_objects_are_drawn_where_they_are(segmenter: Segmenter) -> None:
     np.testing.assert_array_equal(result.labels[36:60:4, 20:60:4], 1)
     assert (result.active >= 0.75).tolist() == [True, False, True]
     assert result.probabilities.shape == (3, 16, 24)
-    assert result.descriptor.embedding.shape == (6,)
+    assert result.descriptor.patches.shape == (60, 3)
     assert result.descriptor.statistics.shape == (SIZE,)
 
 
@@ -160,11 +159,11 @@ def test_features_of_a_good_scene_pass_the_rule(folder: Path, segmenter: Segment
     image = paint(SCENE, 128, 192)
     result = segment(segmenter, image)
     good = target_features(result, segmenter.bundle, calibration.novelty)
-    assert judge(good, calibration.limits) == ()
+    assert calibration.judge(good) == ()
     for target in ("lettuce", "plate", ""):
         other = segment(segmenter, image, target=target)
         bad = target_features(other, segmenter.bundle, calibration.novelty)
-        assert judge(bad, calibration.limits)
+        assert calibration.judge(bad)
     assert target_features(result, segmenter.bundle, None).distance == float("inf")
 
 

@@ -5,7 +5,6 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,13 +13,14 @@ from hypothesis import strategies as st
 from actiseg_ros.bundle import load_bundle
 from actiseg_ros.gate.calibration import Certificate, load_calibration
 from actiseg_ros.gate.features import target_features
-from actiseg_ros.gate.rule import Features, Reason, judge
+from actiseg_ros.gate.rule import Features, Reason
 from actiseg_ros.prompts import Prompt
 from actiseg_ros.vision.segmenter import Segmenter
 from tests.actiseg_ros.dummy_bundle import paint, write_dummy_bundle
-from training.data.palette import write_label_png
-from training.deploy.calibrate import calibrate, failures
+from tests.training.deploy.labelled_clips import write_labelled_clips
+from training.deploy.calibrate import calibrate
 from training.deploy.risk_control import Criteria, Trial, binomial_upper_bound, choose_limits
+from training.deploy.trials import failures
 from training.files.errors import ActisegError
 
 
@@ -79,6 +79,12 @@ def test_doubt_about_the_activity_tightens_the_limits_too() -> None:
     outcome = choose_limits(trials, 0.75, 2.0, Criteria())
     assert outcome.certified and 0.8 < outcome.limits.active_score <= 0.98
     assert outcome.accepted == 150
+
+
+def test_no_limit_lets_more_spill_pass_than_is_reasonable() -> None:
+    trials = [trial(i, 0.0, failure=False, n=i / 200) for i in range(200)]
+    outcome = choose_limits(trials, 0.75, 2.0, Criteria())
+    assert outcome.certified and outcome.limits.n_uncertainty == Criteria().max_spill
 
 
 def test_two_early_failures_do_not_end_the_search() -> None:
@@ -142,38 +148,7 @@ def test_what_counts_as_failure() -> None:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sixty clips of the dummy's world, a fourth of them pale, with labels that contradict them."""
-    root = tmp_path_factory.mktemp("data")
-    random = np.random.default_rng(1)
-    records = []
-    for index in range(60):
-        sequence = f"{index:08d}_P01_01_cut_tomato"
-        records.append({
-            "seq_id": index, "video": "P01_01", "verb": "cut", "noun": "tomato",
-            "narration": "cut tomato", "sparse_frames": ["frame_0000000001.jpg"],
-            "object_classes": {
-                "1": {"name": "left hand", "class_id": 300, "positive": 1},
-                "2": {"name": "tomato", "class_id": 1, "positive": 1},
-            },
-        })  # fmt: skip
-        x, y = (int(value) for value in random.integers(0, (60, 40)))
-        image = paint({"left": (90, 60, 30, 30), "tomato": (x, y, 48, 40)}, 128, 192)
-        labels = np.zeros((128, 192), np.uint8)
-        labels[60:90, 90:120] = 1
-        labels[y : y + 40, x : x + 48] = 2
-        if index % 4 == 0:
-            image = cv2.addWeighted(image, 0.53, np.full_like(image, 128), 0.47, 0)
-            labels[:] = 0
-        for folder, suffix in (("JPEGImages_Sparse", "jpg"), ("Annotations_Sparse", "png")):
-            path = root / folder / "val" / sequence
-            path.mkdir(parents=True)
-            if suffix == "png":
-                write_label_png(path / "frame_0000000001.png", labels)
-            else:
-                cv2.imwrite(str(path / "frame_0000000001.jpg"), image[..., ::-1])
-    (root / "ImageSets").mkdir()
-    (root / "ImageSets" / "val.json").write_text(json.dumps(records))
-    return root
+    return write_labelled_clips(tmp_path_factory.mktemp("data"))
 
 
 def test_calibrated_bundle_is_whole_and_tells_where_its_limits_come_from(
@@ -181,18 +156,19 @@ def test_calibrated_bundle_is_whole_and_tells_where_its_limits_come_from(
 ) -> None:
     folder = write_dummy_bundle(tmp_path / "bundle")
     split = data / "ImageSets" / "val.json"
-    outcome = calibrate(folder, data, split, Criteria(risk=0.1), threads=1)
+    outcomes = calibrate(folder, data, split, Criteria(risk=0.1), threads=1)
     bundle = load_bundle(folder)
     calibration = load_calibration(bundle)
-    assert calibration is not None and calibration.limits == outcome.limits
-    assert outcome.certified and outcome.clips == 60 and outcome.accepted <= 48
-    assert calibration.certificate == Certificate(0.1, 0.9) and not calibration.complaint
-    record = load_bundle(folder).gate
+    assert calibration is not None and set(outcomes) == {"named", "narration", "target"}
+    for policy, outcome in outcomes.items():
+        assert calibration.limits(policy) == outcome.limits
+        assert calibration.certificate(policy) == Certificate(0.1, 0.9)
+        assert outcome.certified and outcome.clips == 60 and outcome.accepted <= 48
+    record = bundle.gate
     assert record is not None
     assert record["unit"] == "clip" and record["criteria"]["risk"] == 0.1
     assert record["data"]["split"] == "val.json"
-    again = calibrate(folder, data, split, Criteria(risk=0.1), threads=1)
-    assert again == outcome
+    assert calibrate(folder, data, split, Criteria(risk=0.1), threads=1) == outcomes
     assert len(list(folder.glob("calibration-*.npz"))) == 1
     assert {path.name for path in folder.iterdir()} == {*load_bundle(folder).files, "bundle.json"}
 
@@ -208,8 +184,9 @@ def test_familiar_scenes_pass_and_unfamiliar_ones_do_not(tmp_path: Path, data: P
     scene = paint({"left": (90, 60, 30, 30), "tomato": (30, 16, 48, 40)}, 128, 192)
     dark = scene // 4
     reasons = [
-        judge(target_features(segmenter.segment(image, prompt), bundle, calibration.novelty),
-              calibration.limits)
+        calibration.judge(
+            target_features(segmenter.segment(image, prompt), bundle, calibration.novelty)
+        )
         for image in (scene, dark)
     ]  # fmt: skip
     assert reasons[0] == () and Reason.OUT_OF_DISTRIBUTION in reasons[1]
@@ -222,7 +199,7 @@ def test_further_familiar_images_make_their_like_familiar(tmp_path: Path, data: 
     part.write_text(json.dumps(records[:30]))
     rest.write_text(json.dumps(records[30:]))
     folder = write_dummy_bundle(tmp_path / "bundle")
-    outcome = calibrate(folder, data, part, Criteria(risk=0.1), familiar=rest, threads=1)
+    outcome = calibrate(folder, data, part, Criteria(risk=0.1), familiar=rest, threads=1)["named"]
     assert outcome.clips == 30  # labels and failures come from the held-out split alone
     assert outcome.limits.distance >= 1
 

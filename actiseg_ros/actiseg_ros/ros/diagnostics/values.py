@@ -47,23 +47,25 @@ def model_values(model: Model, latencies: Iterable[float]) -> Values:
 
 def gate_values(decision: Decision, state: GateState, calibration: Calibration | None) -> Values:
     """What was decided, from which features, against which limits."""
-    certificate = calibration.certificate if calibration else None
+    certificate = calibration.certificate(state.candidates) if calibration else None
+    limits = calibration.limits(state.candidates) if calibration else None
     return {
         "decision": decision.state,
         "reasons": ", ".join(str(reason) for reason in decision.reasons),
         "target": decision.target,
         "active_score": decision.active_score,
-        "active_score_limit": calibration.limits.active_score if calibration else math.nan,
+        "active_score_limit": limits.active_score if limits else math.nan,
         "p_uncertainty": decision.p_uncertainty,
         "p_limit": decision.p_limit,
         "n_uncertainty": decision.n_uncertainty,
         "n_limit": decision.n_limit,
         "distance": decision.distance,
-        "distance_limit": calibration.limits.distance if calibration else math.nan,
+        "distance_limit": limits.distance if limits else math.nan,
         "good_frames": decision.good_frames,
         "count started anew": state.restarts,
         "last because of": state.restart_cause,
         "calibration": calibration.id if calibration else "",
+        "candidates": state.candidates,
         "certified": certificate is not None,
         "risk": certificate.risk if certificate else math.nan,
         "confidence": certificate.confidence if certificate else math.nan,

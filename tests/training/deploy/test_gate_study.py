@@ -1,0 +1,85 @@
+"""The study judges as the robot does, and counts clips as calibration does."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.actiseg_ros.dummy_bundle import write_dummy_bundle
+from tests.training.deploy.labelled_clips import write_labelled_clips
+from training.cli import main
+from training.deploy.calibrate import calibrate
+from training.deploy.corruptions import CORRUPTIONS, MOVES
+from training.deploy.risk_control import Criteria
+
+
+@pytest.fixture(scope="module")
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    data = write_labelled_clips(tmp_path_factory.mktemp("calibration"))
+    folder = write_dummy_bundle(tmp_path_factory.mktemp("bundle") / "dummy")
+    split = data / "ImageSets" / "val.json"
+    calibrate(folder, data, split, Criteria(risk=0.1), threads=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def unseen(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_labelled_clips(tmp_path_factory.mktemp("unseen"), seed=2)
+
+
+def study(bundle: Path, data: Path, out: Path, *options: str) -> dict:
+    arguments = ["--bundle", bundle, "--data", data, "--split", data / "ImageSets/val.json"]
+    assert main(["gate-study", *map(str, arguments), "--out", str(out), *options]) == 0
+    return json.loads((out / "study.json").read_text())
+
+
+@pytest.mark.parametrize("candidates", ["narration", "annotated", "target"])
+def test_unseen_clips_keep_the_risk(
+    calibrated: Path, unseen: Path, tmp_path: Path, candidates: str
+) -> None:
+    found = study(calibrated, unseen, tmp_path, "--candidates", candidates)
+    assert found["clips"] == found["frames"] == 60
+    assert 20 < found["accepted"] <= 48 and found["certified_risk"] == 0.1
+    assert found["failing"] / found["accepted"] == found["share"] <= 0.1
+    assert found["share"] < found["upper_bound"] < 0.2
+    assert found["frames"] - found["accepted_frames"] <= sum(found["reasons"].values())
+    assert (tmp_path / "risk_coverage.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("corruption", ["occlusion", "noise"])
+def test_a_bad_camera_makes_frames_foreign(
+    calibrated: Path, unseen: Path, tmp_path: Path, corruption: str
+) -> None:
+    found = study(calibrated, unseen, tmp_path, "--corruption", corruption)
+    assert found["corruption"] == corruption
+    assert found["reasons"]["OUT_OF_DISTRIBUTION"] >= 0.9 * found["frames"]
+
+
+def test_an_uncalibrated_bundle_and_an_unknown_corruption_are_refused(
+    calibrated: Path, unseen: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = write_dummy_bundle(tmp_path / "plain")
+    common = ["--data", str(unseen), "--split", str(unseen / "ImageSets/val.json")]
+    common += ["--out", str(tmp_path / "out")]
+    assert main(["gate-study", "--bundle", str(plain), *common]) == 2
+    assert "not calibrated" in capsys.readouterr().err
+    command = ["gate-study", "--bundle", str(calibrated), *common, "--corruption", "fog"]
+    assert main(command) == 2
+    assert "occlusion, darkness" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_corruptions_keep_the_shape_and_change_the_image(name: str) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    spoilt = CORRUPTIONS[name](image, np.random.default_rng(1))
+    assert spoilt.shape == image.shape and spoilt.dtype == np.uint8
+    assert (spoilt != image).any()
+
+
+@pytest.mark.parametrize("name", MOVES)
+def test_labels_move_with_their_pixels(name: str) -> None:
+    labels = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    image = np.repeat(labels[..., None], 3, 2)
+    moved = CORRUPTIONS[name](image, np.random.default_rng(0))
+    np.testing.assert_array_equal(moved[..., 0], MOVES[name](labels))

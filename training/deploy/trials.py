@@ -1,0 +1,188 @@
+"""Runs the robot's segmenter over labelled clips: what the gate would see, and what would happen.
+
+A decision to go is a failure if the mask would miss (p-failure: IoU with the truth too small) or
+collide (n-failure: too much of the mask lies on other objects).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from actiseg_ros.gate.features import target_features
+from actiseg_ros.gate.novelty import NoveltyDetector
+from actiseg_ros.narration.text import clean_narration
+from actiseg_ros.narration.vocabulary import Vocabulary
+from actiseg_ros.prompts import (
+    MAX_OBJECTS,
+    Candidates,
+    Prompt,
+    choose_target,
+    clean_names,
+    objects_of_narration,
+)
+from actiseg_ros.vision.compressed import decode_compressed
+from actiseg_ros.vision.image_descriptor import Rgb
+from actiseg_ros.vision.segmenter import Segmentation, Segmenter
+from training.data.palette import read_label_png
+from training.data.splits import Clip
+from training.deploy.corruptions import CORRUPTIONS, MOVES
+from training.deploy.risk_control import Criteria, Trial
+from training.files.errors import ActisegError
+from training.files.progress import tracked
+
+POLICIES: tuple[Candidates, ...] = ("named", "narration", "target")
+
+
+@dataclass(frozen=True)
+class LabelledFrame:
+    """One frame, what the network says about it, and what is true.
+
+    Attributes:
+        clip: Sequence that it belongs to.
+        rgb: The image, uint8 [H, W, 3].
+        result: Answer of the network.
+        trial: What the gate would see and whether going would fail; None without a target.
+    """
+
+    clip: str
+    rgb: Rgb
+    result: Segmentation
+    trial: Trial | None
+
+
+def run_frames(
+    segmenter: Segmenter,
+    clips: Sequence[Clip],
+    data: Path,
+    criteria: Criteria,
+    policy: Candidates,
+    *,
+    novelty: NoveltyDetector | None = None,
+    corruption: str = "",
+    seed: int = 0,
+) -> Iterator[LabelledFrame]:
+    """Segments every frame of some clips as the robot would.
+
+    Args:
+        segmenter: The robot's.
+        clips: Labelled clips.
+        data: Root of the ActionVOS layout.
+        criteria: What counts as a failure.
+        policy: How the candidates are chosen, see `prompt_of`.
+        novelty: Gives the distance of each image; None makes it infinite.
+        corruption: Name in `CORRUPTIONS`; empty leaves the images as they are.
+        seed: Of the corruption.
+
+    Raises:
+        ActisegError: An image is missing, or a name is unknown.
+    """
+    if corruption and corruption not in CORRUPTIONS:
+        raise ActisegError(f"--corruption {corruption}: there are {', '.join(CORRUPTIONS)}")
+    bundle = segmenter.bundle
+    vocabulary = Vocabulary({entry.class_id: entry.names for entry in bundle.vocabulary})
+    random = np.random.default_rng(seed)
+    for clip in tracked(clips, f"candidates: {policy}", "clips"):
+        prompt = prompt_of(clip, policy, vocabulary)
+        if prompt is None:
+            continue
+        ids = [
+            item.object_id for item in clip.objects if clean_names([item.name]) == (prompt.target,)
+        ]
+        encoded = segmenter.encode(prompt)
+        for frame in clip.frames:
+            rgb, folder = read_image(data, clip.sequence, frame)
+            if corruption:
+                rgb = CORRUPTIONS[corruption](rgb, random)
+            result = segmenter.segment(rgb, encoded)
+            trial = None
+            if prompt.target:
+                truth = _read_labels(data, folder, clip.sequence, frame, rgb.shape[:2])
+                if corruption in MOVES:
+                    truth = MOVES[corruption](truth)
+                drawn = result.labels == prompt.names.index(prompt.target) + 1
+                features = target_features(result, bundle, novelty)
+                trial = Trial(clip.sequence, features, *failures(drawn, truth, ids, criteria))
+            yield LabelledFrame(clip.sequence, rgb, result, trial)
+
+
+def prompt_of(clip: Clip, policy: Candidates, vocabulary: Vocabulary) -> Prompt | None:
+    """What the robot is asked about a clip.
+
+    Args:
+        clip: Labelled clip.
+        policy: How the candidates are chosen: `named` (all objects of the clip, as by
+            `set_objects` or an `action`), `narration` (what the node takes from the narration
+            alone, and both hands) or `target` (the target is the only candidate).
+        vocabulary: Names that the bundle knows.
+
+    Returns:
+        The prompt, whose target is empty if the narration names none of the candidates; None if
+        there is nothing to ask.
+    """
+    narration = clean_narration(clip.narration or "")
+    names = clean_names([item.name for item in clip.objects][:MAX_OBJECTS])
+    if policy == "narration":
+        names = objects_of_narration(narration, vocabulary)
+    target = choose_target(narration, names, vocabulary).name if names else ""
+    if policy == "target":
+        names = (target,) if target else ()
+    return Prompt(narration.text, names, target, policy) if names else None
+
+
+def video_of(sequence: str) -> str:
+    """Video of a sequence named NUMBER_PARTICIPANT_VIDEO_VERB_NOUN."""
+    return "_".join(sequence.split("_")[1:3])
+
+
+def read_image(data: Path, sequence: str, frame: str) -> tuple[Rgb, str]:
+    """Image [H, W, 3] and the name of its split's folder."""
+    stem = Path(frame).stem
+    found = sorted((data / "JPEGImages_Sparse").glob(f"*/{sequence}/{stem}.jpg"))
+    if not found:
+        raise ActisegError(f"{data}: no image JPEGImages_Sparse/*/{sequence}/{stem}.jpg")
+    return decode_compressed(found[0].read_bytes()), found[0].parts[-3]
+
+
+def _read_labels(
+    data: Path, folder: str, sequence: str, frame: str, size: tuple[int, ...]
+) -> npt.NDArray[np.uint8]:
+    """True labels [H, W] at the image's size."""
+    path = data / "Annotations_Sparse" / folder / sequence / f"{Path(frame).stem}.png"
+    labels = read_label_png(path)
+    if labels.shape != size:
+        labels = np.asarray(
+            cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST), np.uint8
+        )
+    return labels
+
+
+def failures(
+    drawn: npt.NDArray[np.bool_],
+    truth: npt.NDArray[np.uint8],
+    ids: Sequence[int],
+    criteria: Criteria,
+) -> tuple[bool, bool]:
+    """Would going on this mask miss, and would it collide?
+
+    Args:
+        drawn: bool [H, W], pixels that the label map gives to the target.
+        truth: uint8 [H, W], true labels; 0 is background.
+        ids: True labels of the target.
+        criteria: Limits of the overlaps.
+
+    Returns:
+        p-failure and n-failure; an empty mask fails both.
+    """
+    area = int(np.count_nonzero(drawn))
+    if not area:
+        return True, True
+    real = np.isin(truth, ids)
+    iou = np.count_nonzero(drawn & real) / np.count_nonzero(drawn | real)
+    collision = np.count_nonzero(drawn & (truth > 0) & ~real) / area
+    return bool(iou < criteria.min_iou), bool(collision > criteria.max_collision)
