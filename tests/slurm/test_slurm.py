@@ -20,8 +20,9 @@ from tests.slurm.cluster import (
     running_cluster,
     wait_until,
 )
-from training.benchmark.cell import read_attempts, state_of
-from training.benchmark.results import read_result
+from training.benchmark.attempts import read_attempts
+from training.benchmark.cell import state_of
+from training.benchmark.cell_result import read_result
 from training.data.kitchen import KitchenConfig, make_kitchen
 from training.data.prepare import prepare
 
@@ -119,7 +120,7 @@ def test_time_limit_costs_nothing(
     said = _ended(_benchmark(cluster, data, tmp_path, *options, epochs=_EPOCHS), 0)
     assert "done 1, skipped 0, failed 0" in said
     cell = tmp_path / _CELL
-    outcomes = [attempt["outcome"] for attempt in read_attempts(cell)]
+    outcomes = [attempt.outcome for attempt in read_attempts(cell)]
     assert outcomes[-1] == "done"
     assert len(outcomes) > 1
     assert set(outcomes[:-1]) == {"interrupted"}

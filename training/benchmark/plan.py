@@ -6,16 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from actiseg_ros.bundle import file_sha256
 from training.benchmark import protocol
 from training.benchmark.cell import CellJob
+from training.benchmark.cell_result import CellKey
 from training.benchmark.options import BenchmarkOptions
 from training.benchmark.protocol import WorldName
-from training.benchmark.results import SETTINGS_FILE, CellKey
+from training.benchmark.settings import claim_settings
 from training.config.run import TrainConfig
-from training.files.disk import read_json, write_json
 from training.files.errors import ActisegError
 
 _SMOKE_EPOCHS = 2
@@ -34,7 +32,7 @@ def plan(options: BenchmarkOptions, cells: Sequence[CellKey]) -> list[CellJob]:
         options = _under_protocol(options, options.world)
     data = (options.data or _smoke_kitchen(options.out)).resolve()
     jobs = _jobs(options, data, cells)
-    _claim(options, data)
+    claim_settings(options, data)
     return jobs
 
 
@@ -168,36 +166,3 @@ def _smoke_kitchen(out: Path) -> Path:
     make_kitchen(tree, config)
     prepare(tree / "VISOR", tree / "annotations", data)
     return data
-
-
-def _claim(options: BenchmarkOptions, data: Path) -> None:
-    """Notes what all cells share, or checks that it is the same as in earlier calls."""
-    lists = data / "ImageSets"
-    settings: dict[str, Any] = {
-        "world": options.world,
-        "preset": options.preset,
-        "epochs": options.epochs,
-        "steps": options.steps,
-        "learning_rate": options.learning_rate,
-        "pretrained": options.pretrained and file_sha256(options.pretrained),
-        "train": [*options.train],
-        "split": file_sha256(lists / f"{options.split}.json"),
-        "val_split": file_sha256(lists / f"{options.val_split}.json"),
-        "positive_threshold": options.positive_threshold,
-        "clip_length": options.clip_length,
-        "gpus": options.gpus,
-    }
-    file = options.out / SETTINGS_FILE
-    if not file.exists():
-        # Not compared: the same data may lie elsewhere tomorrow.
-        names = {"split": options.split, "val_split": options.val_split}
-        settings["source"] = {"data": str(data), **names}
-        write_json(file, settings)
-        return
-    earlier = read_json(file)
-    different = [name for name in settings if earlier.get(name) != settings[name]]
-    if different:
-        raise ActisegError(
-            f"{options.out} holds cells made with another {', '.join(different)} (see "
-            f"{SETTINGS_FILE}); cells are compared only if they share these: choose another --out"
-        )

@@ -15,21 +15,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 
-from training.benchmark.cell import (
-    LOG_FILE,
-    CellJob,
-    State,
-    kill_processes,
-    log_tail,
-    run_cell,
-    state_of,
-)
+from training.benchmark.attempts import LOG_FILE, State, log_tail
+from training.benchmark.cell import CellJob, run_cell, state_of
+from training.benchmark.cell_result import RESULT_FILE, CellKey, read_result
+from training.benchmark.child_process import kill_processes
 from training.benchmark.options import BenchmarkOptions
 from training.benchmark.plan import plan
-from training.benchmark.results import RESULT_FILE, CellKey, read_result
 from training.benchmark.suites import cells_of
 from training.engine.stop_signals import StopRequest, stop_requests
 from training.files.errors import ActisegError
+from training.files.processes import usable_cores
 
 _INTERRUPTED = 130
 
@@ -121,7 +116,7 @@ def _slots(options: BenchmarkOptions, cells: int) -> list[str | None]:
         return [None] * (options.jobs or cells)
     groups = _gpu_groups(options)
     if not groups:
-        cores = len(os.sched_getaffinity(0))
+        cores = usable_cores()
         return [None] * (options.jobs or max(1, cores // options.threads))
     return [groups[index % len(groups)] for index in range(options.jobs or len(groups))]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from training.benchmark.results import LONGER, CellKey
+from training.benchmark.cell_result import LONGER, CellKey
 from training.files.errors import ActisegError
 
 Suite = Literal[

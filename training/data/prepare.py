@@ -7,7 +7,6 @@ interrupted preparation continues.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -132,7 +131,6 @@ def prepare(
     mapping = read_mapping(tree)
     actions, problems = read_actions(tree)
     _report(problems, summary, on_error)
-    workers = workers or len(os.sched_getaffinity(0))
     plans = [
         _plan(tree, split, mapping, actions, contacts, summary, on_error, progress)
         for split in splits
@@ -200,7 +198,7 @@ def _render(
     tree: VisorTree,
     out: Path,
     plan: _Plan,
-    workers: int,
+    workers: int | None,
     summary: Summary,
     on_error: OnError,
     progress: bool,

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from training.data.clips import Batch, ClipDataset, collate
 from training.engine.stop_signals import STOP_SIGNALS
 from training.files.errors import ActisegError
+from training.files.processes import usable_cores
 
 
 def epoch_batches(
@@ -41,7 +42,7 @@ def reading_processes() -> int:
 
     One core stays with each training process; more than eight readers serve no network here.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     trainers = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # set by torchrun
     return min(8, max(1, cores // trainers - 1))
 

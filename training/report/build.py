@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from training.benchmark.cell_result import CellKey, CellResult, read_results
 from training.benchmark.clip_scores import ClipScores, read_clip_scores
-from training.benchmark.results import CellKey, CellResult, Source, read_results, read_source
+from training.benchmark.settings import BenchmarkData, read_data
 from training.files.disk import write_json, write_text, write_whole
 from training.files.errors import ActisegError
 from training.report.costs import costs_by_device
@@ -78,15 +79,15 @@ def _clips(runs: Path, cells: Sequence[CellResult]) -> dict[CellKey, ClipScores]
     return {key: scores for key, scores in found.items() if scores is not None}
 
 
-def _source(options: ReportOptions) -> Source | None:
+def _source(options: ReportOptions) -> BenchmarkData | None:
     """The data to describe: what the options say, else what the benchmark was run on."""
-    recorded = read_source(options.runs)
+    recorded = read_data(options.runs)
     data = options.data
     if data is None and recorded is not None and recorded.data.is_dir():
         data = recorded.data
     if data is None:
         return None
-    return Source(
+    return BenchmarkData(
         data,
         split=options.split or (recorded.split if recorded else "train"),
         val_split=options.val_split or (recorded.val_split if recorded else "val"),

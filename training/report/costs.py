@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
-from training.benchmark.results import CellResult
+from training.benchmark.cell_result import CellResult
 from training.report.results import Results
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from statistics import fmean
 
-from training.benchmark.results import CurvePoint
+from training.benchmark.cell_result import CurvePoint
 from training.report.results import Results
 
 Curve = Mapping[int, float]

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
+from training.benchmark.cell_result import CellKey
 from training.benchmark.clip_scores import ClipScores, metrics_of
-from training.benchmark.results import CellKey
 from training.report.results import Condition, Results
 
 Term = tuple[float, Condition]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from training.benchmark.results import CellResult
+from training.benchmark.cell_result import CellResult
 from training.benchmark.suites import strategy_order
 from training.evaluation.metrics import METRICS
 from training.report.charts import Picture

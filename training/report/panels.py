@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from actiseg_ros.gate.uncertainty import uncertain_pixels
-from training.benchmark.results import RESULT_FILE, CellResult, read_result
+from training.benchmark.cell_result import RESULT_FILE, CellResult, read_result
 from training.checkpoints.weights import load_model
 from training.data.layout import IMAGES, LABELS, image_folder
 from training.data.palette import read_label_png

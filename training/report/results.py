@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from training.benchmark.results import CellResult
+from training.benchmark.cell_result import CellResult
 from training.benchmark.suites import strategy_order
 from training.strategies import STRATEGIES
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.benchmark.results import Source
+from training.benchmark.settings import BenchmarkData
 from training.config.noise import NameOptions
 from training.data.layout import LABELS, image_folder
 from training.data.splits import read_split
@@ -54,7 +54,7 @@ class Section:
                 yield from strip.pictures
 
 
-def nouns_section(source: Source | None) -> Section:
+def nouns_section(source: BenchmarkData | None) -> Section:
     """How text noise shifts the nouns (Fig. 2)."""
     title = "Distribution shift under text noise (Fig. 2)"
     if source is None:
@@ -87,7 +87,7 @@ def nouns_section(source: Source | None) -> Section:
     return Section("nouns", title, text, (Picture("nouns", caption, alt, noun_chart(levels)),))
 
 
-def severity_section(source: Source | None) -> Section:
+def severity_section(source: BenchmarkData | None) -> Section:
     """How far mask noise moves the masks (Fig. 3)."""
     title = "Severity of mask noise (Fig. 3)"
     if source is None:
@@ -194,7 +194,9 @@ def costs_section(costs: Mapping[str, Sequence[Cost]]) -> Section:
     return Section("costs", "Memory and throughput", text, charts)
 
 
-def panels_section(runs: Path, chosen: Sequence[str], source: Source | None, clips: int) -> Section:
+def panels_section(
+    runs: Path, chosen: Sequence[str], source: BenchmarkData | None, clips: int
+) -> Section:
     """Images, masks, predictions, errors and uncertain pixels of some clips."""
     title = "Predictions, errors and uncertainty"
     if source is None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from training.benchmark.results import Budget, CellResult
+from training.benchmark.cell_result import Budget, CellResult
 from training.evaluation.metrics import METRICS
 from training.report.estimates import Estimate, mean
 from training.report.paper import LABELS, PaperRow, PaperTable, arrow, paper_tables

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from training.benchmark.cell import read_attempts, state_of
+from training.benchmark.attempts import read_attempts
+from training.benchmark.cell import state_of
+from training.benchmark.cell_result import read_result, read_results
 from training.benchmark.clip_scores import metrics_of, read_clip_scores
 from training.benchmark.options import BenchmarkOptions
-from training.benchmark.results import Source, read_result, read_results, read_source
 from training.benchmark.runner import benchmark
+from training.benchmark.settings import BenchmarkData, read_data
 from training.data.kitchen import KitchenConfig, make_kitchen
 from training.data.prepare import prepare
 from training.files.errors import ActisegError
@@ -81,7 +83,7 @@ def test_crashed_and_interrupted_cells_end_like_any_other(
     assert (result.cell.noise, result.budget.epochs, result.budget.batch_size) == ("name20", 1, 4)
     assert result.budget.steps == result.curve[-1].step >= 3
     assert result.run.seconds > 0
-    tried = [attempt["training_cpu_seconds"] for attempt in read_attempts(cut)]
+    tried = [attempt.training_cpu_seconds for attempt in read_attempts(cut)]
     assert len(tried) == 2 and tried[-1] > 1
     assert result.run.cpu_seconds == pytest.approx(sum(tried))
     assert 0 <= result.metrics.acc <= 100
@@ -90,12 +92,12 @@ def test_crashed_and_interrupted_cells_end_like_any_other(
     for name, value in metrics_of(by_clip.sums.sum(0)).items():
         assert value == pytest.approx(getattr(result.metrics, name))
 
-    assert read_source(tmp_path) == Source(data, "train", "val")
+    assert read_data(tmp_path) == BenchmarkData(data, "train", "val")
     before = (cut / "result.json").stat().st_mtime_ns
     assert benchmark(options) == 0
     assert "done 0, skipped 2, failed 0" in capsys.readouterr().out
     assert (cut / "result.json").stat().st_mtime_ns == before
-    with pytest.raises(ActisegError, match="holds cells made with another epochs"):
+    with pytest.raises(ActisegError, match="holds cells made otherwise: epochs"):
         benchmark(replace(options, epochs=3))
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from training.benchmark import cell
-from training.benchmark.cell import CellJob, read_attempts, run_cell, state_of
-from training.benchmark.results import (
+from training.benchmark.attempts import read_attempts
+from training.benchmark.cell import CellJob, run_cell, state_of
+from training.benchmark.cell_result import (
     Budget,
     CellKey,
     CellResult,
@@ -67,8 +68,8 @@ def test_crash_is_kept_with_the_end_of_its_log(tmp_path: Path, script: str, said
     for tries in (1, 2):
         assert run_cell(job, None, lambda: False) == "failed"
         attempts = read_attempts(job.folder)
-        assert [attempt["outcome"] for attempt in attempts] == ["failed"] * tries
-        assert said in attempts[-1]["log_tail"][-1]
+        assert [attempt.outcome for attempt in attempts] == ["failed"] * tries
+        assert said in (attempts[-1].log_tail or [])[-1]
 
 
 def test_stop_lets_the_training_save(tmp_path: Path) -> None:

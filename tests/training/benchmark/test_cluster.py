@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from training.benchmark.cell import CellJob
+from training.benchmark.cell_result import CellKey
 from training.benchmark.cluster import run_on_cluster
 from training.benchmark.options import BenchmarkOptions
-from training.benchmark.results import CellKey
 from training.engine.stop_signals import StopRequest
 from training.files.errors import ActisegError
 

@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.benchmark import protocol, world
+from training.benchmark.cell_result import read_result
 from training.benchmark.options import BenchmarkOptions
 from training.benchmark.plan import plan
 from training.benchmark.protocol import WorldSize, cell_options
-from training.benchmark.results import read_result
 from training.benchmark.runner import benchmark
 from training.benchmark.suites import cells_of
 from training.benchmark.threshold import THRESHOLDS, Threshold, best, measure

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from training.benchmark.results import (
+from training.benchmark.cell_result import (
     Budget,
     CellKey,
     CellResult,

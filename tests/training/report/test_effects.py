@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tests.training.report.cells import cell
+from training.benchmark.cell_result import Scores
 from training.benchmark.clip_scores import SUMS, ClipScores, metrics_of
-from training.benchmark.results import Scores
 from training.report.effects import Effect, Evidence, add_errors, effect, holm
 from training.report.results import Condition, by_condition
 from training.report.verdicts import LEVEL, Claim, Finding, Verdict, judged

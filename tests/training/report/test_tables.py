@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.training.report.cells import cell, paper_cells
-from training.benchmark.results import Scores
+from training.benchmark.cell_result import Scores
 from training.evaluation.metrics import METRICS
 from training.report.paper import paper_noun_shares, paper_tables, paper_values
 from training.report.results import Condition, by_condition

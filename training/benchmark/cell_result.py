@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from training.benchmark.attempts import Attempt
+from training.evaluation.metrics import METRICS
 from training.files.disk import read_json, write_json
 from training.files.errors import ActisegError
 
 RESULT_FILE = "result.json"
-SETTINGS_FILE = "benchmark.json"
 FORMAT = 1
 LONGER = "-long"
 """Ends the name of a strategy in cells that are trained longer than the others."""
@@ -129,6 +131,48 @@ def write_result(folder: Path, result: CellResult) -> None:
     write_json(folder / RESULT_FILE, {"format": FORMAT, **asdict(result)})
 
 
+def result_of_run(
+    key: CellKey, record: Mapping[str, Any], metrics: Scores, attempts: Sequence[Attempt]
+) -> CellResult:
+    """The result of a cell.
+
+    Args:
+        key: the cell.
+        record: its training's ``run.json``.
+        metrics: on the clean split.
+        attempts: all that were needed.
+    """
+    config, epochs = record["config"], record["epochs"]
+    return CellResult(
+        cell=key,
+        metrics=metrics,
+        budget=Budget(
+            epochs=len(epochs),
+            steps=epochs[-1]["step"],
+            batch_size=config["batch_size"] * config["accumulate"] * record["processes"],
+            pretrained=Path(config["pretrained"]).name if config["pretrained"] else None,
+        ),
+        run=RunFacts(
+            device=record["device"],
+            seconds=math.fsum(attempt.training_seconds for attempt in attempts),
+            cpu_seconds=math.fsum(attempt.training_cpu_seconds for attempt in attempts),
+            peak_memory_bytes=record["peak_memory_bytes"],
+            samples_per_second=record["samples_per_second"],
+            code=record["code"],
+            started=record["started"],
+        ),
+        curve=tuple(_validated(entry) for entry in epochs),
+    )
+
+
+def _validated(entry: Mapping[str, Any]) -> CurvePoint:
+    """An epoch of ``run.json``; a validation with an undefined number is left out."""
+    values = [entry.get(name) for name in METRICS]
+    known = all(value is not None and math.isfinite(value) for value in values)
+    metrics = scores_of(entry) if known else None
+    return CurvePoint(entry["epoch"], entry["step"], entry["loss"], metrics)
+
+
 def read_result(path: Path) -> CellResult:
     """Reads a ``result.json``.
 
@@ -141,7 +185,7 @@ def read_result(path: Path) -> CellResult:
     try:
         return CellResult(
             cell=_build(CellKey, value["cell"]),
-            metrics=_scores(value["metrics"]),
+            metrics=scores_of(value["metrics"]),
             budget=_build(Budget, value["budget"]),
             run=_build(RunFacts, value["run"]),
             curve=tuple(_point(entry) for entry in value["curve"]),
@@ -166,34 +210,6 @@ def read_results(folder: Path) -> Iterator[CellResult]:
     return (read_result(path) for path in paths)
 
 
-@dataclass(frozen=True)
-class Source:
-    """The data of a benchmark."""
-
-    data: Path
-    """Folder in the ActionVOS layout."""
-    split: str
-    """What was trained on."""
-    val_split: str
-    """What was evaluated on."""
-
-
-def read_source(folder: Path) -> Source | None:
-    """The data that the cells below a folder were made with; None if that is not known.
-
-    Raises:
-        ActisegError: If ``benchmark.json`` is damaged.
-    """
-    file = folder / SETTINGS_FILE
-    try:
-        source = read_json(file).get("source") if file.exists() else None
-        return source and Source(Path(source["data"]), source["split"], source["val_split"])
-    except (KeyError, TypeError, AttributeError) as error:
-        raise ActisegError(
-            f"{file}: damaged ({error!r}); remove it, and give the report --data"
-        ) from error
-
-
 _T = TypeVar("_T")
 
 
@@ -203,7 +219,8 @@ def _build(kind: type[_T], values: Mapping[str, Any]) -> _T:
     return kind(**{name: value for name, value in values.items() if name in known})
 
 
-def _scores(values: Mapping[str, Any]) -> Scores:
+def scores_of(values: Mapping[str, Any]) -> Scores:
+    """The six numbers among others; raises `KeyError` or `TypeError` if one is missing."""
     scores = _build(Scores, values)
     for name, value in vars(scores).items():
         if not isinstance(value, (int, float)):
@@ -217,5 +234,5 @@ def _point(entry: Mapping[str, Any]) -> CurvePoint:
         entry["epoch"],
         entry["step"],
         entry["loss"],
-        None if metrics is None else _scores(metrics),
+        None if metrics is None else scores_of(metrics),
     )
