@@ -10,6 +10,7 @@ from training.benchmark.clip_scores import ClipScores, read_clip_scores
 from training.benchmark.settings import BenchmarkData, read_data
 from training.files.disk import write_json, write_text, write_whole
 from training.files.errors import ActisegError
+from training.report.conditions import by_condition
 from training.report.costs import costs_by_device
 from training.report.effects import Evidence
 from training.report.findings import make_findings
@@ -17,7 +18,6 @@ from training.report.gains import gains_markdown, make_gains
 from training.report.options import ReportOptions
 from training.report.page import Page, facts, render
 from training.report.paper import paper_source
-from training.report.results import by_condition
 from training.report.sections import (
     costs_section,
     curves_section,

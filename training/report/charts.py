@@ -16,10 +16,10 @@ from matplotlib.lines import Line2D
 
 from training.benchmark.suites import strategy_order
 from training.noise.statistics import OTHERS, Severity
+from training.report.conditions import strategy_name
 from training.report.costs import Cost
 from training.report.curves import Curve
 from training.report.estimates import Estimate
-from training.report.results import strategy_name
 
 _WIDTH = 7.2
 """Inches; the page shows charts at about their natural size."""

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from training.benchmark.cell_result import CellResult
-from training.report.results import Results
+from training.report.conditions import Results
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from statistics import fmean
 
 from training.benchmark.cell_result import CurvePoint
-from training.report.results import Results
+from training.report.conditions import Results
 
 Curve = Mapping[int, float]
 """Epoch, counted from 1 -> mean over seeds."""

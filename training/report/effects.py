@@ -22,7 +22,7 @@ from scipy import stats
 
 from training.benchmark.cell_result import CellKey
 from training.benchmark.clip_scores import ClipScores, metrics_of
-from training.report.results import Condition, Results
+from training.report.conditions import Condition, Results
 
 Term = tuple[float, Condition]
 """Weight and condition."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from training.report.conditions import Condition
 from training.report.effects import Evidence
 from training.report.ranking import rankings_change
-from training.report.results import Condition
 from training.report.verdicts import Finding, claim, difference, fall, judged
 
 CLEAN, NAME_60, MASK_21, MIXED = (0.0, 0), (0.6, 0), (0.0, 21), (0.6, 21)

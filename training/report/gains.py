@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from training.report.conditions import Condition, strategy_name
 from training.report.effects import Effect, Evidence, effect, holm
 from training.report.paper import LABELS, arrow, paper_values
-from training.report.results import Condition, strategy_name
 from training.report.verdicts import LEVEL
 
 _METRICS = ("p_miou", "n_miou", "giou")

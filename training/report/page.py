@@ -13,9 +13,9 @@ from training.benchmark.cell_result import CellResult
 from training.benchmark.suites import strategy_order
 from training.evaluation.metrics import METRICS
 from training.report.charts import Picture
+from training.report.conditions import strategy_name
 from training.report.gains import GainTable
 from training.report.paper import LABELS, arrow, paper_source
-from training.report.results import strategy_name
 from training.report.sections import Section
 from training.report.tables import Table, budget_text
 from training.report.verdicts import Finding

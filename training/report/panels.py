@@ -30,8 +30,8 @@ from training.files.errors import ActisegError
 from training.model import ActionVOS, tokenize
 from training.noise.mask import dilate_labels
 from training.report.charts import Picture
+from training.report.conditions import Condition
 from training.report.drawing import UInt8, draw_errors, draw_masks, draw_uncertain, jpeg
-from training.report.results import Condition
 
 WEIGHTS = Path("run") / "last.safetensors"
 """A cell's final weights, as the benchmark leaves them."""

@@ -10,7 +10,7 @@ from importlib import resources
 from typing import Any
 
 from training.evaluation.metrics import METRICS
-from training.report.results import Condition
+from training.report.conditions import Condition
 
 LABELS = {
     "p_miou": "p-mIoU",

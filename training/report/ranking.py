@@ -9,14 +9,14 @@ from itertools import combinations
 from scipy import stats
 
 from training.benchmark.suites import strategy_order
-from training.report.effects import Effect, Evidence, effect, holm
-from training.report.estimates import mean
-from training.report.paper import LABELS, paper_values
-from training.report.results import (
+from training.report.conditions import (
     Condition,
     strategy_name,
     values,
 )
+from training.report.effects import Effect, Evidence, effect, holm
+from training.report.estimates import mean
+from training.report.paper import LABELS, paper_values
 from training.report.verdicts import LEAST_POINTS, LEVEL, Finding, Verdict
 
 Levels = Mapping[str, tuple[float, int]]

@@ -23,12 +23,12 @@ from training.report.charts import (
     severity_chart,
     tradeoff_chart,
 )
+from training.report.conditions import Condition, Results, strategy_name, values
 from training.report.costs import Cost
 from training.report.curves import Curve, loss_curves, validation_curves
 from training.report.estimates import Estimate, mean
 from training.report.panels import WEIGHTS, Panel, find_cells, make_panels
 from training.report.paper import paper_noun_shares, paper_values
-from training.report.results import Condition, Results, strategy_name, values
 
 _RATES = (0.2, 0.4, 0.6)
 _KERNELS = (9, 15, 21)

@@ -8,9 +8,9 @@ from typing import Any
 
 from training.benchmark.cell_result import Budget, CellResult
 from training.evaluation.metrics import METRICS
+from training.report.conditions import Condition, Results, strategy_name, values
 from training.report.estimates import Estimate, mean
 from training.report.paper import LABELS, PaperRow, PaperTable, arrow, paper_tables
-from training.report.results import Condition, Results, strategy_name, values
 
 
 @dataclass(frozen=True)

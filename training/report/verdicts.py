@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any, Literal
 
+from training.report.conditions import Condition, strategy_name
 from training.report.effects import Effect, Evidence, effect, holm
 from training.report.paper import LABELS, paper_values
-from training.report.results import Condition, strategy_name
 
 LEVEL = 0.025
 """Of each one-sided test: 95 % intervals leave out as much on each side."""

@@ -14,8 +14,8 @@ from scipy import stats
 from tests.training.report.cells import cell
 from training.benchmark.cell_result import Scores
 from training.benchmark.clip_scores import SUMS, ClipScores, metrics_of
+from training.report.conditions import Condition, by_condition
 from training.report.effects import Effect, Evidence, add_errors, effect, holm
-from training.report.results import Condition, by_condition
 from training.report.verdicts import LEVEL, Claim, Finding, Verdict, judged
 
 BASE, GCE, SCE = (Condition(0.6, 0, name) for name in ("baseline", "gce", "sce"))

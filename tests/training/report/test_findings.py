@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 
 from tests.training.report.cells import paper_cells
+from training.report.conditions import by_condition
 from training.report.effects import Evidence
 from training.report.findings import make_findings
 from training.report.ranking import kendall
-from training.report.results import by_condition
 from training.report.verdicts import LEVEL, Verdict
 
 

@@ -9,8 +9,8 @@ import pytest
 from tests.training.report.cells import cell, paper_cells
 from training.benchmark.cell_result import Scores
 from training.evaluation.metrics import METRICS
+from training.report.conditions import Condition, by_condition
 from training.report.paper import paper_noun_shares, paper_tables, paper_values
-from training.report.results import Condition, by_condition
 from training.report.tables import make_tables, markdown
 
 TABLES = {table.id: table for table in paper_tables()}

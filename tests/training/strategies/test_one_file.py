@@ -26,7 +26,7 @@ from training.engine.trainer import Trainer, train
 from training.losses.context import StepPosition
 from training.model import PRESETS
 from training.report.charts import _style
-from training.report.results import strategy_name
+from training.report.conditions import strategy_name
 from training.strategies import STRATEGIES
 
 FILE = Path(__file__).with_name("toy_strategy.py")
