@@ -50,9 +50,17 @@ OUTPUTS: dict[str, type[Any]] = {
 class Process:
     """A node's process with its log."""
 
-    def __init__(self, executable: str, namespace: str, log: Path, **parameters: Any) -> None:
+    def __init__(
+        self,
+        executable: str,
+        namespace: str,
+        log: Path,
+        files: tuple[Path, ...] = (),
+        **parameters: Any,
+    ) -> None:
+        flags = [part for file in files for part in ("--params-file", str(file))]
         values = [f"{name}:={_yaml(value)}" for name, value in parameters.items()]
-        flags = [part for value in values for part in ("-p", value)]
+        flags += [part for value in values for part in ("-p", value)]
         self.log_file = log
         with log.open("wb") as stream:
             self.popen = subprocess.Popen(
@@ -83,8 +91,10 @@ def _yaml(value: Any) -> str:
 
 
 @contextmanager
-def running(executable: str, namespace: str, log: Path, **parameters: Any) -> Iterator[Process]:
-    process = Process(executable, namespace, log, **parameters)
+def running(
+    executable: str, namespace: str, log: Path, files: tuple[Path, ...] = (), **parameters: Any
+) -> Iterator[Process]:
+    process = Process(executable, namespace, log, files, **parameters)
     try:
         yield process
     finally:

@@ -82,7 +82,7 @@ class ConsumerNode(Node):
         if time.monotonic() - self._arrived > self._patience:
             return "decisions have stopped"
         if not decision.go:
-            return ", ".join(decision.reasons)
+            return ", ".join(decision.reasons) or "no-go"
         if self.get_clock().now().nanoseconds > to_nanoseconds(decision.valid_until):
             return "the decision has expired"
         return ""

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 from rcl_interfaces.msg import SetParametersResult
+from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -46,7 +47,10 @@ class NodeParameters:
         self._node, self._reporter, self._is_configured = node, reporter, is_configured
         self._floats = set()
         for spec in specs:
-            value = node.declare_parameter(spec.name, spec.default, descriptor(spec)).value
+            try:
+                value = node.declare_parameter(spec.name, spec.default, descriptor(spec)).value
+            except ParameterException as error:
+                raise ValueError(f"parameter `{spec.name}`: {error}") from error
             if problem := spec.problem(value):
                 raise ValueError(problem)
             if isinstance(spec.default, float):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -34,19 +35,30 @@ def on_ending_signal(stop: Callable[[], None]) -> None:
     Signals of a crash can be sent from outside, too, and then there is time for a last word. They
     are blocked in this thread and in those that it starts, and a thread waits for them: the kernel
     ends the process at once if a thread is really at fault while it blocks them, whereas a handler
-    alone would return into the fault for ever.
+    alone would return into the fault for ever. Threads from before, which do not block them, have
+    the handler.
 
     Args:
-        stop: Called in the main thread, or in a thread of its own. Must be quick.
+        stop: Called in a thread of its own, whatever the main thread is at.
     """
     numbers = ending_signals()
-    for number in numbers:
-        signal.signal(number, lambda *_: stop())
     crashes = _CRASHES & numbers
+    readable, writable = os.pipe()
+    os.set_blocking(writable, False)
+    signal.set_wakeup_fd(writable, warn_on_full_buffer=False)
+    for number in numbers:
+        # The handler itself has nothing to do: any signal that has one is written to the pipe.
+        signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_BLOCK, crashes)
+
+    def hear() -> None:
+        while True:
+            if set(os.read(readable, 64)) & numbers:
+                stop()
 
     def wait() -> None:
         signal.sigwait(crashes)
         stop()
 
-    threading.Thread(target=wait, name="signals", daemon=True).start()
+    for body in (hear, wait):
+        threading.Thread(target=body, name="signals", daemon=True).start()

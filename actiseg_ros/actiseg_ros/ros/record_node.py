@@ -6,7 +6,6 @@ clock: with `use_sim_time` by /clock.
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -22,6 +21,7 @@ from rclpy.signals import SignalHandlerOptions
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from actiseg_ros.bags.type_store import typestore
+from actiseg_ros.ros.process import on_ending_signal
 
 TOPICS = {
     "segment/mask": "sensor_msgs/msg/Image",
@@ -71,10 +71,9 @@ def _bag_folder() -> Path:
 
 def main(arguments: list[str] | None = None) -> int:
     """Records until a signal; 2 if the parameter `bag` (folder of the new bag) is unusable."""
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: stopping.set())
+    on_ending_signal(stopping.set)
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     folder = _bag_folder()
     if not folder.name or folder.exists():
         print(f"record_node: `bag` is '{folder}'; give the folder of a new bag", file=sys.stderr)

@@ -73,7 +73,8 @@ class _ImageJob:
 class SegmentNode(LifecycleNode):
     """Wires topics, services, parameters and the lifecycle to a `Pipeline` and a `Gate`.
 
-    It can run in any process and executor; call `close` before `destroy_node`.
+    It can run in any process and executor, beside others of its kind under other names or
+    namespaces. The heartbeat does not depend on the executor.
 
     Args:
         **options: Passed on to `rclpy.lifecycle.LifecycleNode`, e.g. `namespace`,
@@ -109,10 +110,11 @@ class SegmentNode(LifecycleNode):
         for text in self._settings.untaken(qos=False):
             self.reporter.warn("parameters", text, text)
 
-    def close(self) -> None:
-        """Says no-go for the last time and lets go of everything that runs."""
-        self._stop()
+    def destroy_node(self) -> None:
+        """Says no-go for the last time, lets go of everything that runs, and ends the node."""
+        self._release()
         self._decisions.close()
+        super().destroy_node()
 
     # Parameters and clock
 
@@ -376,7 +378,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         node = SegmentNode()
     except Exception as error:
-        print(f"segment_node: bad parameter: {error}", file=sys.stderr)
+        print(f"segment_node: cannot start: {error}", file=sys.stderr)
         rclpy.try_shutdown()
         return 2
     given = arguments if arguments is not None else sys.argv
@@ -394,9 +396,8 @@ def main(arguments: list[str] | None = None) -> int:
             except Exception as error:  # one bad callback must not end the node
                 node._on_failure(error)
     finally:
-        node.close()
-        executor.shutdown()
         node.destroy_node()
+        executor.shutdown()
         rclpy.try_shutdown()
     return 0
 

@@ -1,0 +1,116 @@
+"""The node as a class: in a user's process and executor, beside others, with other bundles."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+from lifecycle_msgs.msg import Transition
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.parameter import Parameter
+
+from actiseg_ros.ros.segment_node import SegmentNode
+from tests.actiseg_ros.dummy_bundle import write_dummy_bundle
+from tests.ros.conftest import LIMITS
+from tests.ros.harness import Probe, raw, running, scene
+from tests.ros.test_decision import heavy
+
+
+def show(probe: Probe) -> None:
+    probe.images.publish(probe.stamp(raw(scene())))
+
+
+def node(namespace: str, bundle: Path) -> SegmentNode:
+    values = {"bundle": str(bundle), "image_timeout": 3.0, "narration_timeout": 120.0}
+    overrides = [Parameter(name, value=value) for name, value in values.items()]
+    return SegmentNode(namespace=namespace, parameter_overrides=overrides)
+
+
+def test_two_nodes_in_one_process_and_executor(bundle: Path) -> None:
+    before = set(threading.enumerate())
+    nodes = [node("/left", bundle), node("/right", bundle)]
+    executor = MultiThreadedExecutor(num_threads=3)
+    for each in nodes:
+        executor.add_node(each)
+    spinning = threading.Thread(target=executor.spin, daemon=True)
+    spinning.start()
+    probes = [Probe("/left", outputs=("grasp",)), Probe("/right", outputs=("grasp",))]
+    try:
+        for each in nodes:
+            assert each.trigger_configure() == TransitionCallbackReturn.SUCCESS
+            assert each.trigger_activate() == TransitionCallbackReturn.SUCCESS
+        for probe in probes:
+            probe.matched()
+        probes[0].narrate("cut tomato")
+        probes[0].decision(feed=lambda: [show(probe) for probe in probes])
+        probes[1].decision("NO_NARRATION", feed=lambda: show(probes[1]))
+        # The heartbeat of one goes on when the other ends, and when nobody spins.
+        nodes[0].destroy_node()
+        assert probes[0].since("grasp", 0)[-1].reasons == ["NOT_ACTIVE"]
+        executor.shutdown()
+        spinning.join(10)
+        for _ in range(5):
+            probes[1].next("grasp")
+        nodes[1].destroy_node()
+    finally:
+        for probe in probes:
+            probe.close()
+    left = {thread.name for thread in set(threading.enumerate()) - before}
+    assert not left & {"heartbeat", "inference"}
+
+
+def test_an_impossible_parameter_is_an_error_of_the_constructor(bundle: Path) -> None:
+    with pytest.raises(ValueError, match="hold_frames"):
+        SegmentNode(
+            namespace="/impossible", parameter_overrides=[Parameter("hold_frames", value=0)]
+        )
+
+
+def resident(pid: int) -> float:
+    """Resident memory of a process in MiB."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
+
+
+def test_another_bundle_while_the_process_runs_and_memory_comes_back(
+    bundle: Path, tmp_path: Path
+) -> None:
+    large = heavy(tmp_path / "large", load=True)
+    renamed = tmp_path / "renamed"
+    shutil.copytree(bundle, renamed)
+    other = write_dummy_bundle(tmp_path / "other", limits=LIMITS | {"p_uncertainty": 0.4})
+    values = {"autostart": False, "image_timeout": 3.0, "narration_timeout": 120.0}
+    with running("segment_node", "/again", tmp_path / "log", bundle=bundle, **values) as process:
+        probe = Probe("/again", outputs=("grasp",))
+        pid = process.popen.pid
+
+        def run_with(folder: Path) -> str:
+            assert probe.set_parameter("bundle", str(folder)).successful
+            assert probe.transition(Transition.TRANSITION_CONFIGURE)
+            assert probe.transition(Transition.TRANSITION_ACTIVATE)
+            probe.matched()
+            probe.narrate("cut tomato")
+            decision = probe.decision(feed=lambda: show(probe))
+            loaded.append(resident(pid))
+            assert probe.transition(Transition.TRANSITION_DEACTIVATE)
+            assert probe.transition(Transition.TRANSITION_CLEANUP)
+            idle = probe.next("grasp", lambda m: m.reasons == ["NOT_ACTIVE"])
+            assert idle.model_id == idle.calibration_id == ""
+            empty.append(resident(pid))
+            return str(decision.calibration_id)
+
+        loaded: list[float] = []
+        empty: list[float] = []
+        try:
+            probe.decision("NOT_ACTIVE")
+            first = run_with(bundle)
+            assert run_with(other) != first
+            run_with(large)
+            assert run_with(renamed) == first
+        finally:
+            probe.close()
+    assert loaded[2] > loaded[0] + 250, "the bundle was meant to be large"
+    assert empty[2] < empty[0] + 60, f"loaded {loaded}, after cleanup {empty} MiB"
