@@ -25,4 +25,10 @@ if [ -n "$(missing)" ]; then
 fi
 set +u
 source ./env.bash
-exec python -m pytest -m slurm tests/slurm "$@"
+# A folder of its own: pytest's common one is cleared by other calls of pytest meanwhile.
+scratch=$(mktemp -d)
+python -m pytest -m slurm tests/slurm --basetemp "$scratch/t" "$@" || {
+  echo "[slurm-test] what was left for a look: $scratch" >&2
+  exit 1
+}
+rm -rf "$scratch"

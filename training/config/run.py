@@ -11,6 +11,7 @@ import tyro
 
 from training.config.noise import NoiseOptions
 from training.config.options import require
+from training.files.errors import ActisegError
 
 Preset = Literal["tiny", "small", "r50", "r101"]
 
@@ -141,8 +142,9 @@ class TrainConfig:
     named, in prompts with other clips' narrations, and learn nothing of activity: a pretraining."""
     split: str = "train"
     """Split that is trained on."""
-    val_split: str = "val"
-    """Split that is validated on after each epoch; an empty word skips validation."""
+    val_split: str | None = None
+    """Split that is validated on after each epoch; an empty word skips validation. By default
+    `val_human`, the human-checked one, where there is one, else `val`."""
     val_clips: int | None = None
     """Validate on this many clips, evenly spread over the split (None: all)."""
     val_every: int = 1
@@ -158,6 +160,9 @@ class TrainConfig:
     pretrained: Path | None = None
     """Weights to start from: our own (safetensors), a published Ref-YouTube-VOS checkpoint, or
     `imagenet` for the backbone of `small` (extra `pretrained`)."""
+    from_scratch: bool = False
+    """Let r50 and r101 start from random weights, their text encoder included; without it they need
+    `pretrained`."""
     fresh_heads: bool = False
     """Of the `pretrained` weights, leave out the class heads and all that judges activity, as the
     published training does with Ref-YouTube-VOS weights."""
@@ -253,6 +258,12 @@ class TrainConfig:
         require(0 <= self.text_noise <= 1, "text_noise", self.text_noise, "in [0, 1]")
         kernel = self.mask_noise
         require(kernel == 0 or (kernel % 2 == 1 and kernel > 0), "mask_noise", kernel, "0 or odd")
+        if RECIPES[self.preset] is _PAPER and self.pretrained is None and not self.from_scratch:
+            raise ActisegError(
+                f"--preset {self.preset} starts from published weights: name them by --pretrained. "
+                "From random ones, the text encoder's included, it learns next to nothing; "
+                "--from-scratch does it all the same"
+            )
         headless = self.fresh_heads and self.pretrained is None
         require(not headless, "fresh_heads", True, "left out where no --pretrained is given")
         if self.task == "referring":

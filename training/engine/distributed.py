@@ -6,12 +6,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
-from torch import distributed
+from torch import distributed, nn
 
 from training.model.device import choose_device
+
+_PATIENCE = timedelta(hours=1)
+"""What processes wait for the slowest one, such as the one that writes a checkpoint."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,8 @@ class ProcessGroup:
     rank: int
     size: int
     device: torch.device
+    hosts: distributed.ProcessGroup | None = None
+    """The same processes, for tensors in main memory; None is the default group."""
 
     @property
     def main(self) -> bool:
@@ -31,8 +37,9 @@ class ProcessGroup:
         """For each flag, whether it holds in any process; every process must call this."""
         if self.size == 1:
             return flags
-        held = torch.tensor([float(flag) for flag in flags], device=self.device)
-        distributed.all_reduce(held, op=distributed.ReduceOp.MAX)
+        # On the host, so that nobody waits for a device that is busy.
+        held = torch.tensor([float(flag) for flag in flags])
+        distributed.all_reduce(held, op=distributed.ReduceOp.MAX, group=self.hosts)
         return tuple(bool(value) for value in held.tolist())
 
     def gather(self, value: Any) -> list[Any]:
@@ -40,8 +47,14 @@ class ProcessGroup:
         if self.size == 1:
             return [value]
         values: list[Any] = [None] * self.size
-        distributed.all_gather_object(values, value)
+        distributed.all_gather_object(values, value, group=self.hosts)
         return values
+
+    def take_over(self, module: nn.Module) -> None:
+        """Copies the main process's parameters and buffers; every process must call this."""
+        if self.size > 1:
+            for value in module.state_dict().values():
+                distributed.broadcast(value, 0)
 
     def barrier(self) -> None:
         """Waits until every process is here."""
@@ -66,8 +79,10 @@ def process_group(device: str) -> Iterator[ProcessGroup]:
     if size == 1:
         yield ProcessGroup(0, 1, chosen)
         return
-    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    cuda = chosen.type == "cuda"
+    distributed.init_process_group("nccl" if cuda else "gloo", timeout=_PATIENCE)
     try:
-        yield ProcessGroup(distributed.get_rank(), size, chosen)
+        hosts = distributed.new_group(backend="gloo", timeout=_PATIENCE) if cuda else None
+        yield ProcessGroup(distributed.get_rank(), size, chosen, hosts)
     finally:
         distributed.destroy_process_group()

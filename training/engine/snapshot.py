@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save
+from torch import Tensor
 
+from actiseg_ros.bundle import file_sha256
 from training.files.disk import write_whole
 from training.files.errors import ActisegError
 
-FORMAT = 1
+FORMAT = 2
+FROZEN = "frozen.safetensors"
+"""What no step changes, written once beside the snapshots."""
 _FREE_TO_CHANGE = {
     "data", "out", "resume", "workers", "threads", "device", "save_minutes",
     "val_split", "val_clips", "val_every", "positive_threshold",
@@ -49,6 +55,47 @@ def load_snapshot(path: Path, device: torch.device) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise ActisegError(f"{path}: not a checkpoint of format {FORMAT}; remove it to start anew")
     return state
+
+
+def save_frozen(folder: Path, networks: Sequence[Mapping[str, Tensor]]) -> str | None:
+    """Writes what is frozen in the networks of a run; equal tensors once.
+
+    Returns:
+        SHA-256 of the file, which belongs into the snapshots; None if nothing is frozen.
+    """
+    tensors: dict[str, Tensor] = {}
+    for index, frozen in enumerate(networks):
+        for name, value in frozen.items():
+            first = tensors.get(f"0.{name}")
+            if first is None or not torch.equal(first, value.cpu()):
+                tensors[f"{index}.{name}"] = value.cpu().contiguous()
+    if not tensors:
+        return None
+    content = save(tensors)
+    write_whole(folder / FROZEN, content, durable=True)
+    return hashlib.sha256(content).hexdigest()
+
+
+def load_frozen(folder: Path, digest: str | None, networks: int) -> list[dict[str, Tensor]]:
+    """Reads what `save_frozen` wrote, for each network.
+
+    Raises:
+        ActisegError: If the file is absent or not the one of the snapshot.
+    """
+    if digest is None:
+        return [{} for _ in range(networks)]
+    file = folder / FROZEN
+    if not file.exists() or file_sha256(file) != digest:
+        raise ActisegError(
+            f"{file}: missing, or not what {folder.name}'s checkpoint was written with; a run "
+            "without it cannot be resumed"
+        )
+    tensors = load_file(file)
+    own: list[dict[str, Tensor]] = [{} for _ in range(networks)]
+    for name, value in tensors.items():
+        index, _, inner = name.partition(".")
+        own[int(index)][inner] = value
+    return [own[0] | further for further in own]
 
 
 def require_same_options(path: Path, stored: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -132,22 +132,39 @@ class TrainedNetwork:
         """The network with its averaged weights, if they are kept; else as it is trained."""
         return self.network if self.average is None else self.average.module
 
+    @property
+    def frozen(self) -> dict[str, Tensor]:
+        """Parameters that no step changes, by name."""
+        named = self.network.named_parameters()
+        return {name: own.detach() for name, own in named if not own.requires_grad}
+
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a resumed run needs."""
+        """Everything that a resumed run needs but for what is frozen."""
         state = {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "average": self.average and average_state(self.average),
         }
-        return state | ({"teacher": average_state(self.teacher)} if self.teacher else {})
+        state |= {"teacher": average_state(self.teacher)} if self.teacher else {}
+        frozen = self.frozen.keys()
+        for values in (state["network"], *(own["average"] for own in _averages(state))):
+            for name in frozen:
+                del values[name]
+        return state
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restores what `state_dict` gave."""
-        self.network.load_state_dict(state["network"])
+    def load_state_dict(self, state: dict[str, Any], frozen: Mapping[str, Tensor]) -> None:
+        """Restores what `state_dict` and `frozen` gave."""
+        for own in _averages(state):
+            own["average"] |= frozen
+        self.network.load_state_dict(state["network"] | frozen)
         self.optimizer.load_state_dict(state["optimizer"])
         for name, average in (("average", self.average), ("teacher", self.teacher)):
             if average is not None:
                 load_average(average, state[name])
+
+
+def _averages(state: Mapping[str, Any]) -> list[dict[str, Any]]:
+    return [state[name] for name in ("average", "teacher") if state.get(name)]
 
 
 def _distributed(module: nn.Module, group: ProcessGroup, rests_parameters: bool) -> nn.Module:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from training.config.run import TrainConfig
 from training.data.clips import Batch
+from training.data.splits import validation_split
 from training.engine.distributed import ProcessGroup, process_group
 from training.engine.loader import epoch_batches, load_windows
 from training.engine.optimizer import rate_factor
@@ -18,14 +20,17 @@ from training.engine.run_output import RunOutput
 from training.engine.run_record import Meter
 from training.engine.setup import TrainingSetup, build_setup
 from training.engine.snapshot import (
+    load_frozen,
     load_snapshot,
     random_state,
     require_same_options,
     restore_random_state,
+    save_frozen,
     save_snapshot,
 )
-from training.engine.step import NonFiniteError, TrainingStep
+from training.engine.step import Choice, NonFiniteError, TrainingStep
 from training.engine.stop_signals import StopRequest, stop_requests
+from training.engine.summary import summary
 from training.engine.trained_network import TrainedNetwork
 from training.engine.validation import Validator
 from training.evaluation.inference import CLIP_LENGTH
@@ -82,6 +87,8 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, group: ProcessGroup) -> None:
         config = with_strategy_options(config)
+        if config.val_split is None:
+            config = replace(config, val_split=validation_split(config.data))
         self.config, self.group, self.recipe = config, group, config.recipe()
         self.checkpoint = config.out / CHECKPOINT
         if self.checkpoint.exists() and not config.resume:
@@ -90,7 +97,10 @@ class Trainer:
                 "or choose another --out"
             )
         torch.manual_seed(config.seed)  # every process starts from the same weights
-        self.setup: TrainingSetup = build_setup(config, self.recipe)
+        self.resumed = resumed = self.checkpoint.exists()
+        # A resumed run's weights come from its own folder alone.
+        start = replace(config, pretrained=None) if resumed else config
+        self.setup: TrainingSetup = build_setup(start, self.recipe)
         self.strategy = self.setup.strategy
         self.networks = [
             TrainedNetwork(
@@ -104,9 +114,14 @@ class Trainer:
         ]
         self.training_step = TrainingStep(self.setup, self.networks, self.recipe, group)
         self.epoch, self.window, self.step, self.best = 0, 0, 0, -math.inf
+        self.taken = 0
+        """Optimiser steps of the present window."""
+        self.selection: tuple[list[Choice], Mapping[str, float]] | None = None
+        """What `TrainingStep.select` said of the present window."""
+        self.frozen: str | None = None
+        """Digest of the file with what is frozen."""
         self.meter = Meter()
         torch.manual_seed(config.seed + 1 + group.rank)  # dropout differs between processes
-        resumed = self.checkpoint.exists()
         self.strategy.open(config.out, resume=resumed)
         if resumed:
             self._restore()
@@ -131,15 +146,22 @@ class Trainer:
         if self.group.main:
             parameters = sum(p.numel() for p in self.networks[0].network.parameters())
             output = RunOutput(self.config, self.setup, self.group, parameters)
+        if self.group.main:
+            for line in summary(self):
+                say(line)
         if not self.checkpoint.exists():
+            if self.group.main:
+                frozen = [trained.frozen for trained in self.networks]
+                self.frozen = save_frozen(self.config.out, frozen)
             self._save()  # whatever happens next, there is a checkpoint that loads
         try:
             while self.epoch < self.recipe.epochs:
-                if not self._run_epoch(stop, output):
+                finished = self._run_epoch(stop, output)
+                if not finished:
                     self._save()
+                if not finished or not self._finish_epoch(stop, output):
                     self._say(f"stopped at step {self.step}; continue with --resume")
                     return INTERRUPTED
-                self._finish_epoch(output)
         finally:
             if output is not None:
                 output.close()
@@ -156,27 +178,32 @@ class Trainer:
             f"epoch {self.epoch + 1}/{self.recipe.epochs}",
             "steps",
             self.steps_per_epoch,
-            initial=self.window * self.steps_per_window,
+            initial=self.window * self.steps_per_window + self.taken,
             shown=self.group.main,
         )
         self.meter.start()
         with progress:
             for window in self._windows():
-                # Both are decided together: saving is collective, and clocks and signals differ.
-                overdue = time.monotonic() - self.saved_at > 60 * self.config.save_minutes
-                stopping, saving = self.group.any(stop.requested, overdue)
-                if stopping:
+                if self._must_end(stop):
                     return False
-                if saving:
-                    self._save()
                 for losses in self.learn(window):
                     progress.update()
                     if self.step % LOG_EVERY == 0:
                         progress.note(loss=f"{losses['total']:.3f}")
                         if output is not None:
                             output.add_scalars("train", losses, self.step)
-                self.window += 1
+                    if self.selection is not None and self._must_end(stop):
+                        return False
         return True
+
+    def _must_end(self, stop: StopRequest) -> bool:
+        """Whether a stop was requested in any process; saves if that is due."""
+        # Both are decided together: saving is collective, and clocks and signals differ.
+        overdue = time.monotonic() - self.saved_at > 60 * self.config.save_minutes
+        stopping, saving = self.group.any(stop.requested, overdue)
+        if saving and not stopping:
+            self._save()
+        return stopping
 
     def _windows(self) -> Iterator[list[Batch]]:
         """The epoch's remaining windows of this process, each of some optimiser steps."""
@@ -199,11 +226,13 @@ class Trainer:
         )
 
     def learn(self, window: Sequence[Batch]) -> Iterator[dict[str, float]]:
-        """Takes the optimiser steps of a window; yields the losses of each."""
+        """Takes the remaining optimiser steps of a window; yields the losses of each."""
         size = self.recipe.accumulate
         try:
-            choices, chosen = self.training_step.select(window, self._position())
-            for start in range(0, len(window), size):
+            if self.selection is None:
+                self.selection = self.training_step.select(window, self._position())
+            choices, chosen = self.selection
+            for start in range(self.taken * size, len(window), size):
                 part = slice(start, start + size)
                 result = self.training_step.take(
                     window[part], [own[part] for own in choices], self._position(), self._rate()
@@ -212,6 +241,9 @@ class Trainer:
                 samples = sum(len(batch.frames) for batch in window[part]) * self.group.size
                 log = {**chosen, **result.log}
                 self.meter.add(result.losses["total"], samples, log)
+                self.taken += 1
+                if start + size >= len(window):
+                    self.window, self.taken, self.selection = self.window + 1, 0, None
                 yield result.losses | log
         except NonFiniteError as error:
             raise ActisegError(
@@ -233,19 +265,29 @@ class Trainer:
         )
         return self.recipe.learning_rate * factor
 
-    def _finish_epoch(self, output: RunOutput | None) -> None:
-        """Validates, keeps the weights and moves on to the next epoch."""
+    def _finish_epoch(self, stop: StopRequest, output: RunOutput | None) -> bool:
+        """Validates, keeps the weights and moves on to the next epoch.
+
+        Returns:
+            False if a stop was requested before the end of the validation.
+        """
         # Whatever ends the run below costs no step: a resumed one finds no window left and comes
         # here again.
         self._save()
-        self.epoch, self.window = self.epoch + 1, 0
+        network, *peers = [trained.averaged for trained in self.networks]
+        done = self.epoch + 1
+        metrics: dict[str, float] = {}
+        due = done % self.config.val_every == 0 or done == self.recipe.epochs
+        if self.validator is not None and due:
+            exported = self.strategy.exported(network)
+            validated = self.validator.run(exported, self.group, lambda: stop.requested)
+            if validated is None:
+                return False
+            metrics = validated
+        self.epoch, self.window = done, 0
         if output is not None:
-            values: dict[str, Any] = {"step": self.step, **self.meter.values()}
-            network, *peers = [trained.averaged for trained in self.networks]
-            due = self.epoch % self.config.val_every == 0 or self.epoch == self.recipe.epochs
-            if self.validator is not None and due:
-                metrics = self.validator.run(self.strategy.exported(network))
-                values |= metrics
+            values: dict[str, Any] = {"step": self.step, **self.meter.values(), **metrics}
+            if metrics:
                 self._say(f"epoch {self.epoch}: " + _line(metrics))
                 # Right active masks less wrong inactive ones; cIoU would follow big objects.
                 score = metrics["p_miou"] - metrics["n_miou"] + metrics["acc"]
@@ -259,11 +301,13 @@ class Trainer:
             output.add_epoch(self.epoch, values, self.step)
         self.meter = Meter()
         self._save()
-        self.group.barrier()
+        return True
 
     def _save(self) -> None:
         """Writes the checkpoint; every process takes part with its random state."""
-        states = self.group.gather(random_state(self.group.device))
+        selection = None if self.selection is None else _on(torch.device("cpu"), self.selection)
+        own = random_state(self.group.device), self.taken, selection
+        states, taken, selections = zip(*self.group.gather(own), strict=True)
         strategy = self.strategy.state_dict()
         if self.group.main:
             save_snapshot(
@@ -272,13 +316,16 @@ class Trainer:
                     "config": self.config.as_json(),
                     "epoch": self.epoch,
                     "window": self.window,
+                    "taken": taken[0],
+                    "selections": [*selections],
+                    "frozen": self.frozen,
                     "step": self.step,
                     "best": self.best,
                     "meter": self.meter.state_dict(),
                     **self.networks[0].state_dict(),
                     "peers": [peer.state_dict() for peer in self.networks[1:]],
                     "strategy": strategy,
-                    "random": states,
+                    "random": [*states],
                 },
             )
         self.saved_at = time.monotonic()
@@ -286,19 +333,28 @@ class Trainer:
     def _restore(self) -> None:
         state = load_snapshot(self.checkpoint, self.group.device)
         require_same_options(self.checkpoint, state["config"], self.config.as_json())
-        self.epoch, self.window = state["epoch"], state["window"]
-        self.step, self.best = state["step"], state["best"]
-        if "meter" in state:  # earlier versions kept none
-            self.meter.load_state_dict(state["meter"])
-        for trained, own in zip(self.networks, [state, *state.get("peers", [])], strict=True):
-            trained.load_state_dict(own)
+        before = len(state["random"])
+        if before != self.group.size:
+            raise ActisegError(
+                f"{self.checkpoint} was written by {before} processes, and {self.group.size} would "
+                f"go on otherwise: start {before} (torchrun --nproc-per-node {before}), or begin a "
+                "new run with --pretrained last.safetensors"
+            )
+        self.epoch, self.window, self.taken = state["epoch"], state["window"], state["taken"]
+        selection = state["selections"][self.group.rank]
+        self.selection = None if selection is None else _on(self.group.device, selection)
+        self.step, self.best, self.frozen = state["step"], state["best"], state["frozen"]
+        self.meter.load_state_dict(state["meter"])
+        networks = [state, *state["peers"]]
+        frozen = load_frozen(self.config.out, self.frozen, len(networks))
+        for trained, own, fixed in zip(self.networks, networks, frozen, strict=True):
+            trained.load_state_dict(own, fixed)
         self.strategy.load_state_dict(state["strategy"])
-        if len(state["random"]) == self.group.size:
-            restore_random_state(state["random"][self.group.rank], self.group.device)
+        restore_random_state(state["random"][self.group.rank], self.group.device)
         self._say(f"resuming at epoch {self.epoch + 1}, step {self.step}")
 
     def _make_validator(self) -> Validator | None:
-        if not self.group.main or not self.config.val_split:
+        if not self.config.val_split:
             return None
         return Validator(
             self.config.data,
@@ -313,6 +369,15 @@ class Trainer:
     def _say(self, text: str) -> None:
         if self.group.main:
             say(text)
+
+
+def _on(
+    device: torch.device, selection: tuple[Sequence[Choice], Mapping[str, float]]
+) -> tuple[list[Choice], Mapping[str, float]]:
+    """The selection with its tensors on a device, in plain lists."""
+    choices, log = selection
+    kept = [[None if own is None else own.to(device) for own in choice] for choice in choices]
+    return [*kept], dict(log)
 
 
 def _line(metrics: dict[str, Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from training.data.layout import IMAGES, LABELS, image_folder
 from training.data.palette import read_label_png
 from training.data.pictures import read_clip
 from training.data.splits import Clip, evenly_spread, load_clips
+from training.engine.distributed import ProcessGroup
 from training.evaluation.inference import (
     CLIP_LENGTH,
     POSITIVE_THRESHOLD,
@@ -54,26 +55,52 @@ class Validator:
         self._data, self._folder = data, image_folder(data, file)
         self._tokenize, self._clip_length = tokenize, clip_length
         self._threshold = positive_threshold
-        everything = load_clips(file)
-        self._clips = evenly_spread([clip for clip in everything if not clip.flagged], clips)
+        chosen = evenly_spread([clip for clip in load_clips(file) if not clip.flagged], clips)
+        # The longest first: what several processes do side by side then takes about as long.
+        self._clips = sorted(chosen, key=_work, reverse=True)
         if not self._clips:
             raise ActisegError(f"{data}: split {split} has no clips to validate on")
 
-    @torch.inference_mode()
-    def run(self, model: ActionVOS) -> dict[str, float]:
-        """The metrics in percent by name; the model returns to the mode it was in."""
+    def run(
+        self, model: ActionVOS, group: ProcessGroup, stopping: Callable[[], bool]
+    ) -> dict[str, float] | None:
+        """The metrics in percent by name, the same for any number of processes.
+
+        Every process calls this and predicts its share of the clips. They meet after each clip, so
+        that none waits for long; the model returns to the mode it was in.
+
+        Args:
+            model: what is validated; all processes take the main one's weights.
+            group: the processes.
+            stopping: asked after each clip; if any process says yes, None is returned.
+        """
+        group.take_over(model)
         training = model.training
         model.eval()
         tally = Tally()
-        for clip in tracked(self._clips, "validate", "clips", brief=True):
-            for part in clips_of(len(clip.frames), self._clip_length):
-                names = clip.frames[part]
-                for name, labels in zip(names, self._predict(model, clip, names), strict=True):
-                    truth = self._file(LABELS, clip.sequence, f"{name}.png")
-                    tally.add_frame(labels, read_label_png(truth), clip.positive)
-            tally.videos += 1
-        model.train(training)
-        return dict(tally.metrics(strict=False).as_percent())
+        rounds = range(0, len(self._clips), group.size)
+        try:
+            for start in tracked(rounds, "validate", "clips", shown=group.main, brief=True):
+                for clip in self._clips[start + group.rank : start + group.rank + 1]:
+                    self._add(model, clip, tally)
+                if group.any(stopping())[0]:
+                    return None
+        finally:
+            model.train(training)
+        whole = Tally()
+        for part in group.gather(tally):
+            whole.merge(part)
+        return dict(whole.metrics(strict=False).as_percent())
+
+    @torch.inference_mode()
+    def _add(self, model: ActionVOS, clip: Clip, tally: Tally) -> None:
+        """Adds a clip's samples to a tally."""
+        for part in clips_of(len(clip.frames), self._clip_length):
+            names = clip.frames[part]
+            for name, labels in zip(names, self._predict(model, clip, names), strict=True):
+                truth = self._file(LABELS, clip.sequence, f"{name}.png")
+                tally.add_frame(labels, read_label_png(truth), clip.positive)
+        tally.videos += 1
 
     def _predict(self, model: ActionVOS, clip: Clip, names: Sequence[str]) -> np.ndarray:
         """Label maps uint8 [T, H, W] with the clip's object ids as labels."""
@@ -85,3 +112,7 @@ class Validator:
 
     def _file(self, kind: str, sequence: str, name: str) -> Path:
         return self._data / kind / self._folder / sequence / name
+
+
+def _work(clip: Clip) -> int:
+    return len(clip.frames) * len(clip.objects)

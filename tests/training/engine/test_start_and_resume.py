@@ -1,0 +1,226 @@
+"""How a run starts, what it validates on, and what it needs to go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.training.model.micro import MICRO, MICRO_PUBLISHED
+from training.checkpoints.weights import load_model
+from training.config.run import TrainConfig
+from training.data.kitchen import KitchenConfig, make_kitchen
+from training.data.prepare import prepare
+from training.engine.distributed import ProcessGroup
+from training.engine.step import TrainingStep
+from training.engine.trainer import INTERRUPTED, train
+from training.engine.validation import Validator
+from training.files.errors import ActisegError
+from training.model import PRESETS
+from training.model import tokenize as tokenize_prompts
+from training.model.text import train_tokenizer
+from training.strategies.co_teaching import CoTeachingOptions
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A few clips in the ActionVOS layout, and a tokenizer in place of RoBERTa's."""
+    root = tmp_path_factory.mktemp("kitchen")
+    config = KitchenConfig(clips=8, seed=3, val_share=0.4, frame_size=(213, 120))
+    make_kitchen(root / "raw", config, workers=1)
+    prepare(root / "raw" / "VISOR", root / "raw" / "annotations", root / "data", workers=1)
+    (root / "data" / "roberta").mkdir()
+    tokenizer = train_tokenizer(["left hand used in the action of cut pepper"])
+    tokenizer.save(str(root / "data" / "roberta" / "tokenizer.json"))
+    return root / "data"
+
+
+@pytest.fixture(autouse=True)
+def micro_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = replace(MICRO.text, frozen=True, vocab_size=1000, max_positions=66)
+    published = replace(MICRO_PUBLISHED, mask_evidence=False, text=text, max_tokens=32)
+    for name, sizes in {"tiny": MICRO, "r50": published}.items():
+        monkeypatch.setitem(PRESETS, name, replace(sizes, name=name, dropout=0.1))
+
+
+def _config(data: Path, out: Path, **options: Any) -> TrainConfig:
+    defaults: dict[str, Any] = {
+        "epochs": 2,
+        "batch_size": 2,
+        "val_split": "",
+        "workers": 0,
+        "roberta": data / "roberta",
+    }
+    return TrainConfig(data=data, out=out, **(defaults | options))
+
+
+def _same_weights(first: Path, second: Path) -> bool:
+    left, right = (load_file(run / "last.safetensors") for run in (first, second))
+    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
+
+
+def _epochs(run: Path) -> list[dict[str, Any]]:
+    epochs: list[dict[str, Any]] = json.loads((run / "run.json").read_text())["epochs"]
+    return epochs
+
+
+def _stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """SIGTERM while a step is being taken."""
+    former = TrainingStep.take
+
+    def take(self: TrainingStep, batches: Any, choices: Any, position: Any, rate: float) -> Any:
+        if position.step == step:
+            signal.raise_signal(signal.SIGTERM)
+        return former(self, batches, choices, position, rate)
+
+    monkeypatch.setattr(TrainingStep, "take", take)
+
+
+def test_published_networks_need_their_start(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ActisegError, match=r"--preset r50 .*--pretrained.*--from-scratch"):
+        train(_config(data, tmp_path, preset="r50"))
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_frozen_encoder_is_written_once_and_everything_is_whole(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, whole, cut = tmp_path / "start", tmp_path / "whole", tmp_path / "cut"
+    options: dict[str, Any] = {
+        **{"preset": "r50", "epochs": 1, "ema": 0.9},
+        **{"objects": "all", "frames_per_clip": 1, "batch_size": 4},
+    }
+    assert train(_config(data, start, from_scratch=True, **options)) == 0
+    options |= {"pretrained": start / "last.safetensors", "seed": 7}
+    assert train(_config(data, whole, **options)) == 0
+    with monkeypatch.context() as patch:
+        _stop_at(patch, 1)
+        assert train(_config(data, cut, **options)) == INTERRUPTED
+    state = torch.load(cut / "checkpoint.pt", weights_only=True)
+    for values in (state["network"], state["average"]["average"]):
+        assert not any(name.startswith("text_encoder.encoder.") for name in values)
+        assert any(name.startswith("decoder.") for name in values)
+    (start / "last.safetensors").rename(start / "moved.safetensors")
+    assert train(_config(data, cut, resume=True, **options)) == 0
+    assert _same_weights(whole, cut)
+    assert any("encoder.layer" in name for name in load_file(cut / "last.safetensors"))
+
+    (cut / "frozen.safetensors").write_bytes((start / "moved.safetensors").read_bytes())
+    with pytest.raises(ActisegError, match=r"frozen\.safetensors: missing, or not what"):
+        train(_config(data, cut, resume=True, **options))
+
+
+def test_stop_inside_a_window_of_co_teaching(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    options: dict[str, Any] = {
+        "strategy": "co-teaching",
+        "strategy_options": CoTeachingOptions(window=64, gradual_epochs=1, forget_rate=0.4),
+    }
+    assert train(_config(data, whole, **options)) == 0
+    with monkeypatch.context() as patch:
+        _stop_at(patch, 1)
+        assert train(_config(data, cut, **options)) == INTERRUPTED
+    state = torch.load(cut / "checkpoint.pt", weights_only=True)
+    assert (state["step"], state["window"], state["taken"]) == (2, 0, 2)
+    assert train(_config(data, cut, resume=True, **options)) == 0
+    assert _same_weights(whole, cut)
+    assert _epochs(whole) == [
+        {**own, "samples_per_second": epoch["samples_per_second"]}
+        for own, epoch in zip(_epochs(cut), _epochs(whole), strict=True)
+    ]
+
+
+def test_another_number_of_processes_is_refused(data: Path, tmp_path: Path) -> None:
+    assert train(_config(data, tmp_path, epochs=1)) == 0
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    state["random"] *= 2
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(ActisegError, match=r"written by 2 processes.*--nproc-per-node 2"):
+        train(_config(data, tmp_path, epochs=1, resume=True))
+
+
+def test_start_is_told_and_the_human_checked_split_is_taken(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "data"
+    shutil.copytree(data, own)
+    shutil.copy(own / "ImageSets" / "val.json", own / "ImageSets" / "val_human.json")
+    options = {"val_split": None, "text_noise": 0.4, "mask_noise": 9, "epochs": 1}
+    assert train(_config(own, tmp_path / "run", **options)) == 0
+    shown = capsys.readouterr().out
+    for wanted in (
+        "device:     CPU",
+        "from random weights",
+        "of split train",
+        "recipe:     1 epochs of",
+        "strategy:   baseline",
+        "noise:      names at 40%, masks with a 9x9 square",
+        "validation: split val_human",
+        "warning: no CUDA device was found, so this trains on the CPU",
+    ):
+        assert wanted in shown
+    assert _epochs(tmp_path / "run")[0]["p_miou"] >= 0
+    assert train(_config(own, tmp_path / "meant", device="cpu", **options)) == 0
+    assert "warning" not in capsys.readouterr().out
+
+
+def test_stop_during_validation_costs_no_step(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    options: dict[str, Any] = {"val_split": "val", "epochs": 1}
+    assert train(_config(data, whole, **options)) == 0
+    with monkeypatch.context() as patch:
+        former = Validator._add
+
+        def add(self: Validator, *arguments: Any) -> None:
+            signal.raise_signal(signal.SIGTERM)
+            former(self, *arguments)
+
+        patch.setattr(Validator, "_add", add)
+        assert train(_config(data, cut, **options)) == INTERRUPTED
+    assert _epochs(cut) == []
+    assert train(_config(data, cut, resume=True, **options)) == 0
+    assert _same_weights(whole, cut)
+    assert _epochs(cut)[0]["giou"] == _epochs(whole)[0]["giou"]
+
+
+def test_two_processes_validate_as_one(data: Path, tmp_path: Path) -> None:
+    """Each predicts its share, with the same weights and statistics."""
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc-per-node", "2", "-m", "training.cli", "train", "--preset", "tiny"),
+            *("--data", str(data), "--out", str(tmp_path), "--epochs", "1", "--batch-size", "2"),
+            *("--workers", "0", "--device", "cpu", "--positive-threshold", "0"),
+        ],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr[-3000:]
+    assert "2 processes" in run.stdout
+    model, tokenizer, _ = load_model(tmp_path / "last.safetensors")
+    alone = Validator(
+        data,
+        "val",
+        clips=None,
+        tokenize=lambda captions: tokenize_prompts(tokenizer, captions, model.config.max_tokens),
+        positive_threshold=0.0,
+        clip_length=1,
+    ).run(model, ProcessGroup(0, 1, torch.device("cpu")), lambda: False)
+    assert alone is not None
+    (epoch,) = _epochs(tmp_path)
+    assert {name: epoch[name] for name in alone} == alone
