@@ -7,21 +7,14 @@ sure. Networks are asked once for each clip, and the objects compete for pixels 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import tyro
 
-from training.checkpoints.weights import load_model
-from training.data.layout import IMAGES, LABELS, image_folder
-from training.data.palette import read_label_png
-from training.data.pictures import read_clip
-from training.data.splits import load_clips
-from training.evaluation.inference import answer_clip, clips_of, is_active, label_maps
+from training.benchmark.answers import answers
+from training.evaluation.inference import is_active, label_maps
 from training.evaluation.metrics import METRICS, Metrics, Tally
 from training.files.disk import write_json
-from training.files.progress import tracked
-from training.model import tokenize
 
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
 
@@ -48,28 +41,16 @@ def measure(options: Threshold) -> dict[float, Metrics]:
     Raises:
         ActisegError: If the split, an image or the weights cannot be read.
     """
-    model, tokenizer, _ = load_model(options.checkpoint)
-    encode = partial(tokenize, tokenizer, max_tokens=model.config.max_tokens)
-    folder = image_folder(options.data, options.split)
     tallies = {threshold: Tally() for threshold in THRESHOLDS}
-    clips = [clip for clip in load_clips(options.split) if clip.objects and not clip.flagged]
-    for clip in tracked(clips, "thresholds", "clips"):
-        for part in clips_of(len(clip.frames), options.clip_length):
-            names = clip.frames[part]
-            pictures = options.data / IMAGES / folder / clip.sequence
-            frames = read_clip([pictures / f"{name}.jpg" for name in names])
-            truths = [
-                read_label_png(options.data / LABELS / folder / clip.sequence / f"{name}.png")
-                for name in names
-            ]
-            answer = answer_clip(model, encode, frames, clip.expressions)
-            size = frames[0].shape[0], frames[0].shape[1]
-            for threshold, tally in tallies.items():
-                active = is_active(answer.positives, threshold)
-                for drawn, truth in zip(
-                    label_maps(answer.masks, active, size), truths, strict=True
-                ):
-                    tally.add_frame(clip.labels[drawn], truth, clip.positive)
+    found = answers(
+        options.checkpoint, options.data, options.split, options.clip_length, "thresholds"
+    )
+    for part in found:
+        for threshold, tally in tallies.items():
+            active = is_active(part.answer.positives, threshold)
+            maps = label_maps(part.answer.masks, active, part.size)
+            for drawn, truth in zip(maps, part.truths, strict=True):
+                tally.add_frame(part.clip.labels[drawn], truth, part.clip.positive)
     return {threshold: tally.metrics() for threshold, tally in tallies.items()}
 
 

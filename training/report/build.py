@@ -21,6 +21,7 @@ from training.report.paper import paper_source
 from training.report.sections import (
     costs_section,
     curves_section,
+    failures_section,
     nouns_section,
     panels_section,
     severity_section,
@@ -51,6 +52,7 @@ def write_report(options: ReportOptions) -> Path:
         nouns_section(source),
         severity_section(source),
         panels_section(options.runs, options.cells, source, options.clips),
+        failures_section(options.runs, results),
         curves_section(results),
         costs_section(costs),
     ]
@@ -61,6 +63,12 @@ def write_report(options: ReportOptions) -> Path:
         "paper": paper_source(),
         "findings": [finding.as_json() for finding in findings],
         "gains": [table.as_json() for table in gains],
+        "failures": [
+            row
+            for section in sections
+            if section.grid is not None
+            for row in section.grid.as_json()
+        ],
         "tables": [table.as_json() for table in tables],
         "costs": {device: [cost.as_json() for cost in own] for device, own in costs.items()},
     }

@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from training.benchmark.failures import FAILS_BELOW, area, read_samples
 from training.benchmark.settings import BenchmarkData
 from training.config.noise import NameOptions
 from training.data.layout import LABELS, image_folder
@@ -36,6 +39,19 @@ _NEEDS_DATA = "Left out: it needs the prepared data, which was not found; give -
 
 
 @dataclass(frozen=True)
+class Grid:
+    """A plain table."""
+
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    """The first cell of each is its head."""
+
+    def as_json(self) -> list[dict[str, str]]:
+        """Each row as an object of its heads."""
+        return [dict(zip(self.heads, row, strict=True)) for row in self.rows]
+
+
+@dataclass(frozen=True)
 class Section:
     """A titled part of the page."""
 
@@ -44,6 +60,7 @@ class Section:
     text: tuple[str, ...] = ()
     """Paragraphs; the only content of a section that lacks its input."""
     charts: tuple[Picture, ...] = ()
+    grid: Grid | None = None
     panels: tuple[Panel, ...] = field(default=())
 
     def pictures(self) -> Iterator[Picture]:
@@ -192,6 +209,39 @@ def costs_section(costs: Mapping[str, Sequence[Cost]]) -> Section:
         for index, (device, own) in enumerate(costs.items(), start=1)
     )
     return Section("costs", "Memory and throughput", text, charts)
+
+
+def failures_section(runs: Path, results: Results) -> Section:
+    """Whether uncertainty tells failures, where that was measured."""
+    title = "Does uncertainty tell failures?"
+    rows = []
+    for condition, cells in results.items():
+        measured = [read_samples(runs / cell.cell.folder) for cell in cells]
+        areas = [
+            area(np.maximum(found.p_uncertainty, found.n_uncertainty), found.failed)
+            for found in measured
+            if found is not None
+        ]
+        if areas:
+            numbers = (
+                [100 * found.random for found in areas],
+                [100 * found.found for found in areas],
+                [100 * found.best for found in areas],
+                [100 * found.relative for found in areas],
+            )
+            rows.append((str(condition), *(mean(values).text() for values in numbers)))
+    if not rows:
+        how = f"python -m training.benchmark.failures {runs.name}"
+        return Section("failures", title, (f"Left out: not measured; {how} does it.",))
+    text = (
+        "Active objects in frames that show them, in the order of the larger of p- and "
+        f"n-uncertainty (Eq. 4); one fails below an IoU of {FAILS_BELOW:g}. Area under risk and "
+        "coverage in percent: the failure rate where uncertainty says nothing, the best where all "
+        "failures come last; relative is 0 at the best and 100 at random. Means over seeds with "
+        "95 % intervals.",
+    )
+    heads = ("Condition", "Failure rate", "Area", "Best", "Relative")
+    return Section("failures", title, text, grid=Grid(heads, tuple(rows)))
 
 
 def panels_section(

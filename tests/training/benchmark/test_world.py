@@ -7,11 +7,12 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.benchmark import protocol, world
+from training.benchmark import failures, protocol, world
 from training.benchmark.cell_result import read_result
 from training.benchmark.options import BenchmarkOptions
 from training.benchmark.plan import plan
@@ -131,6 +132,17 @@ def test_a_painted_world_from_annotations_to_a_cell(
         assert measured[own].giou * 100 == pytest.approx(result.metrics.giou)
     chosen = best(measured)
     assert measured[chosen].giou == max(metrics.giou for metrics in measured.values())
+
+    samples = failures.measure(
+        cell / "run/last.safetensors", folder / "data", lists / "val_choose.json"
+    )
+    assert ((samples.iou >= 0) & (samples.iou <= 1)).all()
+    nothing = (samples.p_uncertainty == 1) & (samples.n_uncertainty == 1)
+    assert samples.failed[nothing].all()
+    failures.write_samples(cell, samples)
+    read = failures.read_samples(cell)
+    assert read is not None
+    np.testing.assert_allclose(read.p_uncertainty, samples.p_uncertainty, atol=1e-4)
 
     grid = replace(
         options, suite="findings-long", levels=(), out=tmp_path / "grid", world_folder=folder,

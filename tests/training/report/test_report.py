@@ -16,6 +16,7 @@ from PIL import Image
 from tests.training.report.browser import opened
 from tests.training.report.cells import cell, paper_cells, write_cells
 from training.benchmark.clip_scores import SUMS, ClipScores, write_clip_scores
+from training.benchmark.failures import Samples, write_samples
 from training.checkpoints.weights import save_weights
 from training.cli import main
 from training.data.palette import write_label_png
@@ -160,6 +161,18 @@ def test_results_by_clip_widen_the_intervals(runs, tmp_path):
     )
     assert wide["value"] == narrow["value"] and wide["clip_error"] > 0
     assert wide["interval"][0] < narrow["interval"][0] < narrow["interval"][1] < wide["interval"][1]
+
+
+def test_how_well_uncertainty_tells_failures_is_shown_where_it_was_measured(runs, tmp_path):
+    copy = shutil.copytree(runs / "clean", tmp_path / "runs" / "clean").parent
+    iou = np.linspace(0, 1, 40)
+    for result in copy.glob("*/*/*/result.json"):
+        write_samples(result.parent, Samples(1 - iou, np.zeros(40), iou))
+    assert main(["report", str(copy), "--out", str(tmp_path / "out")]) == 0
+    (row,) = json.loads((tmp_path / "out" / "report.json").read_text())["failures"]
+    assert (row["Condition"], row["Failure rate"]) == ("Baseline, Clean", "50.0 ± 0.0")
+    assert row["Relative"] == "0.0 ± 0.0"
+    assert row["Condition"] in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
 
 
 def test_without_data_the_page_says_what_is_missing(tmp_path):
