@@ -77,11 +77,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: no command {name}; there are {', '.join(COMMANDS)}", file=sys.stderr)
         return _BAD_INPUT
     try:
+        kind = _command(name)
         command = tyro.cli(
-            _command(name),
+            kind,
             prog=f"actiseg {name}",
             args=options,
             config=(tyro.conf.OmitSubcommandPrefixes,),
+            # Some options decide what others are by default.
+            **({"default": kind.defaults(options)} if hasattr(kind, "defaults") else {}),
         )
         return command.run() or 0
     except (ActisegError, ValueError, OSError) as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tests.parity import released_formulas as formulas
 from tests.parity.cases_criterion import (
     gradient_norms,
     published_losses,
@@ -59,6 +61,7 @@ def main() -> None:
     make_metrics(rng)
     make_inference(rng)
     make_noise(np.random.default_rng(49))
+    make_released(np.random.default_rng(50))
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -289,6 +292,168 @@ def make_noise(rng: np.random.Generator) -> None:
             noisy = MaskNoise(kernel, "keep").labels(clean, positive)
             write_label_png(folder / f"{frame}_k{kernel}.png", noisy)
     write_json(folder / "expressions.json", entries)
+
+
+def make_released(rng: np.random.Generator) -> None:
+    """Losses, gradients, histories, samples and regions of the released code's formulas."""
+    make_released_criterion(rng)
+    make_released_histories(rng)
+    make_released_pmhm(rng)
+    arrays: dict[str, Any] = {
+        "epoch": np.arange(1, 9),
+        "keep_rate": np.array([formulas.keep_rate(epoch) for epoch in range(1, 9)]),
+        "cases": np.array(4),
+    }
+    for case, (epoch, count) in enumerate(((1, 64), (4, 13), (9, 30), (2, 2))):
+        losses = rng.normal(3, 1, (2, count))
+        arrays |= {
+            f"case{case}/epoch": np.array(epoch),
+            f"case{case}/loss1": losses[0],
+            f"case{case}/loss2": losses[1],
+            f"case{case}/model1_trains_on": formulas.chosen(losses[1], epoch),
+            f"case{case}/model2_trains_on": formulas.chosen(losses[0], epoch),
+        }
+    write_arrays(SMALL / "coteaching_small.npz", arrays)
+
+
+def cells(rng: np.random.Generator, clips: int, times: int, queries: int = 0) -> np.ndarray:
+    """Mask logits of 8x8 cells, exact in float32; with queries, [B, T, Q, 8, 8]."""
+    shape = (clips, times, *([queries] if queries else []), 8, 8)
+    return rng.normal(0, 2, shape).astype(np.float32)
+
+
+def blocks(rng: np.random.Generator, clips: int, times: int) -> np.ndarray:
+    """Labels of 32x32 pixels in blocks of a cell, uint8."""
+    labels = (rng.random((clips, times, 8, 8)) < 0.4).astype(np.uint8)
+    return labels.repeat(4, 2).repeat(4, 3)
+
+
+def double(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """For differences of formulas."""
+    return [array.astype(np.float64) for array in arrays]
+
+
+def make_released_criterion(rng: np.random.Generator) -> None:
+    """Every combination of mask losses for two clips, of which one has an invalid frame."""
+    masks = [cells(rng, 2, 2, 2) for _ in range(2)]
+    targets, matches = blocks(rng, 2, 2), np.array([[0, 1], [1, 1]])
+    weights = rng.choice([1, 2, 5], (2, 2, 8, 8)).repeat(4, 2).repeat(4, 3).astype(np.uint8)
+    arrays: dict[str, Any] = {
+        "masks": targets, "weights": weights, "matches": matches,
+        "valid": np.array([[1, 1], [1, 0]]), "num_boxes": np.array(3.0),
+        **{f"pred_masks_{layer}": own for layer, own in enumerate(masks)},
+    }  # fmt: skip
+    y, w = (array[..., 2::4, 2::4].astype(np.float64) for array in (targets, weights))
+    own = double([formulas.of_query(m, queries) for m, queries in zip(masks, matches, strict=True)])
+    robust = ("readme", "alone", "weights_alone")
+    runs = ["baseline_weights", "baseline_plain"]
+    runs += [f"{name}_{kind}" for name in formulas.TERMS for kind in robust]
+    for run in runs:
+        losses = formulas.criterion(run, own, y, w, 3.0)
+        slopes = formulas.gradients(
+            lambda at, run=run: formulas.criterion(run, at, y, w, 3.0)["total"], own
+        )
+        arrays |= {f"{run}/{name}": np.array(value) for name, value in losses.items()}
+        arrays |= {f"{run}/grad_{layer}": slope for layer, slope in enumerate(slopes)}
+    write_arrays(SMALL / "criterion_small.npz", arrays)
+
+
+def make_released_histories(rng: np.random.Generator) -> None:
+    """ELR and NPN: one clip over four epochs."""
+    targets = blocks(rng, 1, 2)
+    y = targets[..., 2::4, 2::4].astype(np.float64)
+    matches = np.array([[0], [1], [1]])
+    elr: dict[str, Any] = {
+        "beta_seg": np.array(0.01), "seg_lambda": np.array(5e-4), "masks_4": targets,
+        "weights_4": np.ones_like(targets),
+    }  # fmt: skip
+    npn: dict[str, Any] = {
+        "alpha": np.array(0.1), "beta": np.array(0.2), "warmup_epochs": np.array(2),
+        "threshold": np.array(0.7), "masks_4": targets,
+    }  # fmt: skip
+    history, counts = np.zeros_like(y), np.zeros((*y.shape, 2), np.int8)
+    for epoch in range(4):
+        weak, strong = ([cells(rng, 1, 2, 2) for _ in range(3)] for _ in range(2))
+        at, other = (
+            double([formulas.of_query(m, q) for m, q in zip(views, matches, strict=True)])
+            for views in (weak, strong)
+        )
+        step: dict[str, Any] = {
+            "epoch": np.array(epoch), "clips": np.array([4]), "matches": matches
+        }  # fmt: skip
+        found = formulas.elr(at, y, history, 2.0)
+        slopes = formulas.gradients(
+            lambda moved, history=history: formulas.elr(moved, y, history, 2.0)["total"], at
+        )
+        history = found["history_after_calls"][-1].astype(np.float32).astype(np.float64)
+        masks = {f"pred_masks_{layer}": own for layer, own in enumerate(weak)}
+        grads = {f"grad_{layer}": slope for layer, slope in enumerate(slopes)}
+        elr |= {f"step{epoch}/{key}": v for key, v in (step | masks | found | grads).items()}
+
+        warm = epoch < 2
+        fixed: list[dict[str, np.ndarray]] = [{} for _ in at]
+        calls = []
+        for layer in (2, 0, 1):
+            p = formulas.sigmoid(at[layer])
+            counts = formulas.npn_counts(p, y, counts, warm=warm)
+            calls.append(counts)
+            confident = np.maximum(p, 1 - p) > 0.7
+            fixed[layer] = {"counts": counts, "guess": (p > 0.5) * 1.0, "confident": confident}
+
+        def total(moved: list[np.ndarray], fixed: Any = fixed, warm: bool = warm) -> float:
+            value: float = formulas.npn(moved[:3], moved[3:], y, fixed, 2.0, warm=warm)["total"]
+            return value
+
+        found = formulas.npn(at, other, y, fixed, 2.0, warm=warm)
+        slopes = formulas.gradients(total, at + other)
+        arrays = {f"weak_{layer}": own for layer, own in enumerate(weak)}
+        arrays |= {f"grad_weak_{layer}": slopes[layer] for layer in range(3)}
+        if not warm:
+            arrays |= {f"strong_{layer}": own for layer, own in enumerate(strong)}
+            arrays |= {f"grad_strong_{layer}": slopes[3 + layer] for layer in range(3)}
+        arrays |= step | found | {"counts_after_calls": np.stack(calls)}
+        npn |= {f"step{epoch}/{key}": value for key, value in arrays.items()}
+    write_arrays(SMALL / "elr_small.npz", elr)
+    write_arrays(SMALL / "npn_small.npz", npn)
+
+
+def make_released_pmhm(rng: np.random.Generator) -> None:
+    """Regions and terms with one auxiliary head, and the perturbed mask features."""
+    targets, matches = blocks(rng, 2, 2), np.array([[0, 1], [1, 0]])
+    y = targets[..., 2::4, 2::4].astype(np.float64)
+    stored = [cells(rng, 2, 2, 2) for _ in range(3)]
+    *masks, head = double(stored)
+    fixed = [formulas.regions(own, [head] if own is masks[-1] else [])[:2] for own in masks]
+    uncertain, confident, cuts = formulas.regions(masks[-1], [head])
+
+    def terms(at: list[np.ndarray]) -> dict[str, float]:
+        return formulas.pmhm(at[:2], at[2:], y, matches, fixed, 4.0)
+
+    arrays: dict[str, Any] = {
+        "masks": targets, "matches": matches, "num_boxes": np.array(4.0),
+        "U": np.packbits(uncertain), "S": np.packbits(confident), "thresholds_m_e_h": cuts,
+        "gradient_norm": formulas.sobel(formulas.sigmoid(masks[-1])),
+        "pred_masks_0": stored[0], "pred_masks_1": stored[1], "aux_head_0": stored[2],
+        **{name: np.array(value) for name, value in terms([*masks, head]).items()},
+    }  # fmt: skip
+    for term in ("total", "loss_mask", "loss_dice", "loss_tv", "loss_head", "loss_layer"):
+        slopes = formulas.gradients(lambda at, term=term: terms(at)[term], [*masks, head])
+        if term != "total":
+            slopes = [formulas.of_query(slope, matches[-1]) for slope in slopes]
+        for place, slope in zip(("0", "1", "head_0"), slopes, strict=True):
+            arrays[f"{term}/grad_{place}"] = slope
+    write_arrays(SMALL / "pmhm_small.npz", arrays)
+
+    features = rng.normal(0, 2, (1, 4, 3, 5, 6)).astype(np.float32)
+    kept, noise = rng.random((1, 4)) < 0.6, rng.normal(0, 1, features.shape).astype(np.float32)
+    dropped = features * kept[:, :, None, None, None] / 0.8
+    spread = dropped.reshape(1, 4, -1).std(2, ddof=1) + 1e-6
+    perturbed = {
+        "case0/features": features, "case0/kept_frames": kept, "case0/noise": noise,
+        "case0/out": dropped + noise * 0.2 * spread[..., None, None, None],
+        "scale_of_kept": np.array(1.25),
+    }  # fmt: skip
+    write_arrays(SMALL / "pmhm_perturbation_small.npz", perturbed)
 
 
 if __name__ == "__main__":

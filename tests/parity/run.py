@@ -23,6 +23,7 @@ MODULES = (
     "cases_metrics",
     "cases_data",
     "cases_noise",
+    "cases_released",
     "cases_inference",
     "cases_criterion",
     "cases_model",

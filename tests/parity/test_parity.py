@@ -37,6 +37,12 @@ def test_released_noise(shared):
     assert [result.line() for result in results if not result.passed] == []
 
 
+def test_released_strategies(shared):
+    results = list(run_cases(shared / "released" / "vectors", ["cases_released"]))
+    assert len(results) >= 1372
+    assert [result.line() for result in results if not result.passed] == []
+
+
 def test_runner_as_a_program_prints_every_output():
     command = [sys.executable, str(HERE / "run.py"), str(SMALL), "metrics"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -39,7 +39,7 @@ def context_of(
     epoch: int = 0,
     epochs: int = 1,
     second_view: Tensor | None = None,
-    extra_masks: Tensor | None = None,
+    extra_masks: tuple[Tensor, ...] = (),
 ) -> StepContext:
     """A step whose matched queries say `logits`.
 
@@ -55,7 +55,7 @@ def context_of(
         epoch: Of the step.
         epochs: Of the run.
         second_view: Masks of the second view, like `logits`.
-        extra_masks: Masks of an auxiliary head, [P, T, Q, h, w].
+        extra_masks: Masks of each auxiliary head, [P, T, Q, h, w].
     """
 
     def all_masks(masks: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ def context_of(
     return StepContext(
         SimpleNamespace(**fields),  # type: ignore[arg-type]
         output,  # type: ignore[arg-type]
-        None if second_view is None else layer(all_masks(second_view)),  # type: ignore[arg-type]
+        None if second_view is None else layer(all_masks(second_view), aux=()),  # type: ignore[arg-type]
         StepPosition(epoch, epochs),
         use_weights=weights is not None,
         matches=[queries] * (1 + len(earlier)),

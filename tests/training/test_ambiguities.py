@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from training.engine.commands import Train, parse_train
+from training.strategies import STRATEGIES
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +41,25 @@ def test_every_key_is_an_option_and_takes_the_value_that_is_named(page: str) -> 
             parse_train(arguments)
 
 
-def test_all_25_rows_are_there_once(page: str) -> None:
-    rows = [int(number) for number in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)]
-    assert sorted(rows) == list(range(1, 26))
+def test_every_choice_has_one_row_of_one_table(page: str) -> None:
+    (table,) = re.findall(r"^\| # \|.*?(?=\n\n)", page, re.MULTILINE | re.DOTALL)
+    head, _, *rows = (re.split(r"(?<!\\)\|", line)[1:-1] for line in table.split("\n"))
+    assert [cell.strip() for cell in head[2:5]] == ["Printed", "Released", "Ours"]
+    assert {len(row) for row in rows} == {len(head)}
+    assert all(cell.strip() for row in rows for cell in row)
+    numbers = sorted(int(row[0]) for row in rows)
+    assert numbers == list(range(1, len(rows) + 1))
+    assert len(rows) >= 36
+
+
+def test_every_key_that_the_released_reference_sets_is_in_the_table(page: str) -> None:
+    for name, kind in STRATEGIES.items():
+        usual, released = kind.Options(), kind.released
+        for entry in fields(released):
+            if getattr(released, entry.name) == getattr(usual, entry.name):
+                continue
+            key = entry.name.replace("_", "-")
+            assert f"--{name}.{key}" in page or f"--{name}.no-{key}" in page, (name, key)
 
 
 def test_every_test_that_is_named_exists(page: str, repository: Path) -> None:

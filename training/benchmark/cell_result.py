@@ -124,6 +124,9 @@ class CellResult:
     budget: Budget
     run: RunFacts
     curve: tuple[CurvePoint, ...]
+    reference: str | None = None
+    """What its options follow, ``paper`` or ``released``; None in results from before there was a
+    choice."""
 
 
 def write_result(folder: Path, result: CellResult) -> None:
@@ -162,6 +165,7 @@ def result_of_run(
             started=record["started"],
         ),
         curve=tuple(_validated(entry) for entry in epochs),
+        reference=config["reference"],
     )
 
 
@@ -189,6 +193,7 @@ def read_result(path: Path) -> CellResult:
             budget=_build(Budget, value["budget"]),
             run=_build(RunFacts, value["run"]),
             curve=tuple(_point(entry) for entry in value["curve"]),
+            reference=value.get("reference"),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ActisegError(

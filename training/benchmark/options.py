@@ -10,13 +10,13 @@ import tyro
 
 from training.benchmark.protocol import WorldName
 from training.benchmark.suites import Suite
-from training.config.run import Preset
+from training.config.run import Preset, Reference
 from training.files.errors import ActisegError
 
 OWN_TRAIN_OPTIONS = (
-    "data", "out", "resume", "preset", "strategy", "seed", "text-noise", "mask-noise",
-    "split", "epochs", "learning-rate", "pretrained", "positive-threshold", "device", "threads",
-    "workers",
+    "data", "out", "resume", "preset", "strategy", "reference", "seed", "text-noise",
+    "mask-noise", "split", "epochs", "learning-rate", "pretrained", "positive-threshold",
+    "device", "threads", "workers",
 )  # fmt: skip
 """Options of ``actiseg train`` that the benchmark sets itself."""
 
@@ -50,6 +50,9 @@ class BenchmarkOptions:
     """Peak rate of all cells; the preset's or, in a world, the protocol's if not given."""
     preset: Preset = "tiny"
     """Size of the network."""
+    reference: Reference = "paper"
+    """What all options follow that `train` does not give: the printed `paper`, or the authors'
+    `released` code (docs/ambiguities.md)."""
     seeds: tuple[int, ...] = (0,)
     """Each cell is trained once with each."""
     strategies: tuple[str, ...] = ()

@@ -38,7 +38,7 @@ def plan(options: BenchmarkOptions, cells: Sequence[CellKey]) -> list[CellJob]:
 
 def _jobs(options: BenchmarkOptions, data: Path, cells: Sequence[CellKey]) -> list[CellJob]:
     train = _train_options(options)
-    config = _parsed(train, data)
+    config = _parsed(("--preset", options.preset, *train), data)
     epochs = options.epochs
     if options.steps is not None:
         epochs = _epochs_for(options.steps, config, options.gpus)
@@ -71,6 +71,7 @@ def _train_options(options: BenchmarkOptions) -> tuple[str, ...]:
     """What all cells' trainings have in common; validation in training only where asked for."""
     own = [
         *("--val-split", "", *options.train, "--split", options.split),
+        *("--reference", options.reference),
         *("--device", options.cell_device, "--threads", str(options.threads)),
         *("--workers", str(options.workers)),
     ]

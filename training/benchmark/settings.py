@@ -52,6 +52,7 @@ def claim_settings(options: BenchmarkOptions, data: Path) -> None:
     settings = {
         "world": options.world,
         "preset": options.preset,
+        "reference": options.reference,
         "epochs": options.epochs,
         "steps": options.steps,
         "learning_rate": options.learning_rate,

@@ -63,3 +63,8 @@ class NoiseOptions(NameOptions):
     """Folder with noisy label maps (SEQUENCE/FRAME.png, or SPLIT/SEQUENCE/FRAME.png, FRAME_org.png
     beside changed ones), which are learned instead of dilated ones; `--mask-noise` then says their
     level."""
+
+
+RELEASED_NOISE = NoiseOptions(unflipped="other", negatives="keep")
+"""What the authors published (their names) and released (their masks), but for the seed that their
+code does not set."""

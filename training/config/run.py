@@ -13,6 +13,10 @@ from training.config.noise import NoiseOptions
 from training.config.options import require
 from training.files.errors import ActisegError
 
+Reference = Literal["paper", "released"]
+"""`paper`: as printed, and where the paper is silent as the authors' released code does, unless
+that is a defect; `released`: as that code does (docs/ambiguities.md)."""
+Augmentation = Literal["all", "photometric", "none"]
 Preset = Literal["tiny", "small", "r50", "r101"]
 
 
@@ -47,6 +51,9 @@ class Recipe:
     precision: Literal["float32", "bfloat16"]
     positive_threshold: float
     """Objects that are active with less probability are not drawn in validation."""
+    augmentation: Augmentation = "all"
+    redraw_frames: bool = True
+    """Draw the frames of every sample anew in each epoch; else once."""
 
     @property
     def teaches_activity(self) -> bool:
@@ -140,6 +147,10 @@ class TrainConfig:
     task: Literal["active", "referring"] = "active"
     """`active`: find what takes part in the action (ActionVOS). `referring`: find whatever is
     named, in prompts with other clips' narrations, and learn nothing of activity: a pretraining."""
+    reference: Reference = "paper"
+    """What options that are not given follow: the printed `paper` (and, where it is silent, what
+    the authors released, unless that is a defect), or the `released` code throughout, oddities and
+    all."""
     split: str = "train"
     """Split that is trained on."""
     val_split: str | None = None
@@ -212,6 +223,11 @@ class TrainConfig:
     positive_threshold: float | None = None
     """Objects that are active with less probability than this are not drawn in validation, which
     chooses `best.safetensors`; in [0, 1] (published: 0.75)."""
+    augmentation: Augmentation | None = None
+    """Spatial and photometric changes of the frames, photometric ones alone, or none; ELR takes
+    photometric ones by default, and NPN, which distorts a second view itself, none."""
+    redraw_frames: bool | None = None
+    """Draw the frames of every sample anew in each epoch, or once, as ELR and NPN do by default."""
     action_weights: bool = True
     """Weigh the pixels of the mask term by the stored action-guided weights, and leave out what
     they mark; else all pixels count alike."""

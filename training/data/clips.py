@@ -84,6 +84,7 @@ class ClipDataset(Dataset[Sample]):
             each sample, which then tells nothing of what is done.
         mean: Of R, G, B in [0, 1]; the network's.
         std: Standard deviation of the same.
+        redraw_frames: Draw the frames of every sample anew in each epoch; else once.
         seed: With the epoch and the index, the only source of randomness.
 
     Raises:
@@ -104,6 +105,7 @@ class ClipDataset(Dataset[Sample]):
         narrations: Literal["own", "any"] = "own",
         mean: Channels = IMAGENET_MEAN,
         std: Channels = IMAGENET_STD,
+        redraw_frames: bool = True,
         seed: int = 0,
     ) -> None:
         file = split if isinstance(split, Path) else data / "ImageSets" / f"{split}.json"
@@ -120,6 +122,7 @@ class ClipDataset(Dataset[Sample]):
         self._noise = noise
         self._narrations = [clip.narration for clip in self.clips] if narrations == "any" else None
         self._mean, self._std = mean, std
+        self._redraw_frames = redraw_frames
         self._seed = seed
         self._epoch = 0
         self._places = [
@@ -148,7 +151,8 @@ class ClipDataset(Dataset[Sample]):
         rng = np.random.default_rng((self._seed, self._epoch, index))
         place = self._places[index]
         frames = sorted(place.clip.frames)
-        chosen = sample_frames(len(frames), place.start, self._frames_per_clip, rng)
+        drawn = rng if self._redraw_frames else np.random.default_rng((self._seed, index))
+        chosen = sample_frames(len(frames), place.start, self._frames_per_clip, drawn)
         names = [frames[position] for position in chosen]
         narration = place.clip.narration
         if self._narrations is not None:
@@ -179,6 +183,7 @@ class ClipDataset(Dataset[Sample]):
             size=clip.size,
             sequence=place.clip.sequence,
             frame_names=names,
+            start_frame=frames[place.start],
             object_ids=ids,
             pad_multiple=self._transform.pad_multiple,
             mean=self._mean,

@@ -38,6 +38,8 @@ class Sample:
     """H, W."""
     sequence: str
     frame_names: list[str]
+    start_frame: str
+    """The frame that the sample is about; the others were drawn around it."""
     object_ids: list[int]
     pad_multiple: int = 32
     """Batches are padded to a multiple of this many pixels."""
@@ -79,6 +81,8 @@ class Batch:
     """Sequence of each prompt, P entries."""
     frame_names: list[list[str]]
     """T frame names for each prompt."""
+    start_frames: list[str]
+    """The frame that the sample of each prompt is about."""
     object_ids: list[int]
     """Object id of each prompt."""
     mean: Channels = IMAGENET_MEAN
@@ -97,6 +101,19 @@ class Batch:
             moved["frames"] = frames.masked_fill_(moved["padding"][:, :, None], 0)
             moved["weights"] = moved["weights"].float()
         return replace(self, **moved)
+
+    def prompt(self, index: int) -> Batch:
+        """One prompt and its clip alone, padded as they are."""
+        clip = int(self.clip_of_prompt[index])
+        of_prompts, of_clips = slice(index, index + 1), slice(clip, clip + 1)
+        parts: dict[str, Any] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, (Tensor, list)):
+                clips = item.name in ("frames", "padding", "sizes")
+                parts[item.name] = value[of_clips if clips else of_prompts]
+        parts["clip_of_prompt"] = torch.zeros_like(parts["clip_of_prompt"])
+        return replace(self, **parts)
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory; called by the data loader."""
@@ -140,6 +157,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         sizes=torch.tensor([sample.size for sample in samples]),
         sequences=[sample.sequence for sample in of_prompt],
         frame_names=[sample.frame_names for sample in of_prompt],
+        start_frames=[sample.start_frame for sample in of_prompt],
         object_ids=[object_id for sample in samples for object_id in sample.object_ids],
         mean=samples[0].mean,
         std=samples[0].std,

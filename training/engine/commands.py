@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import field, fields, make_dataclass
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from training.config.run import TrainConfig
-from training.strategies import STRATEGIES
+from training.strategies import STRATEGIES, reference_values
 
 
 def train_config(command: Any) -> TrainConfig:
@@ -28,6 +29,26 @@ def _run(command: Any) -> int:
 
 def _field(strategy: str) -> str:
     return strategy.replace("-", "_")
+
+
+def _defaults(command: type[Any], arguments: Sequence[str]) -> Any:
+    """The command's values where its arguments give none: those of the reference that they name."""
+    choice = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    choice.add_argument("--reference", default="paper")
+    choice.add_argument("--strategy", default="baseline")
+    try:
+        chosen, _ = choice.parse_known_args(arguments)
+    except SystemExit:  # an option without its value: the real parser explains
+        return command(data=tyro.MISSING, out=tyro.MISSING)
+    values: dict[str, Any] = {}
+    if chosen.reference == "released" and chosen.strategy in STRATEGIES:
+        values = reference_values("released", chosen.strategy)
+        del values["strategy_options"]
+        values["reference"] = "released"
+        values |= {
+            _field(name): kind.released for name, kind in STRATEGIES.items() if fields(kind.Options)
+        }
+    return command(data=tyro.MISSING, out=tyro.MISSING, **values)
 
 
 _STRATEGY = tyro.conf.arg(
@@ -50,6 +71,7 @@ Train: type[Any] = make_dataclass(
         "__doc__": "Train a model; `--resume` continues an interrupted run, `torchrun` uses "
         "several devices.",
         "run": _run,
+        "defaults": classmethod(_defaults),
     },
 )
 """`TrainConfig` with the options of every strategy, each under the strategy's name."""
@@ -57,4 +79,5 @@ Train: type[Any] = make_dataclass(
 
 def parse_train(arguments: Sequence[str], prog: str = "actiseg train") -> TrainConfig:
     """Reads the options of ``actiseg train``; a mistake ends the program with a usage message."""
-    return train_config(tyro.cli(Train, prog=prog, args=list(arguments)))
+    default = Train.defaults(arguments)
+    return train_config(tyro.cli(Train, prog=prog, args=list(arguments), default=default))

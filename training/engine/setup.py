@@ -55,6 +55,8 @@ class TrainingSetup:
     """Names of each class that the split uses, as a model bundle holds them."""
     pairs: NarrationPairs | None
     """Prompts for a text encoder that starts from scratch; None if it is frozen."""
+    action_weights: bool
+    """Whether the pixels of the mask term are weighted."""
     noise: dict[str, Any] | None
     """What the label noise is (`LabelNoise.record`); None if the labels are clean."""
 
@@ -85,13 +87,15 @@ def build_setup(config: TrainConfig, recipe: Recipe) -> TrainingSetup:
         seed=config.seed,
         negative_masks=recipe.negative_masks,
     )
+    use_weights = config.action_weights and config.task == "active"
     dataset = ClipDataset(
         config.data,
         config.split,
         frames_per_clip=recipe.frames_per_clip,
         objects=recipe.objects,
-        transform=_transform(sizes, recipe, strategy),
-        use_weights=config.action_weights and config.task == "active",
+        transform=_transform(sizes, recipe),
+        redraw_frames=recipe.redraw_frames,
+        use_weights=use_weights,
         negative_masks=recipe.negative_masks,
         noise=noise,
         narrations="own" if config.task == "active" else "any",
@@ -119,6 +123,7 @@ def build_setup(config: TrainConfig, recipe: Recipe) -> TrainingSetup:
         _prompts_per_sample(dataset, recipe),
         vocabulary,
         pairs,
+        use_weights,
         dict(noise.record) if noise else None,
     )
 
@@ -222,8 +227,9 @@ def _load(model: ActionVOS, path: Path, fresh: tuple[str, ...] = ()) -> None:
         print(f"{path}: {load_published(model, path, pretraining=True)}")
 
 
-def _transform(sizes: ModelConfig, recipe: Recipe, strategy: Strategy[Any]) -> Transform:
-    spatial, photometric = strategy.spatial_augmentation, strategy.photometric_augmentation
+def _transform(sizes: ModelConfig, recipe: Recipe) -> Transform:
+    spatial = recipe.augmentation == "all"
+    photometric = recipe.augmentation != "none"
     if recipe.objects == "one":
         return PublishedTraining(spatial=spatial, photometric=photometric)
     return FixedSize(

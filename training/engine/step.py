@@ -2,8 +2,8 @@
 
 `TrainingStep.take` reads top to bottom: for every network and batch the strategy says what is asked
 (`inputs`), the network answers, the strategy says what it should have answered (`losses`), and the
-gradients add up until the optimisers change the weights. Before that, with several networks,
-`TrainingStep.select` lets the strategy choose who learns from which sample.
+gradients add up until the optimisers change the weights. Before that `TrainingStep.divide` deals
+some batches out to steps and networks; with several networks the strategy chooses the samples.
 """
 
 from __future__ import annotations
@@ -26,13 +26,20 @@ from training.losses.activity import activity_loss, narrated_loss
 from training.losses.context import StepContext, StepPosition
 from training.losses.criterion import COEFFICIENTS, Terms, of_prompts, reduced, total
 from training.model import Output
+from training.strategies import Selection
 
 _PAIRS = 96
 """Prompts without a picture in each step of a network with a text encoder of its own."""
 _Pairs = tuple[Tensor, Tensor]
 
-Choice = Sequence[Tensor | None]
-"""For each of some batches the samples (prompts) that count, bool [P]; None for all."""
+
+class Share(NamedTuple):
+    """What one network learns from in one step."""
+
+    batches: Sequence[Batch]
+    """The gradients are added up over these."""
+    kept: Sequence[Tensor | None]
+    """The samples (prompts) of each that count, bool [P]; None for all."""
 
 
 class NonFiniteError(Exception):
@@ -68,6 +75,7 @@ class TrainingStep:
     ) -> None:
         self.setup, self.networks, self.recipe, self.group = setup, networks, recipe, group
         self.strategy = setup.strategy
+        self.use_weights = setup.action_weights
         self.coefficients: Mapping[str, float] = {
             **COEFFICIENTS,
             "loss_positive_labels": recipe.positive_coefficient,
@@ -76,16 +84,38 @@ class TrainingStep:
             **self.strategy.coefficients,
         }
 
-    def select(
-        self, window: Sequence[Batch], position: StepPosition
-    ) -> tuple[list[Choice], Mapping[str, float]]:
-        """For each network, the samples of a window that it learns from; what is told of that.
+    def select(self, window: Sequence[Batch], position: StepPosition) -> Selection:
+        """The samples of a window that each network learns from; empty with one network.
 
         Raises:
             NonFiniteError: If a loss is not finite.
         """
         if len(self.networks) == 1:
-            return [[None] * len(window)], {}
+            return Selection([], {})
+        return self.strategy.select(self._losses_of_window(window, position), position)
+
+    def divide(self, window: Sequence[Batch], selection: Selection) -> list[Sequence[Share]]:
+        """For each step of a window the share of each network.
+
+        A step takes the selected samples of an accumulation of batches, or a single sample.
+        """
+        if selection.kept and self.strategy.step_for_each_sample:
+            return self._sample_steps(window, selection.kept)
+        counts = [len(batch.captions) for batch in window]
+        masks: list[Sequence[Tensor | None]] = [
+            torch.zeros(sum(counts), dtype=torch.bool, device=kept.device)
+            .index_fill(0, kept, True)
+            .split(counts)
+            for kept in selection.kept
+        ] or [[None] * len(window)]
+        size = self.recipe.accumulate
+        return [
+            [Share(window[start : start + size], own[start : start + size]) for own in masks]
+            for start in range(0, len(window), size)
+        ]
+
+    def _losses_of_window(self, window: Sequence[Batch], position: StepPosition) -> list[Tensor]:
+        """For each network the total loss of each sample, float32 [S]."""
         losses = [
             torch.cat([self._losses_of_samples(index, batch, position) for batch in window])
             for index in range(len(self.networks))
@@ -93,21 +123,28 @@ class TrainingStep:
         counts = [len(batch.captions) for batch in window]
         sums = [own.sum() for own in torch.stack(losses).sum(0).split(counts)]
         self._require_finite("loss", torch.stack(sums), window)
-        selection = self.strategy.select(losses, position)
-        return [kept.split(counts) for kept in selection.kept], selection.log
+        return losses
 
-    def take(
-        self,
-        batches: Sequence[Batch],
-        choices: Sequence[Choice],
-        position: StepPosition,
-        rate: float,
-    ) -> StepResult:
+    def _sample_steps(
+        self, window: Sequence[Batch], kept: Sequence[Tensor]
+    ) -> list[Sequence[Share]]:
+        """A step for each selected sample, as many in every process; further ones teach nothing."""
+        samples = [(batch, prompt) for batch in window for prompt in range(len(batch.captions))]
+        chosen = [own.tolist() for own in kept]
+        steps = max(self.group.gather(max(map(len, chosen))))
+
+        def share(own: Sequence[int], step: int) -> Share:
+            batch, prompt = samples[own[min(step, len(own) - 1)]]
+            counts = torch.tensor([step < len(own)], device=self.group.device)
+            return Share([batch.prompt(prompt)], [counts])
+
+        return [[share(own, step) for own in chosen] for step in range(steps)]
+
+    def take(self, shares: Sequence[Share], position: StepPosition, rate: float) -> StepResult:
         """One step of every network.
 
         Args:
-            batches: what the gradients are added up over.
-            choices: for each network, which of their samples count.
+            shares: what each network learns from.
             position: where in the run this step is.
             rate: learning rate.
 
@@ -116,12 +153,12 @@ class TrainingStep:
         """
         values: dict[str, Tensor] = {}
         log: dict[str, Tensor | float] = {}
-        for index, (network, choice) in enumerate(zip(self.networks, choices, strict=True)):
+        for index, (network, share) in enumerate(zip(self.networks, shares, strict=True)):
             network.begin_step(rate)
-            losses, told = self._backward(index, batches, choice, position)
+            losses, told = self._backward(index, share, position)
             network.require_gradients()
             norm = network.clip(self.recipe.clip_norm)
-            self._require_finite("gradient", norm.expand(len(batches)), batches)
+            self._require_finite("gradient", norm.expand(len(share.batches)), share.batches)
             log |= told
             if index == 0:
                 values = {**losses, "gradient_norm": norm}
@@ -134,20 +171,20 @@ class TrainingStep:
         return StepResult(dict(zip(values, numbers, strict=True)) | {"rate": rate}, told_numbers)
 
     def _backward(
-        self, index: int, batches: Sequence[Batch], choice: Choice, position: StepPosition
+        self, index: int, share: Share, position: StepPosition
     ) -> tuple[dict[str, Tensor], dict[str, Tensor | float]]:
         """Adds up the gradients of some batches; their mean losses, and what the strategy tells.
 
         Batches count alike or, with a choice of samples, each by the number of its own: the mean is
         then one over all chosen samples.
         """
-        counts = [1 if kept is None else int(kept.sum()) for kept in choice]
+        counts = [1 if kept is None else int(kept.sum()) for kept in share.kept]
         whole = max(1, sum(counts))
         means: dict[str, Tensor] = {}
         log: dict[str, Tensor | float] = {}
         ran, totals = [], []
-        for number, (batch, kept, count) in enumerate(zip(batches, choice, counts, strict=True)):
-            last = number == len(batches) - 1
+        for number, (batch, kept, count) in enumerate(zip(*share, counts, strict=True)):
+            last = number == len(share.batches) - 1
             if not count and not last:  # with the last one, processes sum their gradients
                 continue
             with self.networks[index].gradients_stay_local(not last):
@@ -184,13 +221,12 @@ class TrainingStep:
 
     @torch.no_grad()
     def _losses_of_samples(self, index: int, batch: Batch, position: StepPosition) -> Tensor:
-        """The strategy's total loss of each prompt, float32 [P], without dropout.
+        """The strategy's total loss of each prompt, float32 [P].
 
-        The network is asked in evaluation mode and left in training mode: its random draws and
-        batch statistics stay as they are.
+        In evaluation mode the network's random draws and batch statistics stay as they are.
         """
         network = self.networks[index]
-        network.network.eval()
+        network.network.train(self.strategy.ranking_mode == "training")
         context = self._ask(network.local_views, index, batch, position)
         network.network.train()
         terms = of_prompts(self.strategy.losses(context), context.batch.valid)
@@ -214,6 +250,7 @@ class TrainingStep:
             second,
             position,
             index,
+            self.use_weights,
             ask_teacher=partial(self._ask_teacher, index, inputs.batch, padded)
             if self.networks[index].teacher
             else None,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ from training.engine.snapshot import (
     save_frozen,
     save_snapshot,
 )
-from training.engine.step import Choice, NonFiniteError, TrainingStep
+from training.engine.step import NonFiniteError, TrainingStep
 from training.engine.stop_signals import StopRequest, stop_requests
 from training.engine.summary import summary
 from training.engine.trained_network import TrainedNetwork
@@ -39,7 +39,7 @@ from training.files.disk import full_disk_explained
 from training.files.errors import ActisegError
 from training.files.progress import Progress, say
 from training.losses.context import StepPosition
-from training.strategies import with_strategy_options
+from training.strategies import Selection, with_strategy_options
 
 CHECKPOINT = "checkpoint.pt"
 LOG_EVERY = 10
@@ -116,10 +116,12 @@ class Trainer:
         self.epoch, self.window, self.step, self.best = 0, 0, 0, -math.inf
         self.taken = 0
         """Optimiser steps of the present window."""
-        self.selection: tuple[list[Choice], Mapping[str, float]] | None = None
+        self.selection: Selection | None = None
         """What `TrainingStep.select` said of the present window."""
         self.frozen: str | None = None
         """Digest of the file with what is frozen."""
+        self.done = 0.0
+        """Of the epoch, in steps of the schedule."""
         self.meter = Meter()
         torch.manual_seed(config.seed + 1 + group.rank)  # dropout differs between processes
         self.strategy.open(config.out, resume=resumed)
@@ -178,7 +180,8 @@ class Trainer:
             f"epoch {self.epoch + 1}/{self.recipe.epochs}",
             "steps",
             self.steps_per_epoch,
-            initial=self.window * self.steps_per_window + self.taken,
+            initial=self.window * self.steps_per_window
+            + (0 if self.strategy.step_for_each_sample else self.taken),
             shown=self.group.main,
         )
         self.meter.start()
@@ -187,7 +190,7 @@ class Trainer:
                 if self._must_end(stop):
                     return False
                 for losses in self.learn(window):
-                    progress.update()
+                    progress.reach(self.done)
                     if self.step % LOG_EVERY == 0:
                         progress.note(loss=f"{losses['total']:.3f}")
                         if output is not None:
@@ -227,22 +230,24 @@ class Trainer:
 
     def learn(self, window: Sequence[Batch]) -> Iterator[dict[str, float]]:
         """Takes the remaining optimiser steps of a window; yields the losses of each."""
-        size = self.recipe.accumulate
         try:
             if self.selection is None:
                 self.selection = self.training_step.select(window, self._position())
-            choices, chosen = self.selection
-            for start in range(self.taken * size, len(window), size):
-                part = slice(start, start + size)
-                result = self.training_step.take(
-                    window[part], [own[part] for own in choices], self._position(), self._rate()
-                )
+            chosen = self.selection.log
+            steps = self.training_step.divide(window, self.selection)
+            before = self.window * self.steps_per_window
+            usual = math.ceil(len(window) / self.recipe.accumulate)
+            for index in range(self.taken, len(steps)):
+                shares = steps[index]
+                # Strategies may take more steps than the schedule counts for a window.
+                rate = self._rate(before + index * usual // len(steps))
+                result = self.training_step.take(shares, self._position(), rate)
                 self.step += 1
-                samples = sum(len(batch.frames) for batch in window[part]) * self.group.size
+                samples = sum(len(batch.frames) for batch in shares[0].batches) * self.group.size
                 log = {**chosen, **result.log}
                 self.meter.add(result.losses["total"], samples, log)
-                self.taken += 1
-                if start + size >= len(window):
+                self.taken, self.done = index + 1, before + (index + 1) * usual / len(steps)
+                if self.taken == len(steps):
                     self.window, self.taken, self.selection = self.window + 1, 0, None
                 yield result.losses | log
         except NonFiniteError as error:
@@ -255,11 +260,11 @@ class Trainer:
     def _position(self) -> StepPosition:
         return StepPosition(self.epoch, self.recipe.epochs, self.step)
 
-    def _rate(self) -> float:
-        """Learning rate of the next step."""
+    def _rate(self, step: int) -> float:
+        """Learning rate of a step of the epoch's schedule."""
         factor = rate_factor(
             self.recipe,
-            step=self.step,
+            step=self.epoch * self.steps_per_epoch + step,
             steps_per_epoch=self.steps_per_epoch,
             drops=self.config.lr_drop,
         )
@@ -305,7 +310,7 @@ class Trainer:
 
     def _save(self) -> None:
         """Writes the checkpoint; every process takes part with its random state."""
-        selection = None if self.selection is None else _on(torch.device("cpu"), self.selection)
+        selection = self.selection and asdict(_on(torch.device("cpu"), self.selection))
         own = random_state(self.group.device), self.taken, selection
         states, taken, selections = zip(*self.group.gather(own), strict=True)
         strategy = self.strategy.state_dict()
@@ -342,7 +347,7 @@ class Trainer:
             )
         self.epoch, self.window, self.taken = state["epoch"], state["window"], state["taken"]
         selection = state["selections"][self.group.rank]
-        self.selection = None if selection is None else _on(self.group.device, selection)
+        self.selection = selection and _on(self.group.device, Selection(**selection))
         self.step, self.best, self.frozen = state["step"], state["best"], state["frozen"]
         self.meter.load_state_dict(state["meter"])
         networks = [state, *state["peers"]]
@@ -371,13 +376,9 @@ class Trainer:
             say(text)
 
 
-def _on(
-    device: torch.device, selection: tuple[Sequence[Choice], Mapping[str, float]]
-) -> tuple[list[Choice], Mapping[str, float]]:
-    """The selection with its tensors on a device, in plain lists."""
-    choices, log = selection
-    kept = [[None if own is None else own.to(device) for own in choice] for choice in choices]
-    return [*kept], dict(log)
+def _on(device: torch.device, selection: Selection) -> Selection:
+    """The selection with its tensors on a device."""
+    return Selection([kept.to(device) for kept in selection.kept], dict(selection.log))
 
 
 def _line(metrics: dict[str, Any]) -> str:

@@ -55,6 +55,7 @@ def facts(cells: Sequence[CellResult]) -> dict[str, str]:
         ),
         "Seeds": ", ".join(str(seed) for seed in sorted({cell.cell.seed for cell in cells})),
         "Preset": listed(lambda cell: cell.cell.preset),
+        "Reference": listed(lambda cell: cell.reference or "not recorded"),
         "Budget": listed(lambda cell: budget_text(cell.budget)),
         "Start weights": listed(lambda cell: cell.budget.pretrained or "random"),
         "Device": listed(lambda cell: cell.run.device),

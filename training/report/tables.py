@@ -133,6 +133,7 @@ def _notes(rows: Sequence[Row], cells_of: Mapping[str, Sequence[CellResult]]) ->
 _COMPARED: dict[str, Callable[[CellResult], object]] = {
     "seeds": lambda cell: cell.cell.seed,
     "preset": lambda cell: cell.cell.preset,
+    "reference": lambda cell: cell.reference or "not recorded",
     "budget": lambda cell: budget_text(cell.budget),
     "start weights": lambda cell: cell.budget.pretrained or "random",
     "code version": lambda cell: cell.run.code,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pkgutil
 from dataclasses import replace
 from importlib import import_module
+from typing import Any
 
-from training.config.run import StrategyOptions, TrainConfig
+from training.config.noise import RELEASED_NOISE
+from training.config.run import Reference, StrategyOptions, TrainConfig
 from training.files.errors import ActisegError
 from training.strategies.base import STRATEGIES, Selection, StepInputs, Strategy, register
 
@@ -16,7 +18,9 @@ __all__ = [
     "StepInputs",
     "Strategy",
     "make_strategy",
+    "reference_values",
     "register",
+    "run_config",
     "with_strategy_options",
 ]
 
@@ -25,18 +29,40 @@ for _name in sorted(_NAMES, key=lambda name: name != "baseline"):  # what others
     import_module(f"{__name__}.{_name}")
 
 
-def with_strategy_options(config: TrainConfig) -> TrainConfig:
-    """The run with its strategy's options, the default ones if it has none.
+def reference_values(reference: Reference, strategy: str) -> dict[str, Any]:
+    """The fields of a `TrainConfig` that a reference sets for a strategy.
 
     Raises:
         ActisegError: If there is no strategy of that name.
     """
-    if config.strategy not in STRATEGIES:
-        known = ", ".join(STRATEGIES)
-        raise ActisegError(f"--strategy {config.strategy} is unknown; known are {known}")
+    kind = _known(strategy)
+    if reference == "paper":
+        return {"strategy_options": kind.Options()}
+    return {"noise": RELEASED_NOISE, **kind.released_run, "strategy_options": kind.released}
+
+
+def run_config(
+    strategy: str = "baseline", reference: Reference = "paper", **values: Any
+) -> TrainConfig:
+    """A run as the command line makes it: what the reference says, with some values of its own.
+
+    Raises:
+        ActisegError: If there is no strategy of that name.
+    """
+    chosen = {"strategy": strategy, "reference": reference, **values}
+    return TrainConfig(**{**reference_values(reference, strategy), **chosen})
+
+
+def with_strategy_options(config: TrainConfig) -> TrainConfig:
+    """The run with its strategy's options, those of its reference if it has none.
+
+    Raises:
+        ActisegError: If there is no strategy of that name.
+    """
+    values = reference_values(config.reference, config.strategy)
     if config.strategy_options is not None:
         return config
-    return replace(config, strategy_options=STRATEGIES[config.strategy].Options())
+    return replace(config, strategy_options=values["strategy_options"])
 
 
 def make_strategy(config: TrainConfig) -> Strategy[StrategyOptions]:
@@ -46,3 +72,10 @@ def make_strategy(config: TrainConfig) -> Strategy[StrategyOptions]:
         ActisegError: If there is none of that name.
     """
     return STRATEGIES[config.strategy].from_config(with_strategy_options(config))
+
+
+def _known(strategy: str) -> type[Strategy[Any]]:
+    if strategy not in STRATEGIES:
+        known = ", ".join(STRATEGIES)
+        raise ActisegError(f"--strategy {strategy} is unknown; known are {known}")
+    return STRATEGIES[strategy]

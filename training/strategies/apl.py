@@ -8,15 +8,13 @@ from typing import Literal
 from torch import Tensor
 
 from training.config.options import require
-from training.config.run import StrategyOptions
-from training.losses.context import StepContext
-from training.losses.criterion import Terms, detection_terms, dice_loss
-from training.strategies.base import Strategy, register
-from training.strategies.support.pixelwise import clip_mean, gce_terms, label_probability
+from training.strategies.base import register
+from training.strategies.support.pixelwise import gce_terms, label_probability
+from training.strategies.support.robust_loss import RobustLoss, RobustOptions
 
 
 @dataclass(frozen=True)
-class APLOptions(StrategyOptions):
+class APLOptions(RobustOptions):
     """Active and passive loss."""
 
     variant: Literal["gce+mae", "nce+mae"] = "gce+mae"
@@ -24,15 +22,19 @@ class APLOptions(StrategyOptions):
     entropy), which the authors of APL propose."""
     q: float = 0.7
     """Exponent of GCE in (0, 1] (paper: 0.7)."""
-    active: float = 1.0
-    """Weight of the active term, at least 0 (the paper gives none)."""
+    active: float = 10.0
+    """Weight of the active term, at least 0 (released: 10; the paper gives none)."""
     passive: float = 1.0
-    """Weight of the passive term, at least 0 (the paper gives none)."""
+    """Weight of the passive term, at least 0 (released: 1; the paper gives none)."""
+    logit_limit: float = 0.0
+    """Logits are cut at this distance from 0, beyond which nothing is learned, at least 0
+    (released: 10); 0 cuts none."""
 
     def __post_init__(self) -> None:
         require(0 < self.q <= 1, "apl.q", self.q, "in (0, 1]")
         require(self.active >= 0, "apl.active", self.active, "at least 0")
         require(self.passive >= 0, "apl.passive", self.passive, "at least 0")
+        require(self.logit_limit >= 0, "apl.logit_limit", self.logit_limit, "at least 0")
 
 
 def nce_terms(logits: Tensor, targets: Tensor) -> Tensor:
@@ -50,25 +52,24 @@ def nce_terms(logits: Tensor, targets: Tensor) -> Tensor:
     return given / (given + other)
 
 
-@register("apl", "APL", APLOptions)
-class APL(Strategy[APLOptions]):
-    """Replaces the focal mask term by active (1 - r^q)/q and passive |p - y| (paper Sec. IV-A).
+@register("apl", "APL", APLOptions, released={"focal": "kept", "logit_limit": 10.0})
+class APL(RobustLoss[APLOptions]):
+    """Active (1 - r^q)/q and passive |p - y| in a weighted sum (paper Sec. IV-A).
 
     For two classes |p - y| = 1 - r, so both terms fall with the same r. The variant `nce+mae` has
     `nce_terms` as its active term.
     """
 
-    def losses(self, context: StepContext) -> Terms:
-        """The published terms, with APL for the focal one."""
+    term = "loss_active_passive"
+
+    def pixels(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """APL of each pixel."""
         options = self.options
-        terms = detection_terms(context)
-        for layer in context.layers:
-            probability = label_probability(layer.logits, context.labels)
-            if options.variant == "gce+mae":
-                active = gce_terms(probability, options.q)
-            else:
-                active = nce_terms(layer.logits, context.labels)
-            apl = options.active * active + options.passive * (1 - probability)
-            terms[layer.name("loss_mask")] = clip_mean(apl, context.weights)
-            terms[layer.name("loss_dice")] = dice_loss(layer.logits, context.labels)
-        return terms
+        if options.logit_limit:
+            logits = logits.clamp(-options.logit_limit, options.logit_limit)
+        probability = label_probability(logits, labels)
+        if options.variant == "gce+mae":
+            active = gce_terms(probability, options.q)
+        else:
+            active = nce_terms(logits, labels)
+        return options.active * active + options.passive * (1 - probability)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,8 @@ class Selection:
     """The samples of a window that each network learns from."""
 
     kept: Sequence[Tensor]
-    """For each network, bool [S]."""
+    """For each network the indices of its samples, int64 [K], in the order of their steps where
+    each has one."""
     log: Mapping[str, float]
     """Numbers about the choice, for the run's logs."""
 
@@ -55,21 +56,26 @@ class Strategy(Generic[O_co]):
     name: ClassVar[str]
     title: ClassVar[str]
     Options: ClassVar[type[StrategyOptions]]
+    released: ClassVar[StrategyOptions]
+    """Options that do what the authors' released code does."""
+    released_run: ClassVar[Mapping[str, Any]]
+    """Values of `TrainConfig` that do so."""
 
     networks: ClassVar[int] = 1
     """Networks that are trained together; the first is validated and exported."""
     window: int = 0
     """Samples of each process that `select` sees together; those of one step if these are more."""
+    step_for_each_sample: bool = False
+    """Whether each network takes an optimiser step for each selected sample, instead of one for all
+    batches of an accumulation."""
+    ranking_mode: Literal["training", "evaluation"] = "evaluation"
+    """Mode of the networks whose losses `select` sees."""
     teacher_decay: float = 0.0
     """Decay of a moving average of each network's weights, which `StepContext.teacher` asks; 0
     keeps none."""
     rests_parameters: ClassVar[bool] = False
     """True if some steps leave out some trainable parameters; processes that train together then
     look for these in every step, which costs time."""
-    spatial_augmentation: ClassVar[bool] = True
-    """False for strategies that remember single pixels between epochs."""
-    photometric_augmentation: ClassVar[bool] = True
-    """False for strategies that compare frames as they are with distorted ones of their own."""
 
     def __init__(self, options: O_co) -> None:
         self.options = options
@@ -111,7 +117,7 @@ class Strategy(Generic[O_co]):
             losses: For each network, the total loss of each sample (prompt), float32 [S].
             position: Where in the run the window is.
         """
-        return Selection([torch.ones_like(own, dtype=torch.bool) for own in losses], {})
+        return Selection([torch.arange(len(own), device=own.device) for own in losses], {})
 
     def inputs(self, batch: Batch, position: StepPosition, network: int) -> StepInputs:
         """What a network is asked: the batch, with other prompts, frames or labels if need be.
@@ -156,7 +162,12 @@ _S = TypeVar("_S", bound=type[Strategy[Any]])
 
 
 def register(
-    name: str, title: str, options: type[StrategyOptions] = StrategyOptions
+    name: str,
+    title: str,
+    options: type[StrategyOptions] = StrategyOptions,
+    *,
+    released: Mapping[str, Any] | None = None,
+    released_run: Mapping[str, Any] | None = None,
 ) -> Callable[[_S], _S]:
     """Makes a strategy known to the command line, the benchmark, the report and the docs.
 
@@ -164,10 +175,13 @@ def register(
         name: What ``--strategy`` calls it; its options are ``--NAME.OPTION``.
         title: How tables and charts write it.
         options: Its options: a frozen dataclass, with the paper's values as defaults.
+        released: Options that differ under ``--reference released``.
+        released_run: Options of the run that differ then (fields of `TrainConfig`).
     """
 
     def add(kind: _S) -> _S:
         kind.name, kind.title, kind.Options = name, title, options
+        kind.released, kind.released_run = options(**released or {}), released_run or {}
         STRATEGIES[name] = kind
         return kind
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 
 from training.config.options import require
-from training.config.run import StrategyOptions
+from training.config.run import Recipe, StrategyOptions
 from training.losses.context import StepContext
-from training.losses.criterion import Terms, detection_terms, dice_loss, focal_terms
+from training.losses.criterion import (
+    COEFFICIENTS,
+    Terms,
+    detection_terms,
+    dice_loss,
+    focal_terms,
+)
 from training.strategies.base import register
 from training.strategies.support.history import Recalled
 from training.strategies.support.history_strategy import HistoryStrategy
@@ -42,18 +49,37 @@ class ELROptions(StrategyOptions):
     history_dtype: Literal["float16", "float32"] = "float16"
     """Precision of the histories on disk, two or four bytes a pixel; the paper names none."""
     epsilon: float = 1e-6
-    """Added inside the logarithm, above 0 (paper: 1e-6)."""
+    """Added inside the logarithm, above 0 unless predictions are clamped (paper: 1e-6)."""
     clamp: float = 1e-4
-    """Predictions are kept this far from 0 and 1 in the regulariser, in [0, 0.5), as the authors of
-    ELR do; the paper names none (0)."""
+    """Predictions are kept this far from 0 and 1 in the regulariser, in [0, 0.5), as released and
+    by the authors of ELR; the paper names none (0)."""
+
+    agree_with: Literal["history", "label"] = "history"
+    """What d compares the prediction with: its `history` as printed, or the given `label` (the
+    released code keeps a history that nothing reads)."""
+    layers: Literal["last", "all"] = "last"
+    """Decoder layers that are regularised and update the history: the `last` one, once an epoch, or
+    `all` in every step, one after the other into the same history (released)."""
+    average: Literal["clip", "batch"] = "clip"
+    """Mean of the regulariser: over each `clip`, weighted and divided by the frames as the mask
+    term is, or over all pixels of the `batch` alike (released)."""
+    history_of: Literal["frame", "sample"] = "frame"
+    """Whether all samples with a frame share its history, or each `sample` has its own (released);
+    frames must then be drawn once."""
 
     def __post_init__(self) -> None:
         require(0 < self.beta < 1, "elr.beta", self.beta, "in (0, 1)")
         require(self.strength >= 0, "elr.strength", self.strength, "at least 0")
         require(0 <= self.alpha <= 1, "elr.alpha", self.alpha, "in [0, 1]")
         require(self.gamma >= 1, "elr.gamma", self.gamma, "at least 1")
-        require(self.epsilon > 0, "elr.epsilon", self.epsilon, "above 0")
         require(0 <= self.clamp < 0.5, "elr.clamp", self.clamp, "in [0, 0.5)")
+        least = "at least 0" if self.clamp else "above 0 where --elr.clamp is 0"
+        allowed = self.epsilon >= 0 and self.epsilon + self.clamp > 0
+        require(allowed, "elr.epsilon", self.epsilon, least)
+
+    def recipe_changes(self, recipe: Recipe, *, published: bool) -> Mapping[str, Any]:
+        """Pixels keep their places, and frames their samples."""
+        return {"augmentation": "photometric", "redraw_frames": False}
 
 
 def agreement(probability: Tensor, history: Tensor) -> Tensor:
@@ -69,7 +95,24 @@ def agreement(probability: Tensor, history: Tensor) -> Tensor:
     return probability * history + (1 - probability) * (1 - history)
 
 
-@register("elr", "ELR", ELROptions)
+@register(
+    "elr",
+    "ELR",
+    ELROptions,
+    released={
+        "alpha": 0.25,
+        "strength": 5e-4,
+        "beta": 0.99,
+        "initial": "zero",
+        "epsilon": 0.0,
+        "agree_with": "label",
+        "layers": "all",
+        "average": "batch",
+        "history_of": "sample",
+        "history_dtype": "float32",
+    },
+    released_run={"action_weights": False, "augmentation": "none"},
+)
 class ELR(HistoryStrategy[ELROptions]):
     """Replaces the focal mask term of the last layer by a focal loss plus lambda R.
 
@@ -82,6 +125,7 @@ class ELR(HistoryStrategy[ELROptions]):
     def __init__(self, options: ELROptions) -> None:
         super().__init__(options)
         self.dtype = options.history_dtype
+        self.of_samples = options.history_of == "sample"
 
     def losses(self, context: StepContext) -> Terms:
         """The published terms with ELR's focal loss, and lambda R in the last layer.
@@ -89,31 +133,43 @@ class ELR(HistoryStrategy[ELROptions]):
         Updates the histories of the batch.
         """
         options = self.options
+        everywhere = options.layers == "all"
+        history = self.history.recall(context.batch, context.size, context.labels.device)
         terms = detection_terms(context)
-        for layer in context.layers:
-            pixels = focal_terms(
+        for layer in (context.last, *context.earlier):
+            focal = focal_terms(
                 layer.logits, context.labels, alpha=options.alpha, gamma=options.gamma
             )
-            if layer.last:
-                p = layer.logits.sigmoid().clamp(options.clamp, 1 - options.clamp)
-                history = self.remember(context, p.detach())
-                pixels = pixels + options.strength * self.regulariser(p, history)
-            terms[layer.name("loss_mask")] = clip_mean(pixels, context.weights)
+            terms[layer.name("loss_mask")] = clip_mean(focal, context.weights)
             terms[layer.name("loss_dice")] = dice_loss(layer.logits, context.labels)
+            if not (layer.last or everywhere):
+                continue
+            p = layer.logits.sigmoid().clamp(options.clamp, 1 - options.clamp)
+            history = self.averaged(history, p.detach())
+            if not everywhere:  # once an epoch: what a frame had before it stays
+                history = self.history.update(context.batch, history.values)
+            agrees_with = history.values if options.agree_with == "history" else context.labels
+            pixels = self.regulariser(p, agrees_with)
+            terms[layer.name("loss_regulariser")] = (
+                clip_mean(pixels, context.weights) if options.average == "clip" else pixels.mean()
+            )
+        if everywhere:
+            self.history.update(context.batch, history.values, again=True)
         return terms
 
-    def remember(self, context: StepContext, probability: Tensor) -> Tensor:
-        """Takes the predictions into the histories of the batch, and gives these back.
+    @property
+    def coefficients(self) -> dict[str, float]:
+        """Lambda, at the published coefficient of mask terms."""
+        return {"loss_regulariser": COEFFICIENTS["loss_mask"] * self.options.strength}
+
+    def averaged(self, before: Recalled, probability: Tensor) -> Recalled:
+        """The histories after another prediction.
 
         Args:
-            context: Names the pixels.
+            before: The histories so far.
             probability: p, float [P, T, h, w], without gradient.
-
-        Returns:
-            s, float32 [P, T, h, w].
         """
-        before = self.history.recall(context.batch, context.size, probability.device)
-        return self.history.update(context.batch, self.average(before, probability)).values
+        return Recalled(self.average(before, probability), before.visits + 1)
 
     def average(self, before: Recalled, probability: Tensor) -> Tensor:
         """The history after an epoch's prediction: s = (1 - beta) s + beta p.
@@ -134,7 +190,7 @@ class ELR(HistoryStrategy[ELROptions]):
 
         Args:
             probability: p, float [...] in [0, 1].
-            history: s, same shape.
+            history: s, or what else p is to agree with, same shape.
         """
         value = (1 - agreement(probability, history) + self.options.epsilon).log()
         return value if self.options.sign == "official" else -value

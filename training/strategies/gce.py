@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from training.config.options import require
-from training.config.run import StrategyOptions
-from training.losses.context import StepContext
-from training.losses.criterion import Terms, detection_terms, dice_loss
-from training.strategies.base import Strategy, register
-from training.strategies.support.pixelwise import clip_mean, gce_terms, label_probability
+from training.strategies.base import register
+from training.strategies.support.pixelwise import gce_terms, label_probability
+from training.strategies.support.robust_loss import RobustLoss, RobustOptions
 
 
 @dataclass(frozen=True)
-class GCEOptions(StrategyOptions):
+class GCEOptions(RobustOptions):
     """Generalised cross entropy."""
 
     q: float = 0.7
@@ -23,16 +23,12 @@ class GCEOptions(StrategyOptions):
         require(0 < self.q <= 1, "gce.q", self.q, "in (0, 1]")
 
 
-@register("gce", "GCE", GCEOptions)
-class GCE(Strategy[GCEOptions]):
-    """Replaces the focal mask term by GCE; Dice, boxes, classes and the positive head stay."""
+@register("gce", "GCE", GCEOptions, released={"focal": "kept", "weighted": False})
+class GCE(RobustLoss[GCEOptions]):
+    """(1 - r^q) / q of the probability r of the given label (paper Sec. IV-A)."""
 
-    def losses(self, context: StepContext) -> Terms:
-        """The published terms, with GCE for the focal one."""
-        terms = detection_terms(context)
-        for layer in context.layers:
-            probability = label_probability(layer.logits, context.labels)
-            gce = gce_terms(probability, self.options.q)
-            terms[layer.name("loss_mask")] = clip_mean(gce, context.weights)
-            terms[layer.name("loss_dice")] = dice_loss(layer.logits, context.labels)
-        return terms
+    term = "loss_gce"
+
+    def pixels(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """GCE of each pixel."""
+        return gce_terms(label_probability(logits, labels), self.options.q)

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch.nn.functional as F
 from torch import Tensor
 
 from training.config.options import require
-from training.config.run import StrategyOptions
-from training.losses.context import StepContext
-from training.losses.criterion import Terms, detection_terms, dice_loss
-from training.strategies.base import Strategy, register
-from training.strategies.support.pixelwise import clip_mean, label_probability
+from training.strategies.base import register
+from training.strategies.support.pixelwise import label_probability
+from training.strategies.support.robust_loss import RobustLoss, RobustOptions
 
 
 @dataclass(frozen=True)
-class SCEOptions(StrategyOptions):
+class SCEOptions(RobustOptions):
     """Symmetric cross entropy; the paper gives no values."""
 
     alpha: float = 0.1
     """Weight of the cross entropy, at least 0."""
     beta: float = 1.0
     """Weight of the reverse cross entropy, at least 0; only beta |A| matters for two classes."""
-    log_of_zero: float = -4.0
-    """A, which stands for log 0, below 0; the authors of SCE advise small |A| for many pixels."""
+    log_of_zero: float = -9.2103404
+    """A, which stands for log 0, below 0: log 1e-4 as released; the authors of SCE advise small |A|
+    for many pixels."""
+    clamped_labels: bool = False
+    """Keep the labels exp(A) from 0, as released, instead of log 0 itself at A: pixels of the
+    background then also cost -(1 - p) log(1 - exp(A))."""
 
     def __post_init__(self) -> None:
         require(self.alpha >= 0, "sce.alpha", self.alpha, "at least 0")
@@ -48,24 +51,26 @@ def rce_terms(probability: Tensor, log_of_zero: float) -> Tensor:
     return -log_of_zero * (1 - probability)
 
 
-@register("sce", "SCE", SCEOptions)
-class SCE(Strategy[SCEOptions]):
-    """Replaces the focal mask term by alpha CE + beta RCE (paper Sec. IV-A).
+@register(
+    "sce",
+    "SCE",
+    SCEOptions,
+    released={"focal": "kept", "weighted": False, "clamped_labels": True},
+)
+class SCE(RobustLoss[SCEOptions]):
+    """alpha CE + beta RCE (paper Sec. IV-A).
 
     Only alpha and the product beta |A| matter for two classes.
     """
 
-    def losses(self, context: StepContext) -> Terms:
-        """The published terms, with SCE for the focal one."""
+    term = "loss_sce"
+
+    def pixels(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """SCE of each pixel."""
         options = self.options
-        terms = detection_terms(context)
-        for layer in context.layers:
-            entropy = F.binary_cross_entropy_with_logits(
-                layer.logits, context.labels, reduction="none"
-            )
-            probability = label_probability(layer.logits, context.labels)
-            reverse = rce_terms(probability, options.log_of_zero)
-            sce = options.alpha * entropy + options.beta * reverse
-            terms[layer.name("loss_mask")] = clip_mean(sce, context.weights)
-            terms[layer.name("loss_dice")] = dice_loss(layer.logits, context.labels)
-        return terms
+        entropy = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+        reverse = rce_terms(label_probability(logits, labels), options.log_of_zero)
+        if options.clamped_labels:
+            kept = -math.log1p(-math.exp(options.log_of_zero))
+            reverse = reverse + kept * (1 - labels) * (-logits).sigmoid()
+        return options.alpha * entropy + options.beta * reverse

@@ -16,8 +16,10 @@ from training.benchmark.cell import state_of
 from training.benchmark.cell_result import read_result, read_results
 from training.benchmark.clip_scores import metrics_of, read_clip_scores
 from training.benchmark.options import BenchmarkOptions
+from training.benchmark.plan import plan
 from training.benchmark.runner import benchmark
 from training.benchmark.settings import BenchmarkData, read_data
+from training.benchmark.suites import cells_of
 from training.data.kitchen import KitchenConfig, make_kitchen
 from training.data.prepare import prepare
 from training.files.errors import ActisegError
@@ -86,6 +88,7 @@ def test_crashed_and_interrupted_cells_end_like_any_other(
     tried = [attempt.training_cpu_seconds for attempt in read_attempts(cut)]
     assert len(tried) == 2 and tried[-1] > 1
     assert result.run.cpu_seconds == pytest.approx(sum(tried))
+    assert result.reference == "paper"
     assert 0 <= result.metrics.acc <= 100
     by_clip = read_clip_scores(cut)
     assert by_clip is not None
@@ -115,6 +118,21 @@ def test_bad_options_are_named(changes: dict[str, object], said: str, tmp_path: 
     options = BenchmarkOptions(suite="table1", data=tmp_path, out=tmp_path / "out")
     with pytest.raises(ActisegError, match=said):
         benchmark(replace(options, **changes))  # type: ignore[arg-type]
+
+
+def test_cells_follow_the_preset_and_the_reference_that_were_asked_for(
+    data: Path, tmp_path: Path
+) -> None:
+    options = BenchmarkOptions(suite="table1", data=data, out=tmp_path / "r101", preset="r101")
+    (job, *_) = plan(options, cells_of("table1", "r101", (0,)))
+    predict = " ".join(job.predict)
+    assert "--positive-threshold 0.75 --clip-length 36" in predict, "as published, not as tiny"
+    assert " --reference paper" in " ".join(job.train_command())
+    released = replace(options, reference="released")
+    with pytest.raises(ActisegError, match="holds cells made with another reference"):
+        plan(released, cells_of("table1", "r101", (0,)))
+    (job, *_) = plan(replace(released, out=tmp_path / "b"), cells_of("table1", "r101", (0,)))
+    assert " --reference released" in " ".join(job.train_command())
 
 
 @pytest.mark.slow

@@ -238,6 +238,30 @@ def test_prompts_of_a_batch_know_their_clip(data: Path) -> None:
         collate([samples[0], shorter[0]])
 
 
+def test_frames_are_drawn_once_or_anew(data: Path) -> None:
+    def drawn(epoch: int, **options: bool) -> list[list[str]]:
+        made = ClipDataset(data, "train", transform=PublishedTraining(), **options)
+        made.set_epoch(epoch)
+        return [made[index].frame_names for index in range(len(made))]
+
+    assert drawn(0) != drawn(1)
+    assert drawn(0, redraw_frames=False) == drawn(1, redraw_frames=False)
+
+
+def test_one_prompt_of_a_batch_is_a_batch(data: Path) -> None:
+    made = ClipDataset(
+        data, "train", frames_per_clip=2, objects="all", transform=PublishedTraining()
+    )
+    batch = collate([made[0], made[1]])
+    for index, clip in enumerate(batch.clip_of_prompt.tolist()):
+        alone = batch.prompt(index)
+        assert torch.equal(alone.frames, batch.frames[clip : clip + 1])
+        assert torch.equal(alone.masks, batch.masks[index : index + 1])
+        assert alone.captions == [batch.captions[index]]
+        assert alone.start_frames == [batch.start_frames[index]]
+        assert alone.clip_of_prompt.tolist() == [0]
+
+
 def test_pictures_of_derived_splits_are_those_of_their_base(data: Path, tmp_path: Path) -> None:
     assert image_folder(data, Path("val_human.json")) == "val"
     assert image_folder(data, Path("train_meta_expressions_promptaction.json")) == "train"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -31,7 +32,13 @@ from training.files.errors import ActisegError
 from training.losses.context import StepContext, StepPosition
 from training.losses.criterion import Terms
 from training.model import PRESETS
-from training.strategies import STRATEGIES, Selection, Strategy, with_strategy_options
+from training.strategies import (
+    STRATEGIES,
+    Selection,
+    Strategy,
+    run_config,
+    with_strategy_options,
+)
 from training.strategies.co_teaching import CoTeaching, CoTeachingOptions
 from training.strategies.gce import GCEOptions
 
@@ -170,11 +177,11 @@ def test_stop_in_an_epochs_last_window_leaves_a_complete_epoch(
     former = TrainingStep.take
 
     def interrupted(
-        self: TrainingStep, batches: Any, choices: Any, position: StepPosition, rate: float
+        self: TrainingStep, shares: Any, position: StepPosition, rate: float
     ) -> StepResult:
         if position.step == last:
             signal.raise_signal(signal.SIGTERM)
-        return former(self, batches, choices, position, rate)
+        return former(self, shares, position, rate)
 
     monkeypatch.setattr(TrainingStep, "take", interrupted)
     assert train(_config(data, cut, strategy=strategy)) == INTERRUPTED
@@ -343,9 +350,53 @@ def test_co_teaching_trains_two_networks_and_resumes_exactly(
     assert epochs[0]["overlap"] == 1.0
 
 
+def test_released_co_teaching_takes_a_step_for_each_kept_sample(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, float]] = []
+    former = TrainingStep.take
+
+    def noted(self: TrainingStep, shares: Any, position: StepPosition, rate: float) -> StepResult:
+        assert [len(share.batches) for share in shares] == [1, 1]
+        assert [len(share.batches[0].captions) for share in shares] == [1, 1]
+        seen.append((position.epoch, rate))
+        return former(self, shares, position, rate)
+
+    monkeypatch.setattr(TrainingStep, "take", noted)
+    clip = json.loads((data / "ImageSets" / "train.json").read_text(encoding="utf-8"))[-1]
+    clip["sparse_frames"] = clip["sparse_frames"][:2]
+    (data / "ImageSets" / "train_short.json").write_text(json.dumps([clip]), encoding="utf-8")
+    options = run_config(
+        "co-teaching",
+        "released",
+        data=data,
+        out=tmp_path,
+        split="train_short",
+        epochs=2,
+        val_split="",
+        workers=0,
+        objects="one",
+        batch_size=4,
+        schedule="multistep",
+        lr_drop=(1,),
+    )
+    assert train(options) == 0
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    samples = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["samples"] // 4 * 4
+    kept = [math.floor(samples * rate + 1e-9) for rate in (0.95, 0.95 - 0.1 / 6)]
+    assert [sum(epoch == n for epoch, _ in seen) for n in (0, 1)] == kept
+    assert state["step"] == sum(kept)
+    assert dict(seen) == pytest.approx({0: 1e-3, 1: 1e-4})
+    assert len({rate for _, rate in seen}) == 2, "the schedule follows epochs, not steps"
+
+
 @pytest.mark.parametrize(
     ("strategy", "option", "value"),
-    [("npn", "--npn.warmup-epochs", "0"), ("co-teaching", "--co-teaching.window", "12")],
+    [
+        ("npn", "--npn.warmup-epochs", "0"),
+        ("co-teaching", "--co-teaching.window", "12"),
+        ("co-teaching", "--co-teaching.steps", "sample"),
+    ],
 )
 def test_two_processes_share_a_run(
     data: Path, tmp_path: Path, strategy: str, option: str, value: str

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from training.losses.activity import activity_loss, narrated_loss
-from training.model.evidence import EvidenceHead
+from training.model.evidence import Evidence, EvidenceHead
 
 
 def literal_activity_loss(
@@ -93,8 +93,6 @@ def test_the_evidence_starts_from_the_larger_cue(said: float, shown: float) -> N
         torch.zeros(1, 1, 2, 4),
         torch.zeros(1, 1, 2, 1),
         masks,
-        torch.zeros(1, 1, 4, 3, 3),
-        activity,
-        torch.tensor([[said]]),
+        Evidence(torch.zeros(1, 1, 4, 3, 3), activity, activity, torch.tensor([[said]])),
     )
     assert evidence.item() == pytest.approx(max(said, shown), abs=1e-4)

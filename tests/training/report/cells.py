@@ -40,6 +40,7 @@ def cell(
     metrics: Scores | None = None,
     epochs: int = 6,
     code: str = "v1",
+    reference: str | None = "paper",
 ) -> CellResult:
     """One cell; all metrics are 50 if not given."""
     metrics = metrics or Scores(50, 50, 50, 50, 50, 50)
@@ -49,6 +50,7 @@ def cell(
         Budget(epochs, 100 * epochs, 8, None),
         replace(_RUN, code=code),
         tuple(CurvePoint(e, 100 * e, 2 / e, metrics) for e in range(1, epochs + 1)),
+        reference,
     )
 
 

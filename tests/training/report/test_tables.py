@@ -89,6 +89,26 @@ def test_different_code_within_one_row_is_told():
     assert "Not the same code version throughout: v1, v2 for 0." in made(cells)["2"].notes
 
 
+def test_another_reference_and_a_strategy_of_ones_own_are_told():
+    cells = [
+        cell(0.6, 21, "sce", 0),
+        cell(0.6, 21, "gce", 0, reference="released"),
+        cell(0.6, 21, "own", 0),
+        cell(0.2, 0, "own", 0),
+    ]
+    tables = made(cells)
+    assert "reference throughout: paper for SCE, own; released for GCE." in " ".join(
+        tables["5"].notes
+    )
+    for name in ("3a", "5"):
+        row = tables[name].rows[-1]
+        assert (row.label, row.paper, row.seeds) == ("own", {}, (0,))
+        assert tables[name].as_json()["rows"][-1]["paper"] is None
+    assert len(tables["3b"].rows) == 6
+    assert "| own | 50.0 | – |" in markdown(list(tables.values()))
+    assert all(index < 8 for index in tables["5"].paper_best("acc"))
+
+
 def test_markdown_has_both_numbers_and_the_sign():
     text = markdown(make_tables(by_condition(paper_cells(spread=0.0))))
     assert "| 0 | **65.0 ± 0.0 ↑** | **65.0 ↑** | 19.7 ± 0.0 | 19.7 |" in text

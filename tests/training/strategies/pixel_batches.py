@@ -36,5 +36,6 @@ def batch_of(prompts: Sequence[Prompt], sizes: Sequence[tuple[int, int]], seed: 
         sizes=torch.tensor(sizes),
         sequences=[sequence for sequence, _, _ in prompts],
         frame_names=[list(names) for _, _, names in prompts],
+        start_frames=[names[0] for _, _, names in prompts],
         object_ids=[object_id for _, object_id, _ in prompts],
     )

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from training.config.run import TrainConfig
 from training.files.errors import ActisegError
 from training.losses.context import StepPosition
-from training.strategies import make_strategy, with_strategy_options
-from training.strategies.co_teaching import CoTeaching, CoTeachingOptions, keep_rate, smallest
+from training.strategies import make_strategy, run_config, with_strategy_options
+from training.strategies.co_teaching import CoTeaching, CoTeachingOptions, easiest, keep_rate
 
 
 def config(**options) -> TrainConfig:
@@ -47,14 +47,16 @@ def test_keep_rate_falls_from_one_to_the_paper_value_in_six_epochs():
 def test_kept_samples_are_those_of_the_formula(losses, forget_rate, epoch):
     rate = keep_rate(forget_rate, epoch, 6)
     values = np.array(losses, np.float32) / 4
-    assert smallest(torch.from_numpy(values), rate).tolist() == literal_picks(values, rate)
+    picks = easiest(torch.from_numpy(values), rate).tolist()
+    assert [index in picks for index in range(len(losses))] == literal_picks(values, rate)
+    assert values[picks].tolist() == sorted(values[picks].tolist()), "the easiest first"
 
 
 @pytest.mark.parametrize(("samples", "count"), [(128, 121), (100, 95), (20, 19), (7, 6)])
 def test_loss_ranks_up_to_the_paper_value_are_kept(samples, count):
-    kept = smallest(torch.arange(samples, 0, -1.0), 0.95)
-    assert kept.sum() == count
-    assert not kept[: samples - count].any()
+    kept = easiest(torch.arange(samples, 0, -1.0), 0.95)
+    assert len(kept) == count
+    assert kept.min() == samples - count
 
 
 def test_each_network_trains_on_what_its_peer_finds_easy():
@@ -62,10 +64,10 @@ def test_each_network_trains_on_what_its_peer_finds_easy():
     own = [torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([9.0, 1.0, 8.0, 2.0])]
     selection = strategy.select(own, StepPosition(epoch=1))
     first, second = selection.kept
-    assert first.tolist() == [False, True, False, True], "the second network's picks"
-    assert second.tolist() == [True, True, False, False], "the first network's picks"
+    assert first.tolist() == [1, 3], "the second network's picks"
+    assert second.tolist() == [0, 1], "the first network's picks"
     assert selection.log == {"keep_rate": 0.5, "overlap": 0.5}
-    assert all(kept.all() for kept in strategy.select(own, StepPosition(epoch=0)).kept)
+    assert all(len(kept) == 4 for kept in strategy.select(own, StepPosition(epoch=0)).kept)
 
 
 def test_forget_rate_may_follow_the_noise_of_the_run():
@@ -84,3 +86,15 @@ def test_paper_recipe_takes_ten_epochs_and_accumulates_the_window():
     assert (given_ones.epochs, given_ones.accumulate) == (6, 2)
     assert config(preset="tiny").recipe() == TrainConfig(data=Path(), out=Path()).recipe()
     assert TrainConfig(data=Path(), out=Path(), preset="r101").recipe().epochs == 6
+
+
+def test_released_rate_starts_lower_and_has_a_step_for_each_sample():
+    strategy = make_strategy(run_config("co-teaching", "released", data=Path(), out=Path()))
+    own = [torch.arange(100.0), torch.arange(100.0)]
+    counts = [len(strategy.select(own, StepPosition(epoch)).kept[0]) for epoch in range(8)]
+    assert counts == [95, 93, 91, 90, 88, 86, 85, 85]
+    assert strategy.step_for_each_sample
+    recipe = run_config("co-teaching", "released", data=Path(), out=Path(), preset="r101").recipe()
+    assert (recipe.epochs, recipe.accumulate) == (6, 1)
+    with pytest.raises(ActisegError, match=r"--co-teaching\.start-rate is 0\.05; it must be above"):
+        CoTeachingOptions(start_rate=0.05)

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from tests.training.step_contexts import context_of
 from tests.training.strategies.pixel_batches import batch_of
 from training.files.errors import ActisegError
+from training.strategies import make_strategy, run_config
 from training.strategies.elr import ELR, ELROptions, agreement
+from training.strategies.npn import NPNOptions
 
 CELLS = (2, 2, 2, 3)
 """Two prompts of two frames of 8 x 12 pixels."""
@@ -60,7 +62,9 @@ def strategy(folder: Path, **options) -> ELR:
 
 def mask_loss(elr: ELR, logits, targets, weights, name: str = "loss_mask"):
     """A term of each clip: the last layer's, or that of an earlier layer which says the same."""
-    return elr.losses(context_of(logits, targets, weights, batch=BATCH, earlier=[logits]))[name]
+    terms = elr.losses(context_of(logits, targets, weights, batch=BATCH, earlier=[logits]))
+    strength = elr.options.strength
+    return terms[name] + (strength * terms["loss_regulariser"] if name == "loss_mask" else 0)
 
 
 @pytest.mark.parametrize("sign", ["official", "as_printed"])
@@ -153,9 +157,45 @@ def test_options_outside_their_range_are_refused() -> None:
         "strength": -1.0,
         "alpha": 2.0,
         "gamma": 0.5,
-        "epsilon": 0.0,
+        "epsilon": -1e-6,
         "clamp": 0.5,
     }
     for name, value in wrong.items():
         with pytest.raises(ActisegError, match=rf"--elr\.{name} is {value}"):
             ELROptions(**{name: value})
+
+
+def test_without_a_clamp_epsilon_keeps_the_logarithm_finite() -> None:
+    with pytest.raises(ActisegError, match=r"--elr\.epsilon is 0\.0; it must be above 0 where"):
+        ELROptions(epsilon=0.0, clamp=0.0)
+
+
+def test_every_layer_and_every_step_may_update_the_history(tmp_path: Path) -> None:
+    """As released: s = 0.01 s + 0.99 p from 0, for the last layer and then the first."""
+    elr = strategy(tmp_path, layers="all", beta=0.99, initial="zero", history_dtype="float32")
+    elr.begin_epoch(0, 1)
+    logits, targets, _ = made_up(4)
+    last, first = (torch.tensor(logits[n]).float() for n in (0, 1))
+    labels, expected = torch.tensor(targets).float(), torch.zeros(CELLS)
+    for _ in range(2):
+        elr.losses(context_of(last, labels, batch=BATCH, earlier=[first]))
+        for layer in (last, first):
+            expected = 0.01 * expected + 0.99 * layer.sigmoid().clamp(1e-4, 1 - 1e-4)
+    found = elr.history.recall(BATCH, CELLS[-2:], torch.device("cpu"))
+    torch.testing.assert_close(found.values, expected)
+
+
+@pytest.mark.parametrize("name", ["elr", "npn"])
+def test_frames_must_stay_where_their_pixels_are_remembered(name: str, tmp_path: Path) -> None:
+    def made(**options):
+        return make_strategy(run_config(name, data=tmp_path, out=tmp_path, **options))
+
+    assert made().name == name
+    with pytest.raises(ActisegError, match=f"--augmentation is all; it must be .* with {name}"):
+        made(augmentation="all")
+    own = {"elr": ELROptions, "npn": NPNOptions}[name](history_of="sample")
+    with pytest.raises(ActisegError, match="--redraw-frames is True; it must be False with"):
+        made(redraw_frames=True, strategy_options=own)
+    recipe = run_config(name, data=tmp_path, out=tmp_path).recipe()
+    assert recipe.augmentation == {"elr": "photometric", "npn": "none"}[name]
+    assert not recipe.redraw_frames

@@ -108,6 +108,25 @@ def test_a_repeated_frame_counts_once(tmp_path: Path) -> None:
     assert now.visits.flatten().tolist() == [1, 1, 1]
 
 
+def test_samples_may_have_histories_of_their_own(tmp_path: Path) -> None:
+    """Of a frame that two samples have in common, and that one of them repeats."""
+    first = batch_of([("a", 1, ["x", "y", "y"])], [(8, 12)])
+    second = batch_of([("a", 1, ["y", "x", "z"])], [(8, 12)])
+    history = PixelHistory(tmp_path, "uint16", of_samples=True)
+    history.begin_epoch(0)
+    values = torch.arange(3.0).view(1, 3, 1, 1).expand(1, 3, 2, 3)
+    history.update(first, values)
+    assert not history.recall(second, (2, 3), torch.device("cpu")).visits.any()
+    history.update(second, 10 + values)
+    history.update(first, 20 + values, again=True)
+    found = [history.recall(batch, (2, 3), torch.device("cpu")) for batch in (first, second)]
+    assert found[0].values[0, :, 0, 0].tolist() == [20, 21, 22]
+    assert found[1].values[0, :, 0, 0].tolist() == [10, 11, 12]
+    assert (found[0].visits == 2).all()
+    history.begin_epoch(1)
+    assert torch.equal(history.recall(first, (2, 3), torch.device("cpu")).values, found[0].values)
+
+
 def test_padding_is_not_remembered(history: PixelHistory) -> None:
     mixed = batch("a1x", "b1x")
     found = history.recall(mixed, (3, 5), torch.device("cpu"))

@@ -13,13 +13,14 @@ from tests.training.strategies.pixel_batches import batch_of
 from training.files.errors import ActisegError
 from training.losses.context import StepPosition
 from training.model.config import IMAGENET_MEAN, IMAGENET_STD
-from training.strategies.npn import NPN, NPNOptions, negative_terms
-from training.strategies.support.colour_view import strong_view
+from training.strategies.npn import NPN, NPNOptions, counts_of, negative_terms
+from training.strategies.support.colour_view import distorted_view, strong_view
 
 CELLS = (2, 2, 2, 3)
 """Two prompts of two frames of 8 x 12 pixels."""
 BATCH = batch_of([("a", 1, ["x", "y"]), ("b", 2, ["x", "z"])], [(8, 12), (8, 12)])
 EPOCHS, WARM = 5, 1
+FOCAL = {"focal_alpha": 0.5}
 
 
 def made_up(seed=0):
@@ -72,7 +73,9 @@ def losses(npn: NPN, logits, targets, weights=None, epoch: int = 0, **views):
 
 
 def proxy(npn: NPN, logits, targets):
-    return npn.proxy(context_of(logits, targets, batch=BATCH))
+    """What is learned after this step's candidates were counted."""
+    losses(npn, logits, targets)
+    return npn.proxy(npn.history.recall(BATCH, CELLS[-2:], torch.device("cpu")).values)
 
 
 @pytest.mark.parametrize("count", ["as_printed", "predicted_only"])
@@ -80,7 +83,7 @@ def proxy(npn: NPN, logits, targets):
 def test_losses_and_counts_over_the_epochs_are_the_formulas(tmp_path, count, partial):
     logits, targets, weights = made_up()
     expected, counts = literal(logits, targets, weights, count, partial)
-    npn = strategy(tmp_path, count=count, partial=partial)
+    npn = strategy(tmp_path, count=count, partial=partial, **FOCAL, warmup_epochs=WARM)
     targets, weights = (torch.tensor(values).float() for values in (targets, weights))
     for epoch in range(EPOCHS):
         npn.begin_epoch(epoch, EPOCHS)
@@ -88,10 +91,8 @@ def test_losses_and_counts_over_the_epochs_are_the_formulas(tmp_path, count, par
         loss = losses(npn, now, targets, weights, epoch)["loss_mask"]
         np.testing.assert_allclose(loss.numpy(), expected[epoch], rtol=2e-5)
         found = npn.history.recall(BATCH, CELLS[-2:], torch.device("cpu"))
-        np.testing.assert_array_equal(found.values, counts[epoch][0])
-        np.testing.assert_array_equal(
-            found.visits * (2 if count == "as_printed" else 1) - found.values, counts[epoch][1]
-        )
+        for kept, expected_count in zip(counts_of(found.values), counts[epoch], strict=True):
+            np.testing.assert_array_equal(kept, expected_count)
 
 
 @pytest.mark.parametrize(("count", "expected"), [("as_printed", 1.0), ("predicted_only", 1.0)])
@@ -117,7 +118,9 @@ def test_negative_learning_acts_only_where_label_and_prediction_agree():
     logits, targets, _ = made_up(1)
     logits, targets = torch.tensor(logits[0]), torch.tensor(targets)
     agree = (logits > 0) == (targets > 0)
-    terms = negative_terms(logits, targets)
+    foreground = targets + (logits > 0)
+    background = 1 - targets + (logits <= 0)
+    terms = negative_terms(logits, foreground, background)
     assert (terms[~agree] == 0).all()
     entropy = torch.nn.functional.binary_cross_entropy_with_logits(
         logits, targets, reduction="none"
@@ -127,7 +130,7 @@ def test_negative_learning_acts_only_where_label_and_prediction_agree():
 
 def test_gradient_is_that_of_finite_differences(tmp_path: Path) -> None:
     logits, targets, weights = made_up(3)
-    npn = strategy(tmp_path, warmup_epochs=0)
+    npn = strategy(tmp_path, warmup_epochs=0, **FOCAL)
     npn.begin_epoch(0, 1)
     variable = torch.tensor(logits[0]).float().requires_grad_()
     tensors = [torch.tensor(values).float() for values in (targets, weights)]
@@ -213,15 +216,27 @@ def test_warm_up_has_one_view_and_remembers_nothing(tmp_path: Path) -> None:
     losses(npn, torch.zeros(CELLS), torch.zeros(CELLS))
     assert npn.inputs(BATCH, StepPosition(0, 3), 0) == (BATCH, None)
     assert not npn.history.recall(BATCH, CELLS[-2:], torch.device("cpu")).visits.any()
-    npn.begin_epoch(1, 3)
-    assert npn.inputs(BATCH, StepPosition(1, 3), 0).second_view is not None
+    npn.begin_epoch(2, 3)
+    assert npn.inputs(BATCH, StepPosition(2, 3), 0).second_view is not None
 
 
 def test_options_outside_their_range_are_refused(tmp_path: Path) -> None:
     wrong = {"alpha": -1.0, "beta": -0.1, "focal_alpha": 2.0, "focal_gamma": 0.5}
+    wrong |= {"threshold": 1.0, "logit_scale": 0.0, "clamp": 0.5}
     for name, value in wrong.items():
         flag = name.replace("_", "-")
         with pytest.raises(ActisegError, match=rf"--npn\.{flag} is {value}"):
             NPNOptions(**{name: value})
-    with pytest.raises(ActisegError, match="--epochs is 129; the counts of npn hold at most 128"):
-        strategy(tmp_path).begin_epoch(0, 129)
+    with pytest.raises(ActisegError, match="--epochs is 130; the counts of npn hold at most 129"):
+        strategy(tmp_path).begin_epoch(0, 130)
+
+
+def test_published_distortion_is_that_of_the_loader_and_keeps_padding() -> None:
+    batch = batch_of([("a", 1, ["x", "y"]), ("b", 2, ["x", "z"])], [(8, 12), (12, 8)])
+    view = distorted_view(batch, (0, 1))
+    assert torch.equal(view, distorted_view(batch, (0, 1)))
+    assert (view.movedim(2, -1)[batch.padding] == 0).all()
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    values = ((view * std + mean) * 255).movedim(2, -1)[~batch.padding]
+    torch.testing.assert_close(values, values.round(), atol=1e-3, rtol=0)
+    assert not torch.equal(view, distorted_view(batch, (0, 2)))

@@ -63,7 +63,7 @@ FORMULAE = {
         SCE(SCEOptions(alpha=0.1, beta=1.0, log_of_zero=-4.0)),
         lambda p, y: 0.1 * cross_entropy(p, y) + reverse_cross_entropy(p, y, -4.0),
     ),
-    "apl": (APL(APLOptions()), lambda p, y: (1 - r(p, y) ** 0.7) / 0.7 + abs(p - y)),
+    "apl": (APL(APLOptions()), lambda p, y: 10 * (1 - r(p, y) ** 0.7) / 0.7 + abs(p - y)),
     "apl nce+mae": (
         APL(APLOptions(variant="nce+mae", active=2.0, passive=0.5)),
         lambda p, y: (
@@ -133,6 +133,25 @@ def test_perfect_prediction_costs_nothing_and_a_wrong_one_keeps_finite_gradients
     wrong = (-confident).requires_grad_()
     mask_loss(strategy, wrong, targets, None).sum().backward()
     assert torch.isfinite(wrong.grad).all()
+
+
+@pytest.mark.parametrize("name", ["gce", "sce", "apl"])
+def test_focal_and_dice_terms_stay_or_go_as_told(name):
+    context = StepContext(labels(), predictions())
+    published = published_terms(context)
+    kind, options = STRATEGIES[name], STRATEGIES[name].Options
+    beside = kind(options(focal="kept")).losses(context)
+    term = kind.term
+    assert beside.keys() == published.keys() | {term, f"{term}_0"}
+    assert all(torch.equal(beside[key], published[key]) for key in published)
+    alone = kind(options()).losses(context)
+    assert torch.equal(beside[term], alone["loss_mask"])
+    without = kind(options(dice=False)).losses(context)
+    assert alone.keys() - without.keys() == {"loss_dice", "loss_dice_0"}
+    plain = kind(options(weighted=False)).losses(context)
+    unweighted = kind(options()).losses(StepContext(labels(), predictions(), use_weights=False))
+    assert torch.equal(plain["loss_mask"], unweighted["loss_mask"])
+    assert not torch.equal(plain["loss_mask"], alone["loss_mask"])
 
 
 @given(st.floats(-8, 8), st.sampled_from([0.0, 1.0]))

@@ -28,17 +28,20 @@ from training.strategies.pmhm import (
     ParallelHeads,
     PMHMOptions,
     confident_pixels,
-    freeze_probability,
     hard_dice_loss,
     hard_focal_loss,
-    head_consistency,
-    layer_consistency,
+    linear,
+    mean_consistency,
+    perturbed,
+    quantile_regions,
     symmetric_divergence,
+    tversky_loss,
     uncertain_pixels,
 )
 
 PROMPTS, FRAMES, QUERIES, LAYERS, SIZE = 3, 2, 4, 3, (6, 8)
 SHAPE = (PROMPTS, FRAMES, *SIZE)
+FREEZE = {"freeze": 0.5, "freeze_end": 0.0}
 GRADIENTS = ("sobel", "central", "forward")
 # Multiples of 1/64, with which every operator is exact in float32.
 PROBABILITIES = arrays(np.int64, (5, 7), elements=st.integers(0, 64)).map(
@@ -82,7 +85,7 @@ class Case:
             valid=torch.tensor(self.valid),
             queries=torch.tensor(self.queries),
             earlier=[tensor(masks) for masks in self.earlier],
-            extra_masks=tensor(self.auxiliary) if auxiliary is None else auxiliary,
+            extra_masks=(tensor(self.auxiliary) if auxiliary is None else auxiliary,),
         )
 
     def all_queries(self, main: Tensor) -> Tensor:
@@ -97,9 +100,8 @@ class Case:
         """The consistency terms as they enter the total."""
         context = self.context()
         losses = reduced(strategy.losses(context), context)
-        return {
-            name: float(losses[name]) * weight for name, weight in strategy.coefficients.items()
-        }
+        weights = strategy.coefficients
+        return {name: float(losses[name]) * weights[name] for name in ("loss_head", "loss_layer")}
 
     def hard(self, strategy: PMHM) -> np.ndarray:
         terms = strategy.losses(self.context())
@@ -107,6 +109,12 @@ class Case:
 
     def labelled(self) -> tuple[Tensor, Tensor, Tensor]:
         return tensor(self.main), tensor(self.masks), tensor(self.weights)
+
+
+def uncertain_of(strategy: PMHM, logits: Tensor, inside: Tensor) -> Tensor:
+    options = strategy.options
+    p = logits.detach().sigmoid()
+    return uncertain_pixels(p, options.tau_m, options.tau_e, options.gradient) & inside
 
 
 def tensor(array: np.ndarray) -> Tensor:
@@ -140,10 +148,11 @@ def literal_kl(p: float, q: float) -> float:
 
 
 def literal_losses(case: Case, options: PMHMOptions) -> dict[str, np.ndarray]:
-    """Eqs. 5 to 7 of each prompt, from probabilities in float64."""
+    """Eqs. 5 to 7 of each prompt, from probabilities in float64; sums over U, and its size."""
     p_m, p_a = sigmoid(case.main), sigmoid(case.of_matched(case.auxiliary))
     p_l = [sigmoid(case.of_matched(masks)) for masks in case.earlier]
-    result: dict[str, list[float]] = {"head": [], "layer": [], "focal": [], "dice": []}
+    names = ("head", "layer", "uncertain", "focal", "dice")
+    result: dict[str, list[float]] = {name: [] for name in names}
     for clip in range(PROMPTS):
         image = [index for index in np.ndindex(SHAPE[1:]) if case.weights[clip][index] > 0]
         frames = np.stack([literal_uncertain(p, options) for p in p_m[clip]])
@@ -155,8 +164,9 @@ def literal_losses(case: Case, options: PMHMOptions) -> dict[str, np.ndarray]:
             for early in p_l:
                 e = early[clip][index]
                 layer += (literal_kl(m, e) + literal_kl(e, m)) / (LAYERS - 1)
-        result["head"].append(head / max(1, len(uncertain)))
-        result["layer"].append(layer / max(1, len(uncertain)))
+        result["head"].append(head)
+        result["layer"].append(layer)
+        result["uncertain"].append(len(uncertain))
         known = [index for index in np.ndindex(SHAPE[1:]) if index not in set(uncertain)]
         focal, overlap, area = 0.0, 0.0, 0.0
         for index in known:
@@ -176,9 +186,14 @@ def test_losses_are_the_formulae(gradient: Any) -> None:
     expected = literal_losses(case, options)
     assert (expected["head"] > 0).all()
     extra, hard = case.extra(PMHM(options)), case.hard(PMHM(options))
-    # The criterion divides sums over clips by the number of valid frames.
-    assert extra["loss_head"] == pytest.approx(0.3 * expected["head"].sum() / 5, rel=1e-4)
-    assert extra["loss_layer"] == pytest.approx(0.1 * expected["layer"].sum() / 5, rel=1e-4)
+    uncertain = expected["uncertain"]
+    for name, weight in (("head", 0.3), ("layer", 0.1)):
+        mean = expected[name].sum() / uncertain.sum()
+        assert extra[f"loss_{name}"] == pytest.approx(weight * mean, rel=1e-4)
+        # As the mask term: the sum over clips by the number of valid frames.
+        each = (expected[name] / uncertain).sum() / 5
+        of_clips = case.extra(PMHM(replace(options, consistency="clip")))
+        assert of_clips[f"loss_{name}"] == pytest.approx(weight * each, rel=1e-4)
     np.testing.assert_allclose(hard, [expected["focal"], expected["dice"]], rtol=1e-4)
 
 
@@ -237,10 +252,10 @@ def test_divergence_is_symmetric_and_zero_for_equals_only(x: float, y: float) ->
     assert float(value) == pytest.approx(literal_kl(p, q) + literal_kl(q, p), rel=1e-3, abs=1e-6)
 
 
-def perturbed(case: Case, inside: bool, *names: str) -> tuple[Case, Case]:
+def other_pixels(case: Case, inside: bool, *names: str) -> tuple[Case, Case]:
     """The case twice, with other values at all pixels in or out of U in one of them."""
     strategy = PMHM(PMHMOptions())
-    chosen = strategy.uncertain(tensor(case.main), tensor(case.weights) > 0).numpy() == inside
+    chosen = uncertain_of(strategy, tensor(case.main), tensor(case.weights) > 0).numpy() == inside
     other = Case()
     random = np.random.default_rng(9)
     for name in names:
@@ -254,9 +269,9 @@ def perturbed(case: Case, inside: bool, *names: str) -> tuple[Case, Case]:
 
 def test_hard_loss_is_blind_to_labels_where_the_prediction_is_uncertain() -> None:
     strategy = PMHM(PMHMOptions())
-    case, inside = perturbed(Case(), True, "masks")
+    case, inside = other_pixels(Case(), True, "masks")
     np.testing.assert_array_equal(case.hard(strategy), inside.hard(strategy))
-    case, outside = perturbed(Case(), False, "masks")
+    case, outside = other_pixels(Case(), False, "masks")
     assert (case.hard(strategy) != outside.hard(strategy)).all()
 
 
@@ -265,13 +280,13 @@ def test_labels_are_left_out_in_the_last_layer_alone() -> None:
     masks = tensor(smooth(np.random.default_rng(2), PROMPTS, FRAMES, 5, *SIZE))
     output, targets = replace(predictions(layers=3), masks=masks), labels()
     queries = match([*output.aux, output], targets)
-    output = SimpleNamespace(**vars(output), extra_masks=masks)
+    output = SimpleNamespace(**vars(output), extra_masks=(masks,))
 
     def losses(targets: Any) -> dict[str, Tensor]:
         return strategy.losses(StepContext(targets, output, matches=queries))  # type: ignore[arg-type]
 
     chosen = masks[torch.arange(PROMPTS), :, queries[-1]]
-    uncertain = strategy.uncertain(chosen, torch.ones_like(chosen).bool())
+    uncertain = uncertain_of(strategy, chosen, torch.ones_like(chosen).bool())
     cells = uncertain.repeat_interleave(4, -1).repeat_interleave(4, -2)
     before = losses(targets)
     after = losses(replace(targets, masks=targets.masks ^ cells))
@@ -281,18 +296,18 @@ def test_labels_are_left_out_in_the_last_layer_alone() -> None:
 
 def test_consistency_is_blind_where_the_prediction_is_certain() -> None:
     strategy = PMHM(PMHMOptions())
-    case, outside = perturbed(Case(), False, "auxiliary", "earlier", "masks")
+    case, outside = other_pixels(Case(), False, "auxiliary", "earlier", "masks")
     assert case.extra(strategy) == outside.extra(strategy)
-    case, labels = perturbed(Case(), True, "masks")
+    case, labels = other_pixels(Case(), True, "masks")
     assert case.extra(strategy) == labels.extra(strategy), "it never sees a label"
     for name, loss in (("auxiliary", "loss_head"), ("earlier", "loss_layer")):
-        case, inside = perturbed(Case(), True, name)
+        case, inside = other_pixels(Case(), True, name)
         assert case.extra(strategy)[loss] != inside.extra(strategy)[loss]
 
 
 def test_gradients_of_the_main_head_stay_on_their_side() -> None:
     case, strategy = Case(), PMHM(PMHMOptions())
-    uncertain = strategy.uncertain(tensor(case.main), tensor(case.weights) > 0)
+    uncertain = uncertain_of(strategy, tensor(case.main), tensor(case.weights) > 0)
     main = tensor(case.main).requires_grad_()
     terms = strategy.losses(case.context(main))
     hard = terms["loss_mask"].sum() + terms["loss_dice"].sum()
@@ -330,12 +345,12 @@ def test_gradients_are_those_of_finite_differences() -> None:
     targets, weights = torch.tensor(case.masks), torch.tensor(case.weights)
 
     def whole(main: Tensor, auxiliary: Tensor, *earlier: Tensor) -> Tensor:
-        uncertain = strategy.uncertain(main, weights > 0)
+        uncertain = uncertain_of(strategy, main, weights > 0)
         confident = confident_pixels(uncertain, weights > 0)
         hard = hard_focal_loss(main, targets, weights, confident)
         hard = hard + hard_dice_loss(main, targets, confident)
-        head = head_consistency(main, auxiliary, uncertain)
-        return (hard + head + layer_consistency(main, earlier, uncertain)).sum()
+        head = mean_consistency(main, [auxiliary], uncertain)
+        return (hard + head + mean_consistency(main, earlier, uncertain)).sum()
 
     random = np.random.default_rng(4)
     start = [case.main, *random.normal(0, 2, (LAYERS, *SHAPE))]
@@ -387,11 +402,10 @@ def test_auxiliary_head_starts_as_a_twin_and_leaves_no_trace(config: Any) -> Non
     names, alone = list(model.state_dict()), run_network(model)
     strategy = PMHM(PMHMOptions(dropout=0))
     network = strategy.extend(model)
-    assert run_network(network.eval()).extra_masks is None
-    for layer in network.modules():
-        layer.training = layer in (network, network.auxiliary)  # type: ignore[comparison-overlap]
+    assert run_network(network.eval()).extra_masks == ()
+    network.training = True
     output = run_network(network)
-    torch.testing.assert_close(output.extra_masks, output.masks)
+    torch.testing.assert_close(output.extra_masks[0], output.masks)
     torch.testing.assert_close(output.masks, alone.masks)
     assert strategy.exported(network) is model
     assert list(model.state_dict()) == names
@@ -410,16 +424,69 @@ def test_a_frozen_head_passes_gradients_on_and_keeps_none() -> None:
     for frozen in (False, True):
         network.frozen = frozen
         network.zero_grad()
-        run_network(network).extra_masks.sum().backward()
+        run_network(network).extra_masks[0].sum().backward()
         assert all((p.grad is None) == frozen for p in network.auxiliary.parameters())
         assert network.model.decoder.layers[-1].norm_cross.weight.grad.abs().sum() > 0
         assert all(p.grad is None for p in network.model.mask_head.parameters())
 
 
-def test_dropout_tells_the_heads_apart() -> None:
-    _, network = heads(dropout=0.5)
-    output = run_network(network)
-    assert not torch.allclose(output.extra_masks, output.masks, atol=1e-2)
+@pytest.mark.parametrize("unit", ["queries", "channels", "frames"])
+def test_dropout_tells_the_heads_apart(unit: str) -> None:
+    _, network = heads(dropout=0.5, dropout_of=unit)
+    (masks,) = run_network(network).extra_masks
+    assert not torch.allclose(masks, run_network(network).masks, atol=1e-2)
+
+
+def test_features_lose_whole_frames_or_channels_and_gain_noise() -> None:
+    features = torch.ones(2, 3, 4, 5, 6)
+    frames = torch.tensor([[1.0, 0, 1], [0, 1, 1]])[:, :, None, None, None]
+    dropped = perturbed(features, frames, features, 0.5, 0.0)
+    torch.testing.assert_close(dropped, 2 * features * frames)
+    noise, given = torch.randn(features.shape), torch.randn(features.shape)
+    spread = given.flatten(2).std(2)[..., None, None, None]
+    noisy = perturbed(given, torch.ones(()), noise, 0.0, 0.2)
+    torch.testing.assert_close(noisy, given + 0.2 * spread * noise, atol=1e-5, rtol=1e-5)
+
+
+def test_several_heads_vote_and_are_averaged() -> None:
+    _, network = heads(heads=2, auxiliary_start="random")
+    first, second = run_network(network).extra_masks
+    assert not torch.allclose(first, second)
+    case = Case()
+    one = case.context()
+    both = replace(one, output=copied(one.output, extra_masks=(tensor(case.auxiliary),) * 2))
+    strategy = PMHM(PMHMOptions(heads=2))
+    alone, twice = strategy.losses(one), strategy.losses(both)
+    torch.testing.assert_close(alone["loss_head"], twice["loss_head"])
+    none = replace(one, output=copied(one.output, extra_masks=()))
+    assert strategy.losses(none)["loss_head"] == 0
+
+
+def copied(record: Any, **changes: Any) -> Any:
+    return SimpleNamespace(**vars(record) | changes)
+
+
+def test_quantiles_cut_the_shares_they_name() -> None:
+    masks = torch.randn(2, 3, 4, 6, 8, generator=torch.Generator().manual_seed(1))
+    options = PMHMOptions(regions="quantiles", tau_m=0.2, tau_e=1.0, tau_h=0.6, votes=1)
+    found = [quantile_regions(masks, (), torch.full((2,), query), options) for query in range(4)]
+    for field, share in (("uncertain", 0.2), ("confident", 0.4)):
+        pixels = torch.stack([getattr(regions, field) for regions in found], 2).float()
+        torch.testing.assert_close(
+            pixels.flatten(1).mean(1), torch.full((2,), share), atol=0.01, rtol=0
+        )
+    # Two heads that never agree leave nothing that is known.
+    apart = quantile_regions(masks, (-masks,), torch.zeros(2).long(), replace(options, votes=2))
+    assert not apart.confident.any()
+
+
+def test_tversky_counts_uncertain_pixels_of_the_batch_alone() -> None:
+    logits = torch.tensor([[[[20.0, 20, -20, -20]]], [[[20, 20, 20, 20]]]])
+    labels = torch.tensor([[[[1.0, 0, 1, 0]]], [[[0, 0, 0, 0]]]])
+    uncertain = torch.tensor([True, False]).view(2, 1, 1, 1).expand_as(labels)
+    value = tversky_loss(logits, labels, uncertain, 0.7, 0.5)
+    assert value.item() == pytest.approx(1 - 1 / (1 + 0.7 + 0.5), abs=1e-5)
+    assert tversky_loss(logits, labels, torch.zeros_like(uncertain), 0.7, 0.5) == 0
 
 
 def draws(strategy: PMHM, network: ParallelHeads, count: int, epoch: int = 0) -> list[bool]:
@@ -431,15 +498,15 @@ def draws(strategy: PMHM, network: ParallelHeads, count: int, epoch: int = 0) ->
 
 
 def test_freezing_decays_and_goes_on_where_it_stopped() -> None:
-    assert [freeze_probability(0.5, epoch, 6) for epoch in (0, 1, 5)] == [0.5, 0.4, 0.0]
-    assert freeze_probability(0.5, 0, 1) == 0.5
-    strategy, network = heads()
+    assert [linear(0.5, 0, epoch, 6) for epoch in (0, 1, 5)] == [0.5, 0.4, 0.0]
+    assert linear(0.5, 0, 0, 1) == 0.5
+    strategy, network = heads(**FREEZE)
     first = draws(strategy, network, 300)
     assert 0.4 < np.mean(first) < 0.6
-    again, other = heads()
+    again, other = heads(**FREEZE)
     assert draws(again, other, 100) == first[:100]
     stored = again.state_dict()
-    resumed, other = heads()
+    resumed, other = heads(**FREEZE)
     resumed.load_state_dict(stored)
     assert draws(resumed, other, 200) == first[100:]
     assert not any(draws(strategy, network, 50, epoch=5))
@@ -450,7 +517,7 @@ def learn(strategy: PMHM, network: ParallelHeads, optimizer: Any, steps: range) 
         strategy.inputs(None, StepPosition(step // 3, 3), 0)  # type: ignore[arg-type]
         output = run_network(network)
         optimizer.zero_grad(set_to_none=True)
-        symmetric_divergence(output.masks, output.extra_masks).mean().backward()
+        symmetric_divergence(output.masks, output.extra_masks[0]).mean().backward()
         optimizer.step()
 
 
@@ -458,12 +525,12 @@ def test_resumed_run_ends_in_the_same_weights() -> None:
     """With freezing and dropout, cut in the middle of an epoch."""
 
     def fresh(**options: Any) -> tuple[PMHM, ParallelHeads, Any]:
-        strategy, network = heads(dropout=0.3, auxiliary_start="random", **options)
+        strategy, network = heads(dropout=0.3, auxiliary_start="random", **FREEZE, **options)
         return strategy, network, torch.optim.AdamW(network.parameters(), 1e-2)
 
     whole = fresh()
     learn(*whole, range(8))
-    assert whole[1].auxiliary.controller.last.weight.grad is not None, (
+    assert whole[1].auxiliary[0].controller.last.weight.grad is not None, (
         "the last epoch never freezes"
     )
     cut = fresh()

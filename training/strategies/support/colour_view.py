@@ -11,6 +11,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from training.data.pictures import normalise
+from training.data.transforms import distort
+
 if TYPE_CHECKING:
     from training.data.clips import Batch
 
@@ -53,6 +56,32 @@ def strong_view(batch: Batch, seed: Sequence[int]) -> Tensor:
     shift = torch.from_numpy(shifts).to(frames)
     values = torch.einsum("ntij,ntjhw->ntihw", turn, frames * std + mean) + shift
     return ((values.clamp(0, 1) - mean) / std).masked_fill(batch.padding[:, :, None], 0)
+
+
+def distorted_view(batch: Batch, seed: Sequence[int]) -> Tensor:
+    """The published photometric distortion of every frame (`training.data.transforms.distort`).
+
+    Draws depend on what those of `strong_view` depend on. It is computed on the host.
+
+    Args:
+        batch: Normalised frames, 0 on padding.
+        seed: Numbers, at least 0, that the draws depend on.
+
+    Returns:
+        float32 [N, T, 3, H, W], normalised, 0 on padding.
+    """
+    mean, std = (batch.frames.new_tensor(v).view(3, 1, 1) for v in (batch.mean, batch.std))
+    stored = ((batch.frames * std + mean) * 255).round().clamp(0, 255).byte()
+    pictures = stored.movedim(2, -1).cpu().numpy()
+    distorted = np.empty_like(pictures)
+    prompts = {clip: prompt for prompt, clip in enumerate(batch.clip_of_prompt.tolist())}
+    for clip, prompt in prompts.items():
+        for time, frame in enumerate(batch.frame_names[prompt]):
+            rng = _generator(seed, f"{batch.sequences[prompt]}/{frame}")
+            distorted[clip, time] = distort(pictures[clip, time], rng, clip=False, permute=True)
+    frames = torch.from_numpy(distorted).to(batch.frames.device).movedim(-1, 2)
+    view = normalise(frames, batch.mean, batch.std)
+    return view.masked_fill_(batch.padding[:, :, None], 0)
 
 
 def _colours(saturation: float, hue: float) -> npt.NDArray[np.float64]:

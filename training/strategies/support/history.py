@@ -67,11 +67,13 @@ class PixelHistory:
 
     Args:
         folder: Where the files lie; made if it is missing.
-        dtype: ``float16`` or ``uint8``; values are rounded to it.
+        dtype: NumPy's name of the values' type; they are rounded to it.
+        of_samples: Remember the pixels of each sample's frames (which must be drawn once, see
+            `ClipDataset`) instead of those of each frame, whatever sample it is in.
     """
 
-    def __init__(self, folder: Path, dtype: npt.DTypeLike) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, dtype: npt.DTypeLike, *, of_samples: bool = False) -> None:
+        self.folder, self._of_samples = folder, of_samples
         self._dtype = np.dtype(dtype)
         self._run: str | None = None
         self._epoch, self._updates, self._processes = -1, 0, 1
@@ -123,7 +125,7 @@ class PixelHistory:
         prompts, times = len(batch.object_ids), len(batch.frame_names[0])
         values = np.zeros((prompts, times, *size), self._dtype)
         visits = np.zeros((prompts, times, 1, 1), np.int64)
-        for place, key, (height, width) in _pixels(batch):
+        for place, key, (height, width) in _pixels(batch, self._of_samples):
             entry = self._entry(key)
             if entry is None:
                 continue
@@ -139,15 +141,16 @@ class PixelHistory:
             torch.from_numpy(values).to(device).float(), torch.from_numpy(visits).to(device)
         )
 
-    def update(self, batch: Batch, values: Tensor) -> Recalled:
+    def update(self, batch: Batch, values: Tensor, *, again: bool = False) -> Recalled:
         """Remembers new values, once an epoch for each key, and says what is remembered now.
 
         Of a frame that a sample repeats the first one counts; a key that this process has already
-        updated in this epoch keeps its values.
+        updated in this epoch keeps its values unless `again`.
 
         Args:
             batch: Names the pixels.
             values: float [P, T, h, w].
+            again: Whether a key may be updated several times in an epoch.
 
         Raises:
             ActisegError: If the disk is full.
@@ -156,10 +159,10 @@ class PixelHistory:
             raise RuntimeError("begin_epoch comes before update")
         rounded = values.detach().cpu().numpy().astype(self._dtype)
         fresh: dict[Key, tuple[Array, int]] = {}
-        for place, key, (height, width) in _pixels(batch):
-            if key not in fresh and key not in self._log.entries:
-                before = self._base[key].visits if key in self._base else 0
-                fresh[key] = rounded[place][:height, :width], before + 1
+        for place, key, (height, width) in _pixels(batch, self._of_samples):
+            if key not in fresh and (again or key not in self._log.entries):
+                before = self._entry(key)
+                fresh[key] = rounded[place][:height, :width], 1 + (before.visits if before else 0)
         self._log.append(fresh)
         self._updates += 1
         return self.recall(batch, (values.shape[-2], values.shape[-1]), values.device)
@@ -265,7 +268,9 @@ class PixelHistory:
         )
 
 
-def _pixels(batch: Batch) -> Iterator[tuple[tuple[int, int], Key, tuple[int, int]]]:
+def _pixels(
+    batch: Batch, of_samples: bool
+) -> Iterator[tuple[tuple[int, int], Key, tuple[int, int]]]:
     """Prompt and frame index, key, and the rows and columns of mask cells without padding."""
     sizes = [
         (-(-height // MASK_STRIDE), -(-width // MASK_STRIDE))
@@ -274,6 +279,8 @@ def _pixels(batch: Batch) -> Iterator[tuple[tuple[int, int], Key, tuple[int, int
     clips = batch.clip_of_prompt.tolist()
     for prompt, names in enumerate(batch.frame_names):
         for time, frame in enumerate(names):
+            if of_samples:
+                frame = f"{batch.start_frames[prompt]}+{time}"
             key = batch.sequences[prompt], batch.object_ids[prompt], frame
             yield (prompt, time), key, sizes[clips[prompt]]
 
