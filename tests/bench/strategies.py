@@ -2,7 +2,7 @@
 
 Each strategy trains in a process of its own: the same network from random weights, on the same
 clips of a drawn kitchen without augmentation, by the engine's own steps. It is measured in the
-second epoch, when histories exist and NPN's first epoch of plain training is over. Loading data,
+third epoch, when histories exist and NPN's two epochs of plain training are over. Loading data,
 checkpoints and validation are left out. Co-teaching ranks two samples at a time here instead of
 128: that changes neither its memory nor its work for each step.
 
@@ -39,7 +39,7 @@ from training.strategies import STRATEGIES
 from training.strategies.co_teaching import CoTeachingOptions
 
 EPOCHS = 6
-"""Of the run whose second epoch is measured; some strategies change over the epochs."""
+"""Of the run whose third epoch is measured; some strategies change over the epochs."""
 
 
 def main() -> None:
@@ -122,7 +122,7 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, Any]:
         loaded = memory_in_use(group.device)
         if group.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(group.device)
-        for epoch in (0, 1):
+        for epoch in range(3):
             trainer.epoch = epoch
             trainer.strategy.begin_epoch(epoch, EPOCHS)
             seconds_per_step(trainer, batches)  # allocates what later steps use again
