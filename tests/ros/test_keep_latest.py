@@ -31,10 +31,10 @@ def burden(graph_file: Path, size: int = 1500, products: int = 12) -> None:
     nodes += [
         helper.make_node("ReduceMean", [f"_m{products}"], ["_end"], keepdims=0),
         helper.make_node("Mul", ["_end", "_zero"], ["_nothing"]),
-        helper.make_node("Add", ["_light", "_nothing"], ["embedding"]),
+        helper.make_node("Add", ["_light", "_nothing"], ["stride16"]),
     ]
     for node in model.graph.node:
-        if node.output[0] == "embedding":
+        if node.output[0] == "stride16":
             node.output[0] = "_light"
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(
