@@ -195,7 +195,7 @@ def longest_silence(probe: Probe, name: str, start: int) -> float:
     return max(late - early for early, late in itertools.pairwise(times))
 
 
-@pytest.mark.slow  # loads a gigabyte and computes for minutes on two busy cores
+@pytest.mark.slow  # a heavy graph, minutes where others compute too
 def test_the_heartbeat_never_pauses(tmp_path: Path) -> None:
     """Not while a model loads, a transition runs, or a worker that hangs is stopped."""
     slow = heavy(tmp_path / "slow", load=True, products=60)

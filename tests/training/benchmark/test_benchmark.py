@@ -123,7 +123,9 @@ def test_bad_options_are_named(changes: dict[str, object], said: str, tmp_path: 
 def test_cells_follow_the_preset_and_the_reference_that_were_asked_for(
     data: Path, tmp_path: Path
 ) -> None:
-    options = BenchmarkOptions(suite="table1", data=data, out=tmp_path / "r101", preset="r101")
+    options = BenchmarkOptions(
+        suite="table1", data=data, out=tmp_path / "r101", preset="r101", train=("--from-scratch",)
+    )
     (job, *_) = plan(options, cells_of("table1", "r101", (0,)))
     predict = " ".join(job.predict)
     assert "--positive-threshold 0.75 --clip-length 36" in predict, "as published, not as tiny"

@@ -78,10 +78,10 @@ def _stop_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """SIGTERM while a step is being taken."""
     former = TrainingStep.take
 
-    def take(self: TrainingStep, batches: Any, choices: Any, position: Any, rate: float) -> Any:
+    def take(self: TrainingStep, shares: Any, position: Any, rate: float) -> Any:
         if position.step == step:
             signal.raise_signal(signal.SIGTERM)
-        return former(self, batches, choices, position, rate)
+        return former(self, shares, position, rate)
 
     monkeypatch.setattr(TrainingStep, "take", take)
 
