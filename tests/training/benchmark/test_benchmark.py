@@ -131,7 +131,7 @@ def test_cells_follow_the_preset_and_the_reference_that_were_asked_for(
     assert "--positive-threshold 0.75 --clip-length 36" in predict, "as published, not as tiny"
     assert " --reference paper" in " ".join(job.train_command())
     released = replace(options, reference="released")
-    with pytest.raises(ActisegError, match="holds cells made with another reference"):
+    with pytest.raises(ActisegError, match="holds cells made otherwise"):
         plan(released, cells_of("table1", "r101", (0,)))
     (job, *_) = plan(replace(released, out=tmp_path / "b"), cells_of("table1", "r101", (0,)))
     assert " --reference released" in " ".join(job.train_command())
