@@ -11,6 +11,7 @@ import tyro
 from training.benchmark.protocol import WorldName
 from training.benchmark.suites import Suite
 from training.config.run import Preset, Reference
+from training.data.splits import validation_split
 from training.files.errors import ActisegError
 
 OWN_TRAIN_OPTIONS = (
@@ -67,8 +68,9 @@ class BenchmarkOptions:
     """Weights that all cells start from; the paper's are Ref-YouTube-VOS weights."""
     split: str = "train"
     """Split that is trained on."""
-    val_split: str = "val"
-    """Clean split that the final weights are evaluated on; on VISOR, val_human as in the paper."""
+    val_split: str | None = None
+    """Clean split that the final weights are evaluated on. By default `val_human`, the
+    human-checked one of the paper, where there is one, else `val`."""
     positive_threshold: float | None = None
     """Objects that are active with less probability are not drawn: 0.75 as published, or what the
     preset validates with."""
@@ -98,6 +100,10 @@ class BenchmarkOptions:
     """Keep what only a resume needs (optimiser, pixel histories) after a cell is done."""
     dry_run: bool = False
     """List the cells with their state and do nothing."""
+
+    def clean_split(self, data: Path) -> str:
+        """Name of the split that the cells are evaluated on."""
+        return self.val_split or validation_split(data)
 
     @property
     def cell_device(self) -> str:

@@ -56,7 +56,7 @@ def _jobs(options: BenchmarkOptions, data: Path, cells: Sequence[CellKey]) -> li
             key=cell,
             root=options.out.resolve(),
             data=data,
-            val_split=options.val_split,
+            val_split=options.clean_split(data),
             train=(*train, *more) if cell.is_longer else train,
             predict=predict,
             threads=options.threads,

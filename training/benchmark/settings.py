@@ -48,7 +48,7 @@ def claim_settings(options: BenchmarkOptions, data: Path) -> None:
     Raises:
         ActisegError: If the folder's cells were made otherwise: they could not be compared.
     """
-    lists = data / "ImageSets"
+    lists, val_split = data / "ImageSets", options.clean_split(data)
     settings = {
         "world": options.world,
         "preset": options.preset,
@@ -59,7 +59,7 @@ def claim_settings(options: BenchmarkOptions, data: Path) -> None:
         "pretrained": options.pretrained and file_sha256(options.pretrained),
         "train": [*options.train],
         "split": file_sha256(lists / f"{options.split}.json"),
-        "val_split": file_sha256(lists / f"{options.val_split}.json"),
+        "val_split": file_sha256(lists / f"{val_split}.json"),
         "positive_threshold": options.positive_threshold,
         "clip_length": options.clip_length,
         "gpus": options.gpus,
@@ -68,5 +68,5 @@ def claim_settings(options: BenchmarkOptions, data: Path) -> None:
     noted = claim(file, settings, "cells")
     if "source" not in noted:
         # Not compared: the same data may lie elsewhere tomorrow.
-        names = {"split": options.split, "val_split": options.val_split}
+        names = {"split": options.split, "val_split": val_split}
         write_json(file, {**noted, "source": {"data": str(data), **names}})

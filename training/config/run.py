@@ -48,7 +48,7 @@ class Recipe:
     """Weight of the positive head's loss."""
     ema: float
     """Decay of the moving average of the weights that is validated and exported; 0 is off."""
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["float32", "tf32", "bfloat16"]
     positive_threshold: float
     """Objects that are active with less probability are not drawn in validation."""
     augmentation: Augmentation = "all"
@@ -83,7 +83,7 @@ _PAPER = Recipe(
     negative_masks=False,
     positive_coefficient=2.0,
     ema=0.0,
-    precision="float32",
+    precision="tf32",
     positive_threshold=0.75,
 )
 _TINY = Recipe(
@@ -218,8 +218,9 @@ class TrainConfig:
     """Weight of the positive head's loss."""
     ema: float | None = None
     """Decay of the moving average of the weights that is validated and exported; 0 is off."""
-    precision: Literal["float32", "bfloat16"] | None = None
-    """Number format of matrix products and convolutions; losses stay in float32."""
+    precision: Literal["float32", "tf32", "bfloat16"] | None = None
+    """Number format of matrix products and convolutions; losses stay in float32. `tf32` rounds
+    their factors to ten bits on GPUs that can, and is float32 elsewhere."""
     positive_threshold: float | None = None
     """Objects that are active with less probability than this are not drawn in validation, which
     chooses `best.safetensors`; in [0, 1] (published: 0.75)."""

@@ -242,7 +242,9 @@ class TrainingStep:
     ) -> StepContext:
         """What a network says to a batch as the strategy presents it."""
         padded = bool(batch.padding.any())  # asked on the host, where it costs no synchronisation
-        inputs = self.strategy.inputs(batch.to(self.group.device), position, index)
+        inputs = self.strategy.inputs(
+            batch.to(self.group.device, non_blocking=True), position, index
+        )
         output, second = self._predict(views, inputs.batch, padded, pairs, inputs.second_view)
         return StepContext(
             inputs.batch,

@@ -23,8 +23,6 @@ def summary(trainer: Trainer) -> list[str]:
         device = f"CPU ({device}, {torch.get_num_threads()} threads)"
     samples = recipe.batch_size * recipe.accumulate * group.size
     start = "the checkpoint" if trainer.resumed else config.pretrained or "random weights"
-    # Before the run's other options there is this one: which description of the method it follows.
-    reference = config.as_json().get("reference", "paper")
     texts = {
         "device": f"{device}; {group.size} process{'es' if group.size > 1 else ''}",
         "network": f"{config.preset}, {trained / 1e6:.1f} of {every / 1e6:.1f} million parameters "
@@ -33,8 +31,7 @@ def summary(trainer: Trainer) -> list[str]:
         f"{trainer.setup.prompts_per_sample:.1f} prompts and {recipe.frames_per_clip} frames)",
         "recipe": f"{recipe.epochs} epochs of {trainer.steps_per_epoch} steps of {samples} samples,"
         f" rate {recipe.learning_rate:g} ({recipe.schedule}), {recipe.precision}",
-        "strategy": f"{config.strategy}, as in the {reference} "
-        f"{'description' if reference == 'paper' else 'code'}",
+        "strategy": f"{config.strategy}, reference {config.reference}",
         "noise": _noise(trainer),
         "validation": f"split {config.val_split}" if config.val_split else "none",
     }

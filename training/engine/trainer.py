@@ -71,6 +71,10 @@ def train(config: TrainConfig) -> int:
         full_disk_explained(config.out, "the run's files"),
     ):
         config.out.mkdir(parents=True, exist_ok=True)
+        if group.device.type == "cuda":
+            rounded = config.recipe().precision != "float32"
+            torch.backends.cuda.matmul.allow_tf32 = rounded
+            torch.backends.cudnn.allow_tf32 = rounded
         return Trainer(config, group).fit(stop)
 
 

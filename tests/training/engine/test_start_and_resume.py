@@ -166,7 +166,7 @@ def test_start_is_told_and_the_human_checked_split_is_taken(
         "from random weights",
         "of split train",
         "recipe:     1 epochs of",
-        "strategy:   baseline",
+        "strategy:   baseline, reference paper",
         "noise:      names at 40%, masks with a 9x9 square",
         "validation: split val_human",
         "warning: no CUDA device was found, so this trains on the CPU",
