@@ -120,7 +120,6 @@ def test_frozen_encoder_is_written_once_and_everything_is_whole(
         train(_config(data, cut, resume=True, **options))
 
 
-@pytest.mark.skip(reason="known defect: the place in a window is not resumed exactly")
 def test_stop_inside_a_window_of_co_teaching(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,7 +176,6 @@ def test_start_is_told_and_the_human_checked_split_is_taken(
     assert "warning" not in capsys.readouterr().out
 
 
-@pytest.mark.skip(reason="known defect: the place in a window is not resumed exactly")
 def test_stop_during_validation_costs_no_step(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
