@@ -46,6 +46,8 @@ TOLERANCES = {"masks": 1e-3}
 TOLERANCE = 1e-4
 # (frames, prompts, tokens) with which the graphs are compared with PyTorch.
 CHECKS = ((1, 1, 6), (1, 8, 12), (5, 1, 9), (5, 8, 7))
+# The same where the encoder runs once a prompt: at 640x360 the larger ones take 17 GB.
+CHECKS_ONCE_A_PROMPT = ((1, 1, 6), (1, 3, 12), (2, 1, 9), (2, 2, 7))
 
 
 @torch.no_grad()
@@ -82,9 +84,15 @@ def verify(
     model: ActionVOS,
     graphs: Graphs,
     size: tuple[int, int],
-    checks: Sequence[tuple[int, int, int]] = CHECKS,
+    checks: Sequence[tuple[int, int, int]] | None = None,
 ) -> dict[str, float]:
     """Compares the graphs' predictions with PyTorch.
+
+    Args:
+        model: The exported model.
+        graphs: Its graphs.
+        size: Height and width in pixels.
+        checks: Frames, prompts and tokens of each comparison; None for those that suit the model.
 
     Returns:
         Largest absolute difference of each prediction over all checks.
@@ -93,7 +101,8 @@ def verify(
         ActisegError: If a difference exceeds 1e-3 (mask logits) or 1e-4 (the rest).
     """
     worst: dict[str, float] = {}
-    for counts in checks:
+    suited = CHECKS_ONCE_A_PROMPT if model.config.encoder_layers else CHECKS
+    for counts in suited if checks is None else checks:
         for name, difference in compare_with_pytorch(model, graphs, size, counts).items():
             worst[name] = max(worst.get(name, 0.0), difference)
     for name in ("logits", "boxes", "masks", "positive"):
