@@ -58,11 +58,12 @@ class NoiseOptions(NameOptions):
     names_folder: Path | None = None
     """Folder with published noisy names (SPLIT_objects_category.json and
     SPLIT_meta_expressions_promptaction.json), which are learned instead of drawn ones;
-    `--text-noise` then says their level."""
+    `--text-noise` then says their level. `{text}` in it stands for the level in percent, and level
+    0 takes no folder then: so a benchmark's cells find theirs."""
     labels_folder: Path | None = None
     """Folder with noisy label maps (SEQUENCE/FRAME.png, or SPLIT/SEQUENCE/FRAME.png, FRAME_org.png
     beside changed ones), which are learned instead of dilated ones; `--mask-noise` then says their
-    level."""
+    level. `{mask}` in it stands for that, as `{text}` above."""
 
 
 RELEASED_NOISE = NoiseOptions(unflipped="other", negatives="keep")

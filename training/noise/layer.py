@@ -101,10 +101,11 @@ def make_noise(
     """
     stored = holds_noise(records)
     drawn = bool(text_noise) or options.within_class_only
-    folders = options.names_folder, options.labels_folder
-    if not (stored or drawn or mask_noise) and folders == (None, None):
+    names_folder = _at_level(options.names_folder, "{text}", round(100 * text_noise))
+    labels_folder = _at_level(options.labels_folder, "{mask}", mask_noise)
+    if not (stored or drawn or mask_noise) and not (names_folder or labels_folder):
         return None
-    if stored and (drawn or options.names_folder):
+    if stored and (drawn or names_folder):
         raise ActisegError(
             f"{split_file}: its names are noisy already; take the clean split, or leave "
             "--text-noise and the other options of names out"
@@ -112,18 +113,18 @@ def make_noise(
     split = split_file.stem
     names: NameTable | None = None
     facts: dict[str, Any] = {"text_noise": text_noise, "mask_noise": mask_noise}
-    if options.names_folder is not None:
-        names = read_published_names(options.names_folder, split, records)
+    if names_folder is not None:
+        names = read_published_names(names_folder, split, records)
         share = flipped_share(records, names)
         # 0.05 for another reading of the level, and four standard errors for small splits.
         if abs(share - text_noise) > 0.05 + 4 * math.sqrt(
             text_noise * (1 - text_noise) / max(1, len(names))
         ):
             raise ActisegError(
-                f"{options.names_folder}: {100 * share:.1f} % of its names are of another class, "
+                f"{names_folder}: {100 * share:.1f} % of its names are of another class, "
                 f"but --text-noise says {text_noise:g}; give the level of the folder"
             )
-        facts |= {"names_folder": options.names_folder.name, "flipped": share}
+        facts |= {"names_folder": names_folder.name, "flipped": share}
     elif drawn:
         text = TextNoise(
             vocabulary(split_file, records, options),
@@ -147,15 +148,22 @@ def make_noise(
         negatives = options.negatives or ("keep" if negative_masks else "vanish")
         mask = MaskNoise(mask_noise, negatives, options.order)
         facts |= asdict(mask) | {"recompute_weights": options.recompute_weights}
-    if options.labels_folder is not None:
-        published = PublishedMasks(options.labels_folder, split, records)
+    if labels_folder is not None:
+        published = PublishedMasks(labels_folder, split, records)
         if not mask_noise or published.manifest.get("kernel", mask_noise) != mask_noise:
             raise ActisegError(
-                f"{options.labels_folder}: holds noisy masks, but --mask-noise says {mask_noise}; "
+                f"{labels_folder}: holds noisy masks, but --mask-noise says {mask_noise}; "
                 "give the kernel that they were dilated with"
             )
-        facts |= {"labels_folder": options.labels_folder.name}
+        facts |= {"labels_folder": labels_folder.name}
     return LabelNoise(names, mask, published, options.recompute_weights, facts)
+
+
+def _at_level(folder: Path | None, mark: str, level: int) -> Path | None:
+    """A folder whose name may hold the level of its noise; None for that of level 0."""
+    if folder is None or mark not in str(folder):
+        return folder
+    return Path(str(folder).replace(mark, str(level))) if level else None
 
 
 def _name_choices(options: NoiseOptions) -> dict[str, Any]:

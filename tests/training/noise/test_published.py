@@ -222,6 +222,27 @@ def test_a_part_of_a_split_takes_its_names_from_the_whole(data: Path) -> None:
     assert all(whole[key] == name for key, name in noise.names.items())
 
 
+def test_a_level_in_the_folders_name_finds_the_noise_of_every_cell(data: Path) -> None:
+    """So that one command of a benchmark trains all cells on published noise."""
+    names, masks = write_names(data), write_masks(data)
+    (data / "k3").symlink_to(masks)
+    patterns = {
+        "names_folder": names.with_name("noise{text}"), "labels_folder": data / "k{mask}",
+    }  # fmt: skip
+    both = make(data, 0.6, 3, **patterns)
+    assert both.names == make(data, 0.6, names_folder=names).names
+    assert both.published is not None
+    text_only, mask_only = make(data, 0.6, **patterns), make(data, masks=3, **patterns)
+    assert text_only.names == both.names and text_only.published is None
+    assert mask_only.names is None and mask_only.published is not None
+    file = data / "ImageSets" / "train.json"
+    options = NoiseOptions(**patterns)
+    clean = make_noise(0.0, 0, options, file, records(), seed=0, negative_masks=False)
+    assert clean is None
+    with pytest.raises(ActisegError, match="noise20"):
+        make(data, 0.2, **patterns)
+
+
 def test_levels_that_a_folder_does_not_have_are_refused(data: Path) -> None:
     names, masks = write_names(data), write_masks(data)
     for level in (0.0, 0.2):
