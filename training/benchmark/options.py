@@ -15,9 +15,9 @@ from training.data.splits import validation_split
 from training.files.errors import ActisegError
 
 OWN_TRAIN_OPTIONS = (
-    "data", "out", "resume", "preset", "strategy", "reference", "seed", "text-noise",
-    "mask-noise", "split", "epochs", "learning-rate", "pretrained", "positive-threshold",
-    "device", "threads", "workers",
+    "data", "out", "resume", "preset", "strategy", "reference", "seed", "text-noise", "mask-noise",
+    "split", "epochs", "learning-rate", "pretrained", "positive-threshold", "device", "threads",
+    "workers",
 )  # fmt: skip
 """Options of ``actiseg train`` that the benchmark sets itself."""
 

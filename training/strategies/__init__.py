@@ -24,7 +24,7 @@ __all__ = [
     "with_strategy_options",
 ]
 
-_NAMES = [module.name for module in pkgutil.iter_modules(__path__)]
+_NAMES = [m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_")]
 for _name in sorted(_NAMES, key=lambda name: name != "baseline"):  # what others are compared with
     import_module(f"{__name__}.{_name}")
 

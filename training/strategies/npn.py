@@ -205,7 +205,9 @@ class NPN(HistoryStrategy[NPNOptions]):
         options = self.options
         warm, everywhere = self.warming_up(context.position), options.layers == "all"
         counted = not warm or options.warmup_counts
-        counts = self.history.recall(context.batch, context.size, context.labels.device).values
+        counts = torch.zeros_like(context.labels)
+        if counted:
+            counts = self.history.recall(context.batch, context.size, counts.device).values
         terms = detection_terms(context)
         for layer in (context.last, *context.earlier):
             terms[layer.name("loss_dice")] = dice_loss(layer.logits, context.labels)
