@@ -57,6 +57,11 @@ def sequence_name(seq_id: int, video: str, verb: str, noun: str) -> str:
     return f"{seq_id:08d}_{video}_{verb}_{noun}"
 
 
+def video_of(sequence: str) -> str:
+    """Video of a sequence named NUMBER_PARTICIPANT_VIDEO_VERB_NOUN."""
+    return "_".join(sequence.split("_")[1:3])
+
+
 def whole_number(value: Any) -> int:
     """A whole number as tables and JSON files have it: 323, 323.0 or a text of either.
 

@@ -9,9 +9,6 @@ independent.
 
 from __future__ import annotations
 
-import datetime
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
@@ -21,20 +18,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from actiseg_ros.bundle import Bundle, file_sha256, load_bundle, read_record
-from actiseg_ros.gate.calibration import calibration_id, load_calibration
-from actiseg_ros.gate.novelty import NoveltyDetector, save_novelty
+from actiseg_ros.bundle import Bundle, file_sha256, load_bundle
+from actiseg_ros.gate.calibration import load_calibration
+from actiseg_ros.gate.novelty import NoveltyDetector
 from actiseg_ros.gate.rule import FEATURE_VERSION
 from actiseg_ros.prompts import Candidates
 from actiseg_ros.vision import letterbox
 from actiseg_ros.vision.image_descriptor import ImageDescriptor, Rgb
 from actiseg_ros.vision.segmenter import Segmenter
+from training.data.layout import video_of
 from training.data.splits import Clip, load_clips
+from training.deploy.bundle_files import replace_calibration
 from training.deploy.novelty import Descriptors, altered, fit_novelty
 from training.deploy.risk_control import Criteria, Outcome, Trial, choose_limits
-from training.deploy.trials import POLICIES, read_image, run_frames, video_of
+from training.deploy.trials import POLICIES, read_image, run_frames
 from training.files.errors import ActisegError
 from training.files.progress import tracked
+from training.files.provenance import utc_now
 
 _FAMILIAR = 300
 """Largest number of images taken from a split of familiar images."""
@@ -100,7 +100,7 @@ def calibrate(
         for policy, own in trials.items()
     }
     record = _gate_record(loaded, outcomes, criteria, data, split)
-    _write(bundle, record, novelty)
+    replace_calibration(bundle, record, novelty)
     load_calibration(load_bundle(bundle))
     return outcomes
 
@@ -187,27 +187,5 @@ def _gate_record(
         "criteria": asdict(criteria),
         "unit": "clip",
         "data": {"folder": data.name, "split": split.name, "split_sha256": file_sha256(split)},
-        "created": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "created": utc_now(),
     }
-
-
-def _write(folder: Path, gate: dict[str, Any], novelty: NoveltyDetector) -> None:
-    """Replaces the calibration; a reader sees the old bundle or the new one, never a mixture."""
-    record = read_record(folder)
-    temporary = folder / ".calibration.npz.part"
-    save_novelty(novelty, temporary)
-    digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
-    # The content is in the name, so that the old bundle.json keeps the file that it lists.
-    name = f"calibration-{digest[:8]}.npz"
-    temporary.replace(folder / name)
-    old = [file for file in record["files"] if file.startswith("calibration-") and file != name]
-    for file in old:
-        del record["files"][file]
-    record["files"][name] = digest
-    record["gate"] = {**gate, "domain": {"file": name}}
-    record["gate"]["id"] = calibration_id(record["gate"], digest)
-    part = folder / ".bundle.json.part"
-    part.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(folder / "bundle.json")
-    for file in old:
-        (folder / file).unlink(missing_ok=True)

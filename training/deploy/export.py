@@ -23,6 +23,7 @@ from actiseg_ros.errors import BundleError
 from actiseg_ros.prompts import PROMPT_TEMPLATE
 from training.checkpoints.weights import load_model
 from training.data.splits import read_split
+from training.deploy.bundle_files import write_record
 from training.deploy.onnx_graphs import (
     LEVEL_NAMES,
     OPSET,
@@ -159,8 +160,7 @@ def export_model(
         (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
         description = describe(model, files, size, vocabulary, provenance, positive_threshold)
         description["files"] = {p.name: file_sha256(p) for p in sorted(folder.iterdir())}
-        text = json.dumps(description, indent=1, ensure_ascii=False)
-        (folder / "bundle.json").write_text(text + "\n", encoding="utf-8")
+        write_record(folder, description)
         try:
             load_bundle(folder)  # what the robot would say to it
         except BundleError as error:

@@ -6,6 +6,7 @@ collide (n-failure: too much of the mask lies on other objects).
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,10 +27,11 @@ from actiseg_ros.prompts import (
     clean_names,
     objects_of_narration,
 )
-from actiseg_ros.vision.compressed import decode_compressed
 from actiseg_ros.vision.image_descriptor import Rgb
 from actiseg_ros.vision.segmenter import Segmentation, Segmenter
+from training.data.layout import IMAGES, LABELS
 from training.data.palette import read_label_png
+from training.data.pictures import read_rgb
 from training.data.splits import Clip
 from training.deploy.corruptions import CORRUPTIONS, MOVES
 from training.deploy.risk_control import Criteria, Trial
@@ -135,25 +137,20 @@ def prompt_of(clip: Clip, policy: Candidates, vocabulary: Vocabulary) -> Prompt 
     return Prompt(narration.text, names, target, policy) if names else None
 
 
-def video_of(sequence: str) -> str:
-    """Video of a sequence named NUMBER_PARTICIPANT_VIDEO_VERB_NOUN."""
-    return "_".join(sequence.split("_")[1:3])
-
-
 def read_image(data: Path, sequence: str, frame: str) -> tuple[Rgb, str]:
     """Image [H, W, 3] and the name of its split's folder."""
     stem = Path(frame).stem
-    found = sorted((data / "JPEGImages_Sparse").glob(f"*/{sequence}/{stem}.jpg"))
+    found = sorted((data / IMAGES).glob(f"*/{glob.escape(sequence)}/{stem}.jpg"))
     if not found:
-        raise ActisegError(f"{data}: no image JPEGImages_Sparse/*/{sequence}/{stem}.jpg")
-    return decode_compressed(found[0].read_bytes()), found[0].parts[-3]
+        raise ActisegError(f"{data}: no image {IMAGES}/*/{sequence}/{stem}.jpg")
+    return read_rgb(found[0]), found[0].parts[-3]
 
 
 def _read_labels(
     data: Path, folder: str, sequence: str, frame: str, size: tuple[int, ...]
 ) -> npt.NDArray[np.uint8]:
     """True labels [H, W] at the image's size."""
-    path = data / "Annotations_Sparse" / folder / sequence / f"{Path(frame).stem}.png"
+    path = data / LABELS / folder / sequence / f"{Path(frame).stem}.png"
     labels = read_label_png(path)
     if labels.shape != size:
         labels = np.asarray(

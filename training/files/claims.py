@@ -60,6 +60,18 @@ def claim(
     return found
 
 
+def require_free(folder: Path, content: str) -> None:
+    """Refuses a folder that holds what no command of ours may mix its files with.
+
+    Raises:
+        ActisegError: If it exists and is not an empty folder.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ActisegError(
+            f"{folder}: exists and does not hold {content}; choose an empty or new folder"
+        )
+
+
 def _differences(
     found: Mapping[str, Any], wanted: Mapping[str, Any], may_add: bool, prefix: str = ""
 ) -> Iterator[str]:

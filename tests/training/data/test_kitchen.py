@@ -177,7 +177,7 @@ def test_an_interrupted_run_continues(tree: Path, tmp_path: Path) -> None:
 
 def test_refuses_foreign_folders_and_impossible_values(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(ActisegError, match="not a kitchen"):
+    with pytest.raises(ActisegError, match="does not hold a kitchen"):
         make_kitchen(tmp_path, CONFIG)
     with pytest.raises(ActisegError, match=r"holds a kitchen made otherwise: .*seed"):
         make_kitchen(tree, KitchenConfig(10, seed=99))

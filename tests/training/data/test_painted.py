@@ -269,7 +269,7 @@ def other_annotations(bare: Path, out: Path) -> None:
         (no_mapping, (), "frame_mapping.json: not found"),
         (no_table, (), "EPIC_100_train.csv: not found"),
         (no_actions, (), "'val' has no frame to paint"),
-        (something_there, (), "was not painted; choose an empty or new folder"),
+        (something_there, (), "does not hold painted pictures; choose an empty or new folder"),
         (painted_otherwise, (), "holds pictures made otherwise: seed"),
         (other_annotations, (), "made otherwise: annotations of"),
         (None, ("--splits", "test"), "no annotations of the split 'test'"),

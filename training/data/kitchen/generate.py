@@ -18,7 +18,7 @@ from training.data.kitchen.writer import (
     hand_object_file,
     write_video,
 )
-from training.files.claims import claim
+from training.files.claims import claim, require_free
 from training.files.disk import read_json, write_json, write_text
 from training.files.errors import ActisegError
 from training.files.processes import in_processes
@@ -121,8 +121,8 @@ def _run(job: _Job) -> int:
 def _claim(out: Path, config: KitchenConfig) -> bool:
     """Check that OUT may be written to; True if it is complete already."""
     state = out / _STATE
-    if not state.exists() and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ActisegError(f"{out}: exists and is not a kitchen; choose an empty or new folder")
+    if not state.exists():
+        require_free(out, "a kitchen")
     held = claim(state, {"version": VERSION, **asdict(config)}, "a kitchen")
     return bool(held.get("complete", False))
 

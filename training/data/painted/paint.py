@@ -21,7 +21,7 @@ from training.data.visor import (
     read_polygons,
     videos_of_split,
 )
-from training.files.claims import claim
+from training.files.claims import claim, require_free
 from training.files.disk import write_whole
 from training.files.errors import ActisegError
 from training.files.processes import in_processes
@@ -198,8 +198,8 @@ def _digest(jobs: Sequence[_Job]) -> str:
 def _claim(out: Path, config: PaintConfig, inputs: dict[str, str]) -> None:
     """Checks that `out` may be written to, and notes what it holds."""
     state = out / _STATE
-    if not state.exists() and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ActisegError(f"{out}: exists and was not painted; choose an empty or new folder")
+    if not state.exists():
+        require_free(out, "painted pictures")
     sources = {f"annotations of {split}": digest for split, digest in inputs.items()}
     claim(state, {"version": VERSION, **asdict(config), **sources}, "pictures", may_add=True)
 

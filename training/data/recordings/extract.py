@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +15,8 @@ from actiseg_ros.errors import ImageError
 from actiseg_ros.narration.vocabulary import Vocabulary
 from training.data.recordings.narrations import table
 from training.data.recordings.source import Choice, Picture, Progress, Source
-from training.files.disk import write_whole
+from training.files.claims import claim, require_free
+from training.files.disk import write_json, write_whole
 from training.files.errors import ActisegError
 
 PICTURES, NARRATIONS, MANIFEST = "images", "narrations.csv", "manifest.json"
@@ -105,7 +105,11 @@ def extract(
         "choice": asdict(choice),
         "form": asdict(form),
     }
-    claimed = _is_mine(out, plan)
+    mark = out / _PLAN
+    if mark.exists():
+        claim(mark, plan, "pictures")
+    else:
+        require_free(out, "pictures of a recording")
     entries: list[dict[str, Any]] = []
     skipped: list[dict[str, Any]] = []
     for picture in source.pictures(progress):
@@ -118,10 +122,10 @@ def extract(
             skipped.append({**entry, "error": str(error)})
             continue
         # Not before there is a picture, so that a recording that is refused leaves nothing.
-        claimed = claimed or _claim(out, plan)
+        if not entries:
+            claim(mark, plan, "pictures")
         file = out / PICTURES / name
         if not file.is_file():
-            file.parent.mkdir(exist_ok=True)
             write_whole(file, content)
         digest = hashlib.sha256(content).hexdigest()
         entries.append(
@@ -148,39 +152,10 @@ def extract(
         "skipped": skipped,
         "pictures": entries,
     }
-    write_whole(out / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+    write_json(out / MANIFEST, manifest)
     return Extracted(
         len(entries), len(narrations), tuple(source.account.notes), tuple(source.account.losses)
     )
-
-
-def _is_mine(out: Path, plan: dict[str, Any]) -> bool:
-    """Whether a folder was begun with this plan; False if it is free.
-
-    Raises:
-        ActisegError: It is something else's.
-    """
-    file = out / _PLAN
-    if file.is_file():
-        try:
-            known = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError:
-            known = None
-        if known == json.loads(json.dumps(plan)):
-            return True
-        raise ActisegError(
-            f"{out}: holds pictures of another recording or with other options; choose another "
-            "--out, or remove that folder"
-        )
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ActisegError(f"{out}: is there and not empty; choose another --out")
-    return False
-
-
-def _claim(out: Path, plan: dict[str, Any]) -> bool:
-    (out / PICTURES).mkdir(parents=True, exist_ok=True)
-    write_whole(out / _PLAN, json.dumps(plan, indent=1).encode())
-    return True
 
 
 def _content(file: Path, picture: Picture, form: PictureForm) -> tuple[tuple[int, int], bytes]:

@@ -298,11 +298,11 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_stays(
             assert (out / file.relative_to(whole)).read_bytes() == file.read_bytes(), file
     # Another plan does not mix with this one.
     status, told = run(capsys, *arguments, "--out", out, "--format", "jpeg")
-    assert status == 2 and "another recording or with other options" in told
+    assert status == 2 and "holds pictures made otherwise" in told
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
     status, told = run(capsys, *arguments, "--out", tmp_path / "mine")
-    assert status == 2 and "not empty" in told
+    assert status == 2 and "does not hold pictures of a recording" in told
 
 
 def test_damaged_images_are_refused_or_told(
