@@ -14,6 +14,7 @@ from actiseg_ros.narration.text import Narration, clean_name, words_of
 from actiseg_ros.narration.vocabulary import MAX_NAME, Vocabulary, readable_name, spellings
 
 PROMPT_TEMPLATE = "{object} used in the action of {narration}"
+_JOIN = PROMPT_TEMPLATE.format(object="", narration="")
 HANDS = ("left hand", "right hand")
 MAX_OBJECTS = 64
 """Largest number of candidate objects in one prompt batch."""
@@ -25,6 +26,12 @@ Candidates = Literal["named", "narration", "target"]
 """Where a prompt's candidates come from: named by somebody who sees the scene, taken from the
 narration, or the target alone. The gate is calibrated for each by itself."""
 CANDIDATES: tuple[Candidates, ...] = ("named", "narration", "target")
+
+
+def parse_prompt(expression: str) -> tuple[str, str] | None:
+    """Object name and narration of a text in the form of `PROMPT_TEMPLATE`; None if it has none."""
+    name, join, narration = expression.partition(_JOIN)
+    return (name, narration) if join else None
 
 
 @dataclass(frozen=True)

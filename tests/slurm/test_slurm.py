@@ -20,11 +20,10 @@ from tests.slurm.cluster import (
     running_cluster,
     wait_until,
 )
+from tests.training.drawn_data import draw_data
 from training.benchmark.attempts import read_attempts
 from training.benchmark.cell import state_of
 from training.benchmark.cell_result import read_result
-from training.data.kitchen import KitchenConfig, make_kitchen
-from training.data.prepare import prepare
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1800)]
 
@@ -45,11 +44,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four training clips and two for validation, in the ActionVOS layout."""
-    root = tmp_path_factory.mktemp("kitchen")
-    config = KitchenConfig(clips=6, seed=3, val_share=0.34, frame_size=(427, 240))
-    make_kitchen(root / "raw", config, workers=1)
-    prepare(root / "raw" / "VISOR", root / "raw" / "annotations", root / "data", workers=1)
-    return root / "data"
+    return draw_data(tmp_path_factory.mktemp("kitchen"))
 
 
 def _benchmark(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from actiseg_ros.prompts import PROMPT_TEMPLATE
+from actiseg_ros.prompts import PROMPT_TEMPLATE, parse_prompt
 from training.data.layout import sequence_name
 from training.files.disk import read_json
 from training.files.errors import ActisegError
@@ -23,7 +23,6 @@ OBJECT_FACTS = frozenset({"name", "class_id", "positive"})
 """What a split says about each object at least."""
 _RECORD = ("seq_id", "video", "verb", "noun", "object_classes")
 """What a split says about each clip at least."""
-_JOIN = PROMPT_TEMPLATE.format(object="", narration="")
 
 
 @dataclass(frozen=True)
@@ -160,8 +159,7 @@ def _clip_of_expressions(sequence: str, content: Mapping[str, Any]) -> Clip:
     objects = []
     narration = None
     for position, entry in enumerate(content["expressions"].values(), start=1):
-        name, joined, action = entry["exp"].partition(_JOIN)
-        narration = action if joined else narration
+        name, narration = parse_prompt(entry["exp"]) or (entry["exp"], narration)
         class_id, positive = entry.get("class_id"), entry.get("positive")
         objects.append(
             ObjectPrompt(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from actiseg_ros.bags.epic_actions import TimedAction, read_actions, timestamp
 from actiseg_ros.bags.frame_folder import published_rate
 from actiseg_ros.tables import read_table
+from training.data.splits import Clip, load_clips
 from training.demo.footage import FRAME_RATE, SIZE, DemoFootage
 from training.files.errors import ActisegError
 
@@ -24,7 +24,7 @@ _CLIP_SECONDS = 4.0
 _TABLE_SECONDS = 8.0
 """How much of a video of the table is shown."""
 _TABLE = "EPIC_100_validation.csv"
-_PROMPT = " used in the action of "
+_EXPRESSIONS = "demo_expressions.json"
 _CLIP_NAME = re.compile(r"\d+_(?P<video>P\d+_\d+)_(?P<verb>[^_]+)_(?P<noun>.+)")
 
 
@@ -57,27 +57,21 @@ def epic_footage(material: Path, folder: Path) -> list[DemoFootage]:
     Raises:
         ActisegError: Something is missing or malformed.
     """
-    try:
-        record = json.loads((material / "demo_expressions.json").read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ActisegError(f"{material}: lacks EPIC-KITCHENS material ({error})") from error
-    clips = [_clip(material, name, entry) for name, entry in record["videos"].items()]
+    clips = [_stills(material, clip) for clip in load_clips(material / _EXPRESSIONS)]
     footages = [_clip_footage(folder, clip) for clip in clips]
     frames = [path for clip in clips for path in clip.frames]
     return [*footages, _table_footage(folder, material / _TABLE, frames)]
 
 
-def _clip(material: Path, name: str, entry: dict[str, object]) -> _StillClip:
-    match = _CLIP_NAME.fullmatch(name)
-    expressions = entry["expressions"]
-    if match is None or not isinstance(expressions, dict) or not expressions:
-        raise ActisegError(f"{material / 'demo_expressions.json'}: the clip {name!r} is malformed")
-    prompts = [str(expression["exp"]).partition(_PROMPT) for expression in expressions.values()]
-    frames = sorted((material / "demo_frames" / name).glob("frame_*.jpg"))
+def _stills(material: Path, clip: Clip) -> _StillClip:
+    match = _CLIP_NAME.fullmatch(clip.sequence)
+    if match is None or not clip.objects or clip.narration is None:
+        raise ActisegError(f"{material / _EXPRESSIONS}: the clip {clip.sequence!r} is malformed")
+    frames = sorted((material / "demo_frames" / clip.sequence).glob("frame_*.jpg"))
     if not frames:
-        raise ActisegError(f"{material / 'demo_frames' / name}: has no frame")
-    objects = [prompt[0] for prompt in prompts]
-    return _StillClip(match["video"], prompts[0][2], match["verb"], match["noun"], objects, frames)
+        raise ActisegError(f"{material / 'demo_frames' / clip.sequence}: has no frame")
+    objects = [entry.name for entry in clip.objects]
+    return _StillClip(match["video"], clip.narration, match["verb"], match["noun"], objects, frames)
 
 
 def _clip_footage(folder: Path, clip: _StillClip) -> DemoFootage:

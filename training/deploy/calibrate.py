@@ -22,7 +22,7 @@ from actiseg_ros.bundle import Bundle, file_sha256, load_bundle
 from actiseg_ros.gate.calibration import load_calibration
 from actiseg_ros.gate.novelty import NoveltyDetector
 from actiseg_ros.gate.rule import FEATURE_VERSION
-from actiseg_ros.prompts import Candidates
+from actiseg_ros.prompts import CANDIDATES, Candidates
 from actiseg_ros.vision import letterbox
 from actiseg_ros.vision.image_descriptor import ImageDescriptor, Rgb
 from actiseg_ros.vision.segmenter import Segmenter
@@ -31,7 +31,7 @@ from training.data.splits import Clip, load_clips
 from training.deploy.bundle_files import replace_calibration
 from training.deploy.novelty import Descriptors, altered, fit_novelty
 from training.deploy.risk_control import Criteria, Outcome, Trial, choose_limits
-from training.deploy.trials import POLICIES, read_image, run_frames
+from training.deploy.trials import read_image, run_frames
 from training.files.errors import ActisegError
 from training.files.progress import tracked
 from training.files.provenance import utc_now
@@ -74,7 +74,7 @@ def calibrate(
     segmenter = Segmenter(loaded, threads=threads)
     images = _FamiliarImages(segmenter)
     trials = {
-        policy: _trials(segmenter, clips, data, criteria, policy, images) for policy in POLICIES
+        policy: _trials(segmenter, clips, data, criteria, policy, images) for policy in CANDIDATES
     }
     if not trials["named"]:
         raise ActisegError(

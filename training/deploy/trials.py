@@ -38,8 +38,6 @@ from training.deploy.risk_control import Criteria, Trial
 from training.files.errors import ActisegError
 from training.files.progress import tracked
 
-POLICIES: tuple[Candidates, ...] = ("named", "narration", "target")
-
 
 @dataclass(frozen=True)
 class LabelledFrame:

@@ -2,110 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from actiseg_ros.bundle import file_sha256, load_bundle
-from actiseg_ros.prompts import PROMPT_TEMPLATE, Prompt
-from actiseg_ros.vision.segmenter import EncodedPrompt, Segmenter
-from training.checkpoints.weights import load_model
 from training.data.layout import IMAGES, sequence_root
 from training.data.palette import write_label_png
 from training.data.pictures import read_clip
 from training.data.splits import Clip, load_clips
-from training.evaluation.inference import Tokenize, clips_of, predict_clip, trained_threshold
+from training.evaluation.inference import clips_of
+from training.evaluation.predictors import Predictor, bundle_predictor, checkpoint_predictor
 from training.files.claims import claim
 from training.files.errors import ActisegError
 from training.files.progress import tracked
-from training.model import ActionVOS, tokenize
-from training.model.device import choose_device
 
 UInt8 = NDArray[np.uint8]
 
 SETTINGS_FILE = "predict.json"
-_JOIN = PROMPT_TEMPLATE.format(object="", narration="")
-
-
-class Predictor(Protocol):
-    """Segments the frames of one clip for the expressions of its sequence."""
-
-    def __call__(self, frames: Sequence[UInt8], expressions: Sequence[str]) -> UInt8:
-        """Label maps uint8 [T, H, W] with label i for the i-th expression."""
-
-
-class CheckpointPredictor:
-    """The PyTorch network, as in the official inference.
-
-    Args:
-        model: network in evaluation mode.
-        tokenize: its tokeniser.
-        threshold: positive threshold; None keeps every object.
-        peers: networks that answer together with it, see ``predict_clip``.
-    """
-
-    def __init__(
-        self,
-        model: ActionVOS,
-        tokenize: Tokenize,
-        threshold: float | None,
-        peers: Sequence[ActionVOS] = (),
-    ) -> None:
-        self._model, self._tokenize, self._threshold = model, tokenize, threshold
-        self._peers = peers
-
-    def __call__(self, frames: Sequence[UInt8], expressions: Sequence[str]) -> UInt8:
-        """Label maps uint8 [T, H, W]."""
-        return predict_clip(
-            *(self._model, self._tokenize, frames, expressions),
-            peers=self._peers,
-            threshold=self._threshold,
-        )
-
-
-class BundlePredictor:
-    """The segmenter that the robot runs, with the bundle's own thresholds.
-
-    Args:
-        segmenter: run-time network.
-    """
-
-    def __init__(self, segmenter: Segmenter) -> None:
-        self._segmenter = segmenter
-        self._encoded: EncodedPrompt | None = None
-
-    def __call__(self, frames: Sequence[UInt8], expressions: Sequence[str]) -> UInt8:
-        """Label maps uint8 [T, H, W].
-
-        Raises:
-            ActisegError: an expression is not of the bundle's prompt form, or the expressions
-                speak of different actions.
-        """
-        if not expressions:
-            return np.zeros((len(frames), *frames[0].shape[:2]), np.uint8)
-        names, narrations = [], set()
-        for expression in expressions:
-            name, join, narration = expression.partition(_JOIN)
-            if not join:
-                raise ActisegError(
-                    f"expression {expression!r} is not of the form {PROMPT_TEMPLATE!r}, which "
-                    "the run-time segmenter needs; use --checkpoint for free expressions"
-                )
-            names.append(name)
-            narrations.add(narration)
-        if len(narrations) > 1:
-            raise ActisegError(f"one sequence has several narrations: {sorted(narrations)[:3]}")
-        prompt = Prompt(narrations.pop(), tuple(names))
-        # The clips of a sequence share their expressions.
-        if self._encoded is None or self._encoded.prompt != prompt:
-            self._encoded = self._segmenter.encode(prompt)
-        parts = self._segmenter.segment_clip(frames, self._encoded)
-        return np.stack([part.labels for part in parts])
 
 
 def predict(
@@ -164,41 +80,23 @@ def predict(
     }
     predictor: Predictor
     if checkpoint is not None:
-        model, trained, metadata = load_model(checkpoint, tokenizer=tokenizer)
-        limit = model.config.max_tokens
-        own = trained_threshold(metadata)
-        threshold = own if positive_threshold is None else positive_threshold
-        predictor = CheckpointPredictor(
-            model.to(choose_device(device)),
-            lambda expressions: tokenize(trained, expressions, limit),
-            threshold if positive_head else None,
-            []
-            if peer is None
-            else [_peer(peer, model, trained, tokenizer).to(choose_device(device))],
+        predictor = checkpoint_predictor(
+            checkpoint,
+            peer=peer,
+            tokenizer=tokenizer,
+            threshold=positive_threshold,
+            positive_head=positive_head,
+            device=device,
         )
         settings["checkpoint"] = file_sha256(checkpoint)
-        if peer is not None:
-            settings["peer"] = file_sha256(peer)
+        settings["peer"] = peer and file_sha256(peer)
     else:
         loaded = load_bundle(bundle)
         settings["bundle"] = loaded.model_id
-        override = positive_threshold if positive_head else 0.0
-        if override is not None:
-            thresholds = dataclasses.replace(loaded.thresholds, positive=override)
-            loaded = dataclasses.replace(loaded, thresholds=thresholds)
-        predictor = BundlePredictor(Segmenter(loaded))
-    return write_predictions(predictor, data, split, out, settings, clip_length=clip_length)
-
-
-def _peer(path: Path, model: ActionVOS, trained: Tokenizer, tokenizer: Path | None) -> ActionVOS:
-    """A second network that reads what the first one reads."""
-    peer, other, _ = load_model(path, tokenizer=tokenizer)
-    if peer.config != model.config or other.to_str() != trained.to_str():
-        raise ActisegError(
-            f"{path} is a {peer.config.name} network with another configuration or tokenizer than "
-            "--checkpoint; --peer takes last.peer.safetensors of the same run"
+        predictor = bundle_predictor(
+            loaded, threshold=positive_threshold, positive_head=positive_head
         )
-    return peer
+    return write_predictions(predictor, data, split, out, settings, clip_length=clip_length)
 
 
 def write_predictions(

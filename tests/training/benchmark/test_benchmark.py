@@ -20,20 +20,14 @@ from training.benchmark.plan import plan
 from training.benchmark.runner import benchmark
 from training.benchmark.settings import BenchmarkData, read_data
 from training.benchmark.suites import cells_of
-from training.data.kitchen import KitchenConfig, make_kitchen
-from training.data.prepare import prepare
 from training.files.errors import ActisegError
 from training.strategies import STRATEGIES
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(drawn_data: Path) -> Path:
     """Four training clips and two for validation, in the ActionVOS layout."""
-    root = tmp_path_factory.mktemp("kitchen")
-    config = KitchenConfig(clips=6, seed=3, val_share=0.34, frame_size=(427, 240))
-    make_kitchen(root / "raw", config, workers=1)
-    prepare(root / "raw" / "VISOR", root / "raw" / "annotations", root / "data", workers=1)
-    return root / "data"
+    return drawn_data
 
 
 def _interrupt_once(path: Path) -> threading.Thread:

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 import torch
 
+from tests.training.drawn_data import draw_data
 from tests.training.model.micro import MICRO, MICRO_PUBLISHED
 from training.config.run import TrainConfig
 from training.data.collate import collate
-from training.data.kitchen import KitchenConfig, make_kitchen
-from training.data.prepare import prepare
+from training.data.kitchen import KitchenConfig
 from training.engine.distributed import ProcessGroup
 from training.engine.trainer import Trainer
 from training.losses.context import StepPosition
@@ -48,9 +48,7 @@ _PUBLISHED = replace(
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three training clips in the ActionVOS layout, and a tokenizer in place of RoBERTa's."""
     root = tmp_path_factory.mktemp("kitchen")
-    config = KitchenConfig(clips=6, seed=3, val_share=0.34, frame_size=(213, 120))
-    make_kitchen(root / "raw", config, workers=1)
-    prepare(root / "raw" / "VISOR", root / "raw" / "annotations", root / "data", workers=1)
+    draw_data(root, KitchenConfig(clips=6, seed=3, val_share=0.34, frame_size=(213, 120)))
     (root / "roberta").mkdir()
     tokenizer = train_tokenizer(["left hand used in the action of cut pepper"])
     tokenizer.save(str(root / "roberta" / "tokenizer.json"))

@@ -16,11 +16,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.training.drawn_data import draw_data
 from tests.training.model.micro import MICRO, MICRO_PUBLISHED
 from training.checkpoints.weights import load_model
 from training.config.run import TrainConfig
-from training.data.kitchen import KitchenConfig, make_kitchen
-from training.data.prepare import prepare
+from training.data.kitchen import KitchenConfig
 from training.engine.distributed import ProcessGroup
 from training.engine.step import TrainingStep
 from training.engine.trainer import INTERRUPTED, train
@@ -36,9 +36,7 @@ from training.strategies.co_teaching import CoTeachingOptions
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A few clips in the ActionVOS layout, and a tokenizer in place of RoBERTa's."""
     root = tmp_path_factory.mktemp("kitchen")
-    config = KitchenConfig(clips=8, seed=3, val_share=0.4, frame_size=(213, 120))
-    make_kitchen(root / "raw", config, workers=1)
-    prepare(root / "raw" / "VISOR", root / "raw" / "annotations", root / "data", workers=1)
+    draw_data(root, KitchenConfig(clips=8, seed=3, val_share=0.4, frame_size=(213, 120)))
     (root / "data" / "roberta").mkdir()
     tokenizer = train_tokenizer(["left hand used in the action of cut pepper"])
     tokenizer.save(str(root / "data" / "roberta" / "tokenizer.json"))

@@ -21,8 +21,6 @@ from torch import Tensor
 from training.checkpoints.weights import load_model
 from training.config.run import StrategyOptions, TrainConfig
 from training.data.collate import collate
-from training.data.kitchen import KitchenConfig, make_kitchen
-from training.data.prepare import prepare
 from training.engine import run_output
 from training.engine import trainer as engine
 from training.engine.setup import build_setup
@@ -50,13 +48,9 @@ _FAIL_AT = 3
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(drawn_data: Path) -> Path:
     """Three training clips and one for validation, in the ActionVOS layout."""
-    root = tmp_path_factory.mktemp("kitchen")
-    config = KitchenConfig(clips=6, seed=3, val_share=0.34, frame_size=(427, 240))
-    make_kitchen(root / "raw", config, workers=1)
-    prepare(root / "raw" / "VISOR", root / "raw" / "annotations", root / "data", workers=1)
-    return root / "data"
+    return drawn_data
 
 
 @pytest.fixture(autouse=True)

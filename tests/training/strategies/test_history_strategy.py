@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,6 @@ import torch
 from safetensors.torch import load_file
 
 from training.config.run import TrainConfig
-from training.data.kitchen import KitchenConfig, make_kitchen
-from training.data.prepare import prepare
 from training.engine.trainer import INTERRUPTED, train
 from training.losses.context import StepContext
 from training.losses.criterion import Terms
@@ -25,15 +24,13 @@ from training.strategies.support.history_files import read_index
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(drawn_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One training clip in the ActionVOS layout; every batch is one of its frames."""
-    root = tmp_path_factory.mktemp("kitchen")
-    config = KitchenConfig(clips=6, seed=3, val_share=0.34, frame_size=(427, 240))
-    make_kitchen(root / "raw", config, workers=1)
-    prepare(root / "raw" / "VISOR", root / "raw" / "annotations", root / "data", workers=1)
-    split = root / "data" / "ImageSets" / "train.json"
+    own = tmp_path_factory.mktemp("one") / "data"
+    shutil.copytree(drawn_data, own)
+    split = own / "ImageSets" / "train.json"
     split.write_text(json.dumps(json.loads(split.read_text())[-1:]), encoding="utf-8")
-    return root / "data"
+    return own
 
 
 def _train(data: Path, out: Path, name: str, **options: Any) -> int:

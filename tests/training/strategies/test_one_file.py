@@ -19,8 +19,6 @@ from safetensors.torch import load_file
 import training
 from training.config.run import TrainConfig
 from training.data.clips import Batch
-from training.data.kitchen import KitchenConfig, make_kitchen
-from training.data.prepare import prepare
 from training.engine.distributed import process_group
 from training.engine.trainer import Trainer, train
 from training.losses.context import StepPosition
@@ -43,13 +41,9 @@ def toy() -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(drawn_data: Path) -> Path:
     """Three training clips in the ActionVOS layout."""
-    root = tmp_path_factory.mktemp("kitchen")
-    config = KitchenConfig(clips=6, seed=3, val_share=0.34, frame_size=(427, 240))
-    make_kitchen(root / "raw", config, workers=1)
-    prepare(root / "raw" / "VISOR", root / "raw" / "annotations", root / "data", workers=1)
-    return root / "data"
+    return drawn_data
 
 
 @pytest.fixture(autouse=True)
