@@ -15,7 +15,7 @@ from typing import Any
 
 import tyro
 
-from training.files.errors import ActisegError
+from actiseg_ros.errors import ActisegError
 
 _BAD_INPUT = 2
 _INTERRUPTED = 130

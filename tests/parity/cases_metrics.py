@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from actiseg_ros.errors import ActisegError
 from tests.parity.result import Result, check, compare
 from training.evaluation.metrics import Flagged, evaluate
-from training.files.errors import ActisegError
 
 LIMIT = 1e-9
 FIELDS = {

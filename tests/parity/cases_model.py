@@ -14,12 +14,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from actiseg_ros.errors import ActisegError
 from tests.parity.result import Result, check, compare
 from tests.parity.weights_rule import rule_array, rule_state
 from training.checkpoints.published import fill, infer_preset, load_published, published_state
 from training.checkpoints.published_names import from_published, to_published
 from training.checkpoints.reading import read_state
-from training.files.errors import ActisegError
 from training.model import ActionVOS, Output, build_model
 from training.model.positional import map_encoding, resize_padding
 

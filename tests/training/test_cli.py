@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from actiseg_ros.errors import ActisegError
 from training import cli
-from training.files.errors import ActisegError
 
 _COMMANDS = ("kitchen", "prepare", "noise", "train", "predict", "evaluate", "export", "calibrate")
 

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from actiseg_ros.errors import ActisegError
 from training.benchmark.attempts import Attempt
 from training.evaluation.metrics import METRICS
 from training.files.disk import read_json, write_json
-from training.files.errors import ActisegError
 
 RESULT_FILE = "result.json"
 FORMAT = 1

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from actiseg_ros.errors import ActisegError
 from training.evaluation.metrics import METRICS, Tally
 from training.files.disk import read_json, write_json
-from training.files.errors import ActisegError
 
 CLIPS_FILE = "clips.json"
 SUMS = tuple(Tally().sums())

@@ -13,12 +13,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from actiseg_ros.errors import ActisegError
 from training.benchmark.attempts import State
 from training.benchmark.cell import CellJob, run_cell, state_of
 from training.benchmark.options import SAVING_SECONDS, BenchmarkOptions
 from training.benchmark.slurm import SlurmQueue, array_limit, note_job, noted_job
 from training.engine.stop_signals import StopRequest, stop_requests
-from training.files.errors import ActisegError
 from training.files.progress import say
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ import numpy as np
 import tyro
 from numpy.typing import NDArray
 
+from actiseg_ros.errors import ActisegError
 from actiseg_ros.gate.uncertainty import (
     ambiguous_pixels,
     claimed_pixels,
@@ -28,7 +29,6 @@ from training.benchmark.settings import read_data
 from training.checkpoints.reading import load_weights
 from training.evaluation.inference import MASK_THRESHOLD, is_active, label_maps, trained_threshold
 from training.files.disk import read_json, write_json
-from training.files.errors import ActisegError
 
 FAILURES_FILE = "failures.json"
 FAILS_BELOW = 0.5

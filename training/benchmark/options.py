@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 
 import tyro
 
+from actiseg_ros.errors import ActisegError
 from training.benchmark.protocol import WorldName
 from training.benchmark.suites import Suite
 from training.config.run import Preset, Reference
 from training.data.splits import validation_split
-from training.files.errors import ActisegError
 
 OWN_TRAIN_OPTIONS = (
     "data", "out", "resume", "preset", "strategy", "reference", "seed", "text-noise", "mask-noise",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from actiseg_ros.errors import ActisegError
 from training.benchmark import protocol
 from training.benchmark.cell import CellJob
 from training.benchmark.cell_result import CellKey
@@ -14,7 +15,6 @@ from training.benchmark.options import BenchmarkOptions
 from training.benchmark.protocol import WorldName
 from training.benchmark.settings import claim_settings
 from training.config.run import TrainConfig
-from training.files.errors import ActisegError
 
 _SMOKE_EPOCHS = 2
 _SMOKE_CLIPS = 12

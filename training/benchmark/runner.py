@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 
+from actiseg_ros.errors import ActisegError
 from training.benchmark.attempts import LOG_FILE, State, log_tail
 from training.benchmark.cell import CellJob, run_cell, state_of
 from training.benchmark.cell_result import RESULT_FILE, CellKey, read_result
@@ -23,7 +24,6 @@ from training.benchmark.options import BenchmarkOptions
 from training.benchmark.plan import plan
 from training.benchmark.suites import cells_of
 from training.engine.stop_signals import StopRequest, stop_requests
-from training.files.errors import ActisegError
 from training.files.processes import usable_cores
 
 _INTERRUPTED = 130

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actiseg_ros.bundle import file_sha256
+from actiseg_ros.errors import ActisegError
 from training.benchmark.options import BenchmarkOptions
 from training.files.claims import claim
 from training.files.disk import read_json, write_json
-from training.files.errors import ActisegError
 
 SETTINGS_FILE = "benchmark.json"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
+from actiseg_ros.errors import ActisegError
 from training.benchmark.cell_result import LONGER, CellKey
-from training.files.errors import ActisegError
 
 Suite = Literal[
     "table1", "table2", "table3", "table5", "all", "smoke", "findings", "findings-long", "pilot"

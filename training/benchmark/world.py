@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from actiseg_ros.errors import ActisegError
 from training.benchmark import protocol
 from training.benchmark.protocol import SIZES, WorldName
 from training.config.run import TrainConfig
@@ -23,7 +24,6 @@ from training.data.painted import PaintConfig, paint
 from training.data.prepare import prepare
 from training.files.claims import claim
 from training.files.disk import read_json, write_json
-from training.files.errors import ActisegError
 
 _KITCHEN = KitchenConfig(500, 7001, 0.4, (854, 480))
 """300 clips to train on and 200 to evaluate on."""

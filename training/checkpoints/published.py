@@ -8,9 +8,9 @@ from pathlib import Path
 
 from torch import Tensor
 
+from actiseg_ros.errors import ActisegError
 from training.checkpoints.published_names import BOX_ALIAS, from_published, to_published
 from training.checkpoints.reading import State, read_state, refuse_wrong_shapes
-from training.files.errors import ActisegError
 from training.model import ActionVOS
 
 _PROFILER = ("total_params", "total_ops")  # left by the profiler that the reference may run

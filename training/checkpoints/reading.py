@@ -21,8 +21,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from actiseg_ros.errors import ActisegError
 from training.checkpoints.published_names import from_published, to_published
-from training.files.errors import ActisegError
 
 State = dict[str, Tensor]
 

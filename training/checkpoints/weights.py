@@ -8,6 +8,7 @@ from pathlib import Path
 from safetensors.torch import save
 from tokenizers import Tokenizer
 
+from actiseg_ros.errors import ActisegError
 from training.checkpoints.published import fill, infer_preset
 from training.checkpoints.reading import (
     State,
@@ -17,7 +18,6 @@ from training.checkpoints.reading import (
     unwrapped,
 )
 from training.files.disk import write_whole
-from training.files.errors import ActisegError
 from training.model import ActionVOS, ModelConfig, build_model
 from training.model.text import load_tokenizer, parse_tokenizer
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.files.errors import ActisegError
+from actiseg_ros.errors import ActisegError
 
 
 def require(condition: bool, name: str, value: object, allowed: str) -> None:

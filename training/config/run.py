@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from actiseg_ros.errors import ActisegError
 from training.config.noise import NoiseOptions
 from training.config.options import require
-from training.files.errors import ActisegError
 
 Reference = Literal["paper", "released"]
 """`paper`: as printed, and where the paper is silent as the authors' released code does, unless

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from actiseg_ros.errors import ActisegError
 from actiseg_ros.tables import Row, TableError, read_table
 from training.data.tree import Problem, VisorTree
-from training.files.errors import ActisegError
 
 _COLUMNS = (
     "narration_id", "video_id", "start_frame", "stop_frame", "narration", "verb", "verb_class",

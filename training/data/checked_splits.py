@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from actiseg_ros.errors import ActisegError
 from training.data.layout import whole_number
 from training.data.tree import Problem
 from training.files.disk import read_json
-from training.files.errors import ActisegError
 
 _ACTION = ("video", "narration", "verb", "noun")
 _FRAMES = ("start", "end")

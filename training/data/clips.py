@@ -14,6 +14,7 @@ import simplejpeg
 import torch
 from torch.utils.data import Dataset
 
+from actiseg_ros.errors import ActisegError
 from actiseg_ros.prompts import PROMPT_TEMPLATE
 from training.data.collate import Batch, Channels, Sample, collate
 from training.data.layout import IMAGES, LABELS, WEIGHTS, image_folder
@@ -27,7 +28,6 @@ from training.data.targets import (
     relative_boxes,
 )
 from training.data.transforms import ClipImages, Transform
-from training.files.errors import ActisegError
 from training.model.config import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = ["Batch", "ClipDataset", "NoiseLayer", "Sample", "collate"]

@@ -242,10 +242,10 @@ class Narration:
     def run(self) -> int:
         """Reads the narrations and writes or prints what they name."""
         from actiseg_ros.bundle import load_bundle
+        from actiseg_ros.errors import ActisegError
         from actiseg_ros.narration.vocabulary import Vocabulary, read_noun_classes
         from training.data.narrations import of_table, of_texts, summary
         from training.files.disk import write_json
-        from training.files.errors import ActisegError
 
         if bool(self.text) == (self.csv is not None):
             raise ActisegError("give narrations, or a table of them with --csv")

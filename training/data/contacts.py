@@ -14,11 +14,11 @@ from typing import Any, Literal
 import cv2
 import numpy as np
 
+from actiseg_ros.errors import ActisegError
 from actiseg_ros.prompts import HANDS
 from training.data.labels import ANNOTATED_HEIGHT, ANNOTATED_WIDTH, Contacts, Int32, polygon
 from training.data.tree import Problem
 from training.files.disk import read_json
-from training.files.errors import ActisegError
 
 Source = Literal["official", "annotations"]
 

@@ -6,7 +6,7 @@ import glob
 from pathlib import Path
 from typing import Any
 
-from training.files.errors import ActisegError
+from actiseg_ros.errors import ActisegError
 
 IMAGES, LABELS, WEIGHTS = "JPEGImages_Sparse", "Annotations_Sparse", "Weights_Sparse"
 """Each holds SPLIT/SEQUENCE/FRAME.jpg or .png."""

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from actiseg_ros.errors import ActisegError
 from actiseg_ros.narration.mood import Reason
 from actiseg_ros.narration.text import clean_narration
 from actiseg_ros.narration.vocabulary import Vocabulary, readable_name
 from actiseg_ros.prompts import Target, choose_target, objects_of_narration
 from actiseg_ros.tables import read_table
-from training.files.errors import ActisegError
 
 
 @dataclass(frozen=True)

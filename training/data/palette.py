@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from actiseg_ros.errors import ActisegError
 from training.files.disk import replacing
-from training.files.errors import ActisegError
 
 UInt8 = npt.NDArray[np.uint8]
 

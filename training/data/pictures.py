@@ -10,9 +10,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from actiseg_ros.errors import ImageError
+from actiseg_ros.errors import ActisegError, ImageError
 from actiseg_ros.vision.compressed import decode_compressed
-from training.files.errors import ActisegError
 
 UInt8 = npt.NDArray[np.uint8]
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from actiseg_ros.errors import ActisegError
 from training.data.actions import ActionRow, read_actions
 from training.data.checked_splits import matched_clips
 from training.data.contacts import Source, read_contacts
@@ -23,7 +24,6 @@ from training.data.resume import Journal, fingerprint
 from training.data.tree import Problem, VisorTree
 from training.data.visor import SequencePlan, VideoPlan, plan_video, read_mapping, videos_of_split
 from training.files.disk import read_json
-from training.files.errors import ActisegError
 from training.files.processes import in_processes
 from training.files.progress import Progress, tracked
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from actiseg_ros.bundle import file_sha256
+from actiseg_ros.errors import ActisegError
 from training.data.contacts import Source
 from training.data.layout import IMAGES, LABELS, WEIGHTS
 from training.data.rendering import RenderedSequence
@@ -15,7 +16,6 @@ from training.data.tree import VisorTree
 from training.data.visor import SequencePlan
 from training.files.claims import claim
 from training.files.disk import write_text
-from training.files.errors import ActisegError
 
 _FORMAT = 1
 

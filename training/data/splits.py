@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from actiseg_ros.errors import ActisegError
 from actiseg_ros.prompts import PROMPT_TEMPLATE, parse_prompt
 from training.data.layout import sequence_name
 from training.files.disk import read_json
-from training.files.errors import ActisegError
 
 UInt8 = npt.NDArray[np.uint8]
 

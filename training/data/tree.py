@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.files.errors import ActisegError
+from actiseg_ros.errors import ActisegError
 
 ACTION_TABLES = ("EPIC_100_train.csv", "EPIC_100_validation.csv")
 """Rows of both tables serve both splits."""

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from actiseg_ros.errors import ActisegError
 from training.data.actions import ActionRow
 from training.data.contacts import says_contacts, unknown_objects
 from training.data.labels import Entity, polygon
 from training.data.layout import sequence_name, whole_number
 from training.data.tree import FileStore, Problem, VisorTree
 from training.files.disk import read_json
-from training.files.errors import ActisegError
 
 _MAX_OBJECTS = 255
 

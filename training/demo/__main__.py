@@ -14,10 +14,10 @@ import tyro
 
 from actiseg_ros.bags.epic_bag import BagOptions, write_bag
 from actiseg_ros.bundle import load_bundle
+from actiseg_ros.errors import ActisegError
 from training.demo.footage import FRAME_RATE, SIZE, DemoFootage, kitchen_footage
 from training.demo.play import play_through_node
 from training.files.disk import write_json
-from training.files.errors import ActisegError
 
 
 @dataclass(frozen=True)

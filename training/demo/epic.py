@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from actiseg_ros.bags.epic_actions import TimedAction, read_actions, timestamp
 from actiseg_ros.bags.frame_folder import published_rate
+from actiseg_ros.errors import ActisegError
 from actiseg_ros.tables import read_table
 from training.data.splits import Clip, load_clips
 from training.demo.footage import FRAME_RATE, SIZE, DemoFootage
-from training.files.errors import ActisegError
 
 _CLIP_SECONDS = 4.0
 """How long a labelled clip is shown."""

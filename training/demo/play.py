@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from training.files.errors import ActisegError
+from actiseg_ros.errors import ActisegError
 from training.files.progress import Progress
 
 _START = 60.0

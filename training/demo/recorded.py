@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actiseg_ros.bags.recording import open_recording
-from training.files.errors import ActisegError
+from actiseg_ros.errors import ActisegError
 
 
 @dataclass(frozen=True)

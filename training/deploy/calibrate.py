@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actiseg_ros.bundle import Bundle, file_sha256, load_bundle
+from actiseg_ros.errors import ActisegError
 from actiseg_ros.gate.calibration import load_calibration
 from actiseg_ros.gate.novelty import NoveltyDetector
 from actiseg_ros.gate.rule import FEATURE_VERSION
@@ -32,7 +33,6 @@ from training.deploy.bundle_files import replace_calibration
 from training.deploy.novelty import Descriptors, altered, fit_novelty
 from training.deploy.risk_control import Criteria, Outcome, Trial, choose_limits
 from training.deploy.trials import read_image, run_frames
-from training.files.errors import ActisegError
 from training.files.progress import tracked
 from training.files.provenance import utc_now
 

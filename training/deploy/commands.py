@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from training.files.errors import ActisegError
+from actiseg_ros.errors import ActisegError
 
 
 @dataclass(frozen=True)

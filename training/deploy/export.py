@@ -19,7 +19,7 @@ import torch
 from tokenizers import Tokenizer
 
 from actiseg_ros.bundle import SCHEMA, file_sha256, load_bundle
-from actiseg_ros.errors import BundleError
+from actiseg_ros.errors import ActisegError, BundleError
 from actiseg_ros.prompts import PROMPT_TEMPLATE
 from training.checkpoints.weights import load_model
 from training.data.splits import read_split
@@ -36,7 +36,6 @@ from training.deploy.onnx_graphs import (
     write_graphs,
 )
 from training.evaluation.inference import POSITIVE_THRESHOLD, trained_threshold
-from training.files.errors import ActisegError
 from training.files.provenance import utc_now
 from training.model import ActionVOS
 from training.noise.text import names_in_split

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actiseg_ros.bundle import load_bundle
+from actiseg_ros.errors import ActisegError
 from actiseg_ros.gate.calibration import Calibration, load_calibration
 from actiseg_ros.gate.rule import Reason
 from actiseg_ros.prompts import Candidates
@@ -25,7 +26,6 @@ from training.data.splits import load_clips
 from training.deploy.risk_control import Criteria, binomial_upper_bound
 from training.deploy.trials import LabelledFrame, run_frames
 from training.files.disk import write_json
-from training.files.errors import ActisegError
 
 SCORES = ("active score", "mean probability", "maximal probability", "entropy", "p-uncertainty")
 """Single numbers that a gate could go by instead; small means sure."""

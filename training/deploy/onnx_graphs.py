@@ -20,7 +20,7 @@ from onnxscript.optimizer import optimize_ir
 from torch import Tensor, nn
 from torch.export import Dim
 
-from training.files.errors import ActisegError
+from actiseg_ros.errors import ActisegError
 from training.model import ActionVOS, ImageFeatures, TextFeatures
 from training.model.deformable_attention import DeformableAttention
 

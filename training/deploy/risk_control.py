@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
+from actiseg_ros.errors import ActisegError
 from actiseg_ros.gate.rule import Features, Limits, judge
-from training.files.errors import ActisegError
 
 _LEVELS = tuple(np.linspace(0.02, 1.0, 50).round(2).tolist())
 """Quantiles that are tried as limits, from strict to loose."""

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from actiseg_ros.errors import ActisegError
 from actiseg_ros.gate.features import target_features
 from actiseg_ros.gate.novelty import NoveltyDetector
 from actiseg_ros.narration.text import clean_narration
@@ -35,7 +36,6 @@ from training.data.pictures import read_rgb
 from training.data.splits import Clip
 from training.deploy.corruptions import CORRUPTIONS, MOVES
 from training.deploy.risk_control import Criteria, Trial
-from training.files.errors import ActisegError
 from training.files.progress import tracked
 
 

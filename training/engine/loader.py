@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from actiseg_ros.errors import ActisegError
 from training.data.clips import Batch, ClipDataset, collate
 from training.engine.stop_signals import STOP_SIGNALS
-from training.files.errors import ActisegError
 from training.files.processes import usable_cores
 
 

@@ -12,6 +12,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from actiseg_ros.errors import ActisegError
 from training.checkpoints.published import load_published
 from training.checkpoints.reading import load_weights
 from training.config.run import Recipe, TrainConfig
@@ -20,7 +21,6 @@ from training.data.splits import load_clips, read_split
 from training.data.transforms import FixedSize, PublishedTraining, Transform
 from training.engine.narration_pairs import NarrationPairs
 from training.files.disk import replacing
-from training.files.errors import ActisegError
 from training.model import ActionVOS, ModelConfig, build_model, load_tokenizer, preset
 from training.model import tokenize as tokenize_prompts
 from training.model.backbones.lite0 import Lite0, load_imagenet

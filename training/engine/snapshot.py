@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from actiseg_ros.bundle import file_sha256
+from actiseg_ros.errors import ActisegError
 from training.files.disk import write_whole
-from training.files.errors import ActisegError
 
 FORMAT = 2
 FROZEN = "frozen.safetensors"

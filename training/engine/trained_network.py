@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from actiseg_ros.errors import ActisegError
 from training.config.run import Recipe
 from training.engine.distributed import ProcessGroup
 from training.engine.optimizer import (
@@ -19,7 +20,6 @@ from training.engine.optimizer import (
     parameter_groups,
     set_rate,
 )
-from training.files.errors import ActisegError
 from training.model import Output
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from actiseg_ros.errors import ActisegError
 from training.config.run import TrainConfig
 from training.data.clips import Batch
 from training.data.splits import validation_split
@@ -36,7 +37,6 @@ from training.engine.validation import Validator
 from training.evaluation.inference import CLIP_LENGTH
 from training.evaluation.metrics import METRICS
 from training.files.disk import full_disk_explained
-from training.files.errors import ActisegError
 from training.files.progress import Progress, say
 from training.losses.context import StepPosition
 from training.strategies import Selection, with_strategy_options

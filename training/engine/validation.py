@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from actiseg_ros.errors import ActisegError
 from training.data.layout import IMAGES, LABELS, image_folder
 from training.data.palette import read_label_png
 from training.data.pictures import read_clip
@@ -21,7 +22,6 @@ from training.evaluation.inference import (
     predict_clip,
 )
 from training.evaluation.metrics import Tally
-from training.files.errors import ActisegError
 from training.files.progress import tracked
 from training.model import ActionVOS
 

@@ -17,11 +17,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from actiseg_ros.errors import ActisegError
 from training.data.layout import sequence_root
 from training.data.palette import read_label_png
 from training.data.splits import REVIEW_FLAGS, read_split, record_name
 from training.files.disk import write_json
-from training.files.errors import ActisegError
 from training.files.processes import in_processes
 from training.files.progress import tracked
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actiseg_ros.bundle import file_sha256, load_bundle
+from actiseg_ros.errors import ActisegError
 from training.data.layout import IMAGES, sequence_root
 from training.data.palette import write_label_png
 from training.data.pictures import read_clip
@@ -16,7 +17,6 @@ from training.data.splits import Clip, load_clips
 from training.evaluation.inference import clips_of
 from training.evaluation.predictors import Predictor, bundle_predictor, checkpoint_predictor
 from training.files.claims import claim
-from training.files.errors import ActisegError
 from training.files.progress import tracked
 
 UInt8 = NDArray[np.uint8]

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from actiseg_ros.bundle import Bundle
+from actiseg_ros.errors import ActisegError
 from actiseg_ros.prompts import PROMPT_TEMPLATE, Prompt, parse_prompt
 from actiseg_ros.vision.segmenter import EncodedPrompt, Segmenter
 from training.checkpoints.weights import load_model
 from training.evaluation.inference import Tokenize, predict_clip, trained_threshold
-from training.files.errors import ActisegError
 from training.model import ActionVOS, tokenize
 from training.model.device import choose_device
 

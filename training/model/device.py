@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from training.files.errors import ActisegError
+from actiseg_ros.errors import ActisegError
 
 
 def choose_device(name: str, local_rank: int | None = None) -> torch.device:

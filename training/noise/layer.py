@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from actiseg_ros.errors import ActisegError
 from training.config.noise import NoiseOptions
-from training.files.errors import ActisegError
 from training.noise.mask import MaskNoise
 from training.noise.published import PublishedMasks, read_published_names
 from training.noise.text import (

@@ -13,13 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from actiseg_ros.bundle import file_sha256
+from actiseg_ros.errors import ActisegError
 from training.config.noise import Negatives, Order
 from training.data.labels import WEIGHT_OTHER
 from training.data.palette import read_label_png, write_label_png
 from training.data.splits import positive_ids, read_split, record_name
 from training.files.claims import claim
 from training.files.disk import write_json
-from training.files.errors import ActisegError
 from training.files.processes import in_processes
 from training.files.progress import tracked
 from training.noise.published import CLEAN_SUFFIX

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from actiseg_ros.errors import ActisegError
 from actiseg_ros.prompts import PROMPT_TEMPLATE
 from training.data.expressions import meta_expressions, objects_category
 from training.data.palette import read_label_png
 from training.data.splits import record_name
 from training.files.disk import read_json
-from training.files.errors import ActisegError
 from training.noise.text import NameTable, NoisyName
 
 Labels = npt.NDArray[np.uint8]

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from actiseg_ros.errors import ActisegError
 from actiseg_ros.narration.vocabulary import readable_name
 from actiseg_ros.prompts import HANDS
 from actiseg_ros.tables import TableError, read_table
 from training.config.noise import Draws, NameOptions, Unflipped
 from training.data.splits import read_split, record_name
-from training.files.errors import ActisegError
 
 ClassNames = Mapping[int, tuple[str, ...]]
 """Class id -> the nouns ("categories") of that class; the mapping M of Alg. 1."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from actiseg_ros.errors import ActisegError
 from training.benchmark.cell_result import CellKey, CellResult, read_results
 from training.benchmark.clip_scores import ClipScores, read_clip_scores
 from training.benchmark.settings import BenchmarkData, read_data
 from training.files.disk import write_json, write_text, write_whole
-from training.files.errors import ActisegError
 from training.report.conditions import by_condition
 from training.report.costs import costs_by_device
 from training.report.effects import Evidence

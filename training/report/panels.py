@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from actiseg_ros.errors import ActisegError
 from actiseg_ros.gate.uncertainty import uncertain_pixels
 from training.benchmark.cell_result import RESULT_FILE, CellResult, read_result
 from training.checkpoints.weights import load_model
@@ -26,7 +27,6 @@ from training.evaluation.inference import (
     network_input,
     trained_threshold,
 )
-from training.files.errors import ActisegError
 from training.model import ActionVOS, tokenize
 from training.noise.mask import dilate_labels
 from training.report.charts import Picture

@@ -7,9 +7,9 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
+from actiseg_ros.errors import ActisegError
 from training.config.noise import RELEASED_NOISE
 from training.config.run import Reference, StrategyOptions, TrainConfig
-from training.files.errors import ActisegError
 from training.strategies.base import STRATEGIES, Selection, StepInputs, Strategy, register
 
 __all__ = [

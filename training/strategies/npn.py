@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from actiseg_ros.errors import ActisegError
 from training.config.options import require
 from training.config.run import Recipe, StrategyOptions
-from training.files.errors import ActisegError
 from training.losses.context import MatchedLayer, StepContext, StepPosition, matched
 from training.losses.criterion import (
     COEFFICIENTS,

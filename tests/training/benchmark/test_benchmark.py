@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from actiseg_ros.errors import ActisegError
 from training.benchmark.attempts import read_attempts
 from training.benchmark.cell import state_of
 from training.benchmark.cell_result import read_result, read_results
@@ -20,7 +21,6 @@ from training.benchmark.plan import plan
 from training.benchmark.runner import benchmark
 from training.benchmark.settings import BenchmarkData, read_data
 from training.benchmark.suites import cells_of
-from training.files.errors import ActisegError
 from training.strategies import STRATEGIES
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from actiseg_ros.errors import ActisegError
 from training.benchmark import cell
 from training.benchmark.attempts import read_attempts
 from training.benchmark.cell import CellJob, run_cell, state_of
@@ -24,7 +25,6 @@ from training.benchmark.cell_result import (
     read_results,
     write_result,
 )
-from training.files.errors import ActisegError
 
 _KEY = CellKey(0.6, 21, "gce", 3, "tiny")
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actiseg_ros.errors import ActisegError
 from training.benchmark.clip_scores import (
     CLIPS_FILE,
     clip_scores,
@@ -17,7 +18,6 @@ from training.benchmark.clip_scores import (
     write_clip_scores,
 )
 from training.evaluation.metrics import METRICS, Tally, merged
-from training.files.errors import ActisegError
 
 
 def tallies(seed: int, clips: int = 6) -> dict[str, Tally]:

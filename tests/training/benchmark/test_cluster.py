@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from actiseg_ros.errors import ActisegError
 from training.benchmark.cell import CellJob
 from training.benchmark.cell_result import CellKey
 from training.benchmark.cluster import run_on_cluster
 from training.benchmark.options import BenchmarkOptions
 from training.engine.stop_signals import StopRequest
-from training.files.errors import ActisegError
 
 
 def _job(root: Path) -> CellJob:

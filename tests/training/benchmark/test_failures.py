@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actiseg_ros.errors import ActisegError
 from training.benchmark.failures import FAILURES_FILE, area, read_samples
-from training.files.errors import ActisegError
 
 cases = st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=30)
 

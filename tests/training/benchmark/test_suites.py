@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
+from actiseg_ros.errors import ActisegError
 from training.benchmark.suites import cells_of, settings_of
-from training.files.errors import ActisegError
 from training.strategies import STRATEGIES
 
 

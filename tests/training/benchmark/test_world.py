@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actiseg_ros.errors import ActisegError
 from training.benchmark import failures, protocol, world
 from training.benchmark.cell_result import read_result
 from training.benchmark.options import BenchmarkOptions
@@ -23,7 +24,6 @@ from training.benchmark.threshold import THRESHOLDS, Threshold, best, measure
 from training.benchmark.world import parts
 from training.data.kitchen import KitchenConfig, make_kitchen
 from training.engine.commands import parse_train
-from training.files.errors import ActisegError
 from training.model import PRESETS
 
 SPARSE = "VISOR/GroundTruth-SparseAnnotations/annotations_corrected"

@@ -13,12 +13,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from actiseg_ros.errors import ActisegError
 from tests.training.model.micro import MICRO, make
 from training.checkpoints.published import fill, load_published, published_state
 from training.checkpoints.published_names import from_published, to_published
 from training.checkpoints.reading import load_weights, read_state
 from training.checkpoints.weights import load_model, save_weights
-from training.files.errors import ActisegError
 from training.model import ActionVOS, build_model, train_tokenizer
 
 # Names and shapes need no storage: the published networks are built without any.

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from actiseg_ros.errors import ActisegError
 from tests.training.data.visor_trees import write_tree
 from training.data.clips import ClipDataset, collate, sample_frames
 from training.data.layout import image_folder
 from training.data.prepare import prepare
 from training.data.splits import load_clips
 from training.data.transforms import FixedSize, PublishedEvaluation, PublishedTraining
-from training.files.errors import ActisegError
 
 SMALL = FixedSize(45, 80)
 

@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 import pytest
 
+from actiseg_ros.errors import ActisegError
 from training.data.kitchen import KitchenConfig, make_kitchen, parse_size
 from training.data.kitchen.vocabulary import CLASS_OF_NAME, SCENERY
 from training.data.prepare import prepare
-from training.files.errors import ActisegError
 
 CONFIG = KitchenConfig(clips=10, seed=11, val_share=0.5, frame_size=(854, 480))
 

@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 
 from actiseg_ros.bags.epic_bag import write_bag
+from actiseg_ros.errors import ActisegError
 from training.data.kitchen.video import KitchenVideo, VideoOptions, make_video
-from training.files.errors import ActisegError
 
 OPTIONS = VideoOptions(seed=2, seconds=8, fps=5, size=(320, 180), truth_every=4)
 

@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actiseg_ros.errors import ActisegError
 from training.cli import main
 from training.data.kitchen import KitchenConfig, make_kitchen
 from training.data.labels import Entity, render_frame
@@ -27,7 +28,6 @@ from training.data.painted.patterns import PATTERNS, TILE
 from training.data.painted.world import World
 from training.data.prepare import prepare
 from training.data.visor import read_entities, read_polygons
-from training.files.errors import ActisegError
 
 SPARSE = "VISOR/GroundTruth-SparseAnnotations"
 CONFIG = PaintConfig(seed=3, frame_size=(320, 180))

@@ -8,9 +8,9 @@ import torch
 from PIL import Image
 
 from actiseg_ros.bundle import InputSpec
+from actiseg_ros.errors import ActisegError
 from actiseg_ros.vision import letterbox
 from training.data.pictures import normalise, read_clip, read_rgb
-from training.files.errors import ActisegError
 
 RGB = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)

@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from actiseg_ros.errors import ActisegError
 from tests.training.data.direct_preparation import prepare_directly
 from tests.training.data.visor_trees import polygons_file, write_json, write_tree
 from training.data import prepare as prepare_module
 from training.data.labels import nearest_indices, polygon
 from training.data.palette import read_label_png, voc_palette, write_label_png
 from training.data.prepare import prepare
-from training.files.errors import ActisegError
 
 VIDEOS = (("P01_02", "train"), ("P03_05", "train"), ("P02_101", "val"), ("P04_11", "val"))
 

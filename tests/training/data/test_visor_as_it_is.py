@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from actiseg_ros.errors import ActisegError
 from tests.training.data.visor_trees import SPARSE, polygons_file, write_json, write_tree
 from training.cli import main
 from training.data.prepare import Summary, prepare
-from training.files.errors import ActisegError
 
 VIDEOS = (("P01_02", "train"), ("P03_05", "train"), ("P02_101", "val"), ("P04_11", "val"))
 TABLES = ("EPIC_100_train.csv", "EPIC_100_validation.csv")

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actiseg_ros.bundle import load_bundle
+from actiseg_ros.errors import ActisegError
 from actiseg_ros.gate.calibration import Certificate, load_calibration
 from actiseg_ros.gate.features import target_features
 from actiseg_ros.gate.rule import Features, Reason
@@ -21,7 +22,6 @@ from tests.training.deploy.labelled_clips import write_labelled_clips
 from training.deploy.calibrate import calibrate
 from training.deploy.risk_control import Criteria, Trial, binomial_upper_bound, choose_limits
 from training.deploy.trials import failures
-from training.files.errors import ActisegError
 
 
 def trial(clip: int, p: float, failure: bool, n: float = 0.0) -> Trial:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from actiseg_ros.bundle import load_bundle
+from actiseg_ros.errors import ActisegError
 from tests.training.model.micro import MICRO, make
 from training.checkpoints.weights import save_weights
 from training.deploy.export import compare_with_pytorch, export, export_model, verify
@@ -18,7 +19,6 @@ from training.deploy.onnx_graphs import (
     example_inputs,
     set_sampler,
 )
-from training.files.errors import ActisegError
 from training.model import train_tokenizer
 
 # Tracing takes half a minute on an idle machine; the usual limit is too tight on a loaded one.

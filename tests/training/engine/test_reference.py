@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from actiseg_ros.errors import ActisegError
 from training.cli import main
 from training.config.noise import RELEASED_NOISE, NoiseOptions
 from training.config.run import TrainConfig
 from training.engine.commands import parse_train
-from training.files.errors import ActisegError
 from training.strategies import STRATEGIES, make_strategy, run_config
 
 FILES = ("--data", "data", "--out", "run")

@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from actiseg_ros.errors import ActisegError
 from tests.training.drawn_data import draw_data
 from tests.training.model.micro import MICRO, MICRO_PUBLISHED
 from training.checkpoints.weights import load_model
@@ -25,7 +26,6 @@ from training.engine.distributed import ProcessGroup
 from training.engine.step import TrainingStep
 from training.engine.trainer import INTERRUPTED, train
 from training.engine.validation import Validator
-from training.files.errors import ActisegError
 from training.model import PRESETS
 from training.model import tokenize as tokenize_prompts
 from training.model.text import train_tokenizer

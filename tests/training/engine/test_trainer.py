@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from actiseg_ros.errors import ActisegError
 from training.checkpoints.weights import load_model
 from training.config.run import StrategyOptions, TrainConfig
 from training.data.collate import collate
@@ -26,7 +27,6 @@ from training.engine import trainer as engine
 from training.engine.setup import build_setup
 from training.engine.step import StepResult, TrainingStep
 from training.engine.trainer import INTERRUPTED, train
-from training.files.errors import ActisegError
 from training.losses.context import StepContext, StepPosition
 from training.losses.criterion import Terms
 from training.model import PRESETS

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from actiseg_ros.errors import ActisegError
 from training.cli import main
 from training.data.palette import write_label_png
 from training.evaluation.metrics import Tally, evaluate
-from training.files.errors import ActisegError
 
 EMPTY = np.zeros((4, 4), np.uint8)
 TOP = np.repeat(np.array([1, 1, 0, 0], np.uint8), 4).reshape(4, 4)

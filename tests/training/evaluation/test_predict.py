@@ -6,13 +6,14 @@ import pytest
 import torch
 from PIL import Image
 
+from actiseg_ros.errors import ActisegError
 from tests.actiseg_ros.dummy_bundle import paint, write_dummy_bundle
 from training.checkpoints.weights import save_weights
 from training.cli import main
 from training.data.palette import read_label_png, voc_palette
 from training.evaluation.metrics import evaluate
-from training.evaluation.predict import CheckpointPredictor, predict, write_predictions
-from training.files.errors import ActisegError
+from training.evaluation.predict import predict, write_predictions
+from training.evaluation.predictors import CheckpointPredictor
 from training.model import build_model, train_tokenizer
 
 SEQUENCE = "00000007_P01_01_put-into_bag:cereal"

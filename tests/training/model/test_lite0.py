@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from training.files.errors import ActisegError
+from actiseg_ros.errors import ActisegError
 from training.model.backbones.lite0 import Lite0, load_imagenet
 
 # Mean, deviation, first and last value of the features at strides 4 to 32 that timm 1.0.31 gives

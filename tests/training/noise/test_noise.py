@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from actiseg_ros.errors import ActisegError
 from training.config.noise import NameOptions, NoiseOptions
 from training.data.splits import read_split, record_name
-from training.files.errors import ActisegError
 from training.noise.layer import LabelNoise, make_noise
 from training.noise.mask import MaskNoise, dilate_labels, measure_severity, write_noisy_masks
 from training.noise.statistics import Severity, noun_shares

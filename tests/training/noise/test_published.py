@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from actiseg_ros.errors import ActisegError
 from training.cli import main
 from training.config.noise import NoiseOptions
 from training.data.palette import read_label_png, write_label_png
 from training.data.splits import read_split, record_name
 from training.data.transforms import FixedSize
-from training.files.errors import ActisegError
 from training.noise.layer import LabelNoise, make_noise
 from training.noise.mask import MaskNoise
 from training.noise.text import TextNoise, names_in_split

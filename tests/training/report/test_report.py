@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from actiseg_ros.errors import ActisegError
 from tests.training.report.browser import opened
 from tests.training.report.cells import cell, paper_cells, write_cells
 from training.benchmark.clip_scores import SUMS, ClipScores, write_clip_scores
@@ -20,7 +21,6 @@ from training.benchmark.failures import Samples, write_samples
 from training.checkpoints.weights import save_weights
 from training.cli import main
 from training.data.palette import write_label_png
-from training.files.errors import ActisegError
 from training.model import build_model, train_tokenizer
 from training.report.drawing import ERROR_COLOURS, draw_errors
 from training.report.panels import WEIGHTS, find_cells

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actiseg_ros.errors import ActisegError
 from training.config.run import TrainConfig
-from training.files.errors import ActisegError
 from training.losses.context import StepPosition
 from training.strategies import make_strategy, run_config, with_strategy_options
 from training.strategies.co_teaching import CoTeaching, CoTeachingOptions, easiest, keep_rate

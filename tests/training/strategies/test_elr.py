@@ -10,9 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actiseg_ros.errors import ActisegError
 from tests.training.step_contexts import context_of
 from tests.training.strategies.pixel_batches import batch_of
-from training.files.errors import ActisegError
 from training.strategies import make_strategy, run_config
 from training.strategies.elr import ELR, ELROptions, agreement
 from training.strategies.npn import NPNOptions

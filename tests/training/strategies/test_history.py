@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import distributed, multiprocessing
 
+from actiseg_ros.errors import ActisegError
 from tests.training.strategies.pixel_batches import batch_of
-from training.files.errors import ActisegError
 from training.strategies.support.history import PixelHistory
 
 SIZES = {"a": (8, 12), "b": (9, 17)}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from actiseg_ros.errors import ActisegError
 from tests.training.step_contexts import context_of
 from tests.training.strategies.pixel_batches import batch_of
-from training.files.errors import ActisegError
 from training.losses.context import StepPosition
 from training.model.config import IMAGENET_MEAN, IMAGENET_STD
 from training.strategies.npn import NPN, NPNOptions, counts_of, negative_terms

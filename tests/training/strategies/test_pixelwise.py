@@ -10,10 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actiseg_ros.errors import ActisegError
 from tests.training.prompts_batch import labels, predictions
 from tests.training.step_contexts import context_of
 from training.config.run import TrainConfig
-from training.files.errors import ActisegError
 from training.losses.context import StepContext
 from training.losses.criterion import published_terms
 from training.strategies import STRATEGIES, make_strategy

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from torch import Tensor
 
+from actiseg_ros.errors import ActisegError
 from actiseg_ros.gate import uncertainty
 from tests.training.model.micro import MICRO, MICRO_PUBLISHED, make, prompts
 from tests.training.prompts_batch import labels, predictions
 from tests.training.step_contexts import context_of
-from training.files.errors import ActisegError
 from training.losses.context import StepContext, StepPosition
 from training.losses.criterion import dice_loss, focal_mask_loss, reduced
 from training.losses.matching import match

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 
 from actiseg_ros.bags.epic_actions import COLUMNS
+from actiseg_ros.errors import ActisegError
 from training.data.kitchen.clips import compose_clips, draw_kitchen
 from training.data.kitchen.writer import (
     Appearance,
@@ -20,7 +21,6 @@ from training.data.kitchen.writer import (
 )
 from training.files.claims import claim, require_free
 from training.files.disk import read_json, write_json, write_text
-from training.files.errors import ActisegError
 from training.files.processes import in_processes
 from training.files.progress import Progress
 

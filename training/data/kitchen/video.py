@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actiseg_ros.bags.epic_actions import COLUMNS
+from actiseg_ros.errors import ActisegError
 from training.data.kitchen import choreography
 from training.data.kitchen.actions import cast_action, cast_among
 from training.data.kitchen.choreography import Span
@@ -33,7 +34,6 @@ from training.data.kitchen.writer import (
 )
 from training.data.prepare import prepare
 from training.files.disk import replacing, write_text
-from training.files.errors import ActisegError
 from training.files.processes import in_processes
 from training.files.progress import tracked
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from actiseg_ros.errors import ActisegError
 from training.data.tree import Problem
-from training.files.errors import ActisegError
 
 Bool = npt.NDArray[np.bool_]
 

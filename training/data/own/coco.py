@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from actiseg_ros.errors import ActisegError
 from training.data.own.annotated import (
     AnnotatedPicture,
     Annotations,
@@ -18,7 +19,6 @@ from training.data.own.annotated import (
 )
 from training.data.tree import Problem
 from training.files.disk import read_json
-from training.files.errors import ActisegError
 
 _REMEDY = "export it from the annotation tool as COCO (instances)"
 

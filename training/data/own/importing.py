@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from actiseg_ros.errors import ImageError
+from actiseg_ros.errors import ActisegError, ImageError
 from actiseg_ros.narration.vocabulary import Vocabulary
 from training.data.expressions import write_split
 from training.data.layout import IMAGES, LABELS, WEIGHTS, sequence_name
@@ -29,7 +29,6 @@ from training.data.own.names import CLASSES, Names, object_name, own_classes
 from training.data.palette import write_label_png
 from training.data.tree import Problem
 from training.files.disk import write_json, write_whole
-from training.files.errors import ActisegError
 from training.files.progress import tracked
 
 OnError = Literal["refuse", "skip"]

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from actiseg_ros.errors import ActisegError
 from training.data.own.annotated import (
     AnnotatedPicture,
     Annotations,
@@ -23,7 +24,6 @@ from training.data.own.annotated import (
 )
 from training.data.tree import Problem
 from training.files.disk import read_json
-from training.files.errors import ActisegError
 
 _CIRCLE_CORNERS = 64
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from actiseg_ros.bags.epic_actions import seconds
+from actiseg_ros.errors import ActisegError
 from actiseg_ros.narration.text import clean_narration
 from actiseg_ros.narration.vocabulary import readable_name
 from actiseg_ros.prompts import choose_target, objects_of_narration
@@ -17,7 +18,6 @@ from training.data.own.annotated import AnnotatedPicture
 from training.data.own.names import Names
 from training.data.tree import Problem
 from training.files.disk import read_json
-from training.files.errors import ActisegError
 
 _PICTURE = re.compile(r"(?:(?P<video>.+)_)?frame_(?P<number>\d+)")
 _UPLOAD = re.compile(r"[0-9a-f]{8}-")

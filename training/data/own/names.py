@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable
 from pathlib import Path
 
+from actiseg_ros.errors import ActisegError
 from actiseg_ros.narration.text import clean_name, words_of
 from actiseg_ros.narration.vocabulary import (
     MAX_NAME,
@@ -15,7 +16,6 @@ from actiseg_ros.narration.vocabulary import (
     readable_name,
 )
 from actiseg_ros.prompts import HANDS, is_hand
-from training.files.errors import ActisegError
 
 CLASSES = "classes.csv"
 """File of the own classes, in the columns of EPIC's noun classes."""

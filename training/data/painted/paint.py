@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 
+from actiseg_ros.errors import ActisegError
 from training.data.actions import read_actions
 from training.data.kitchen.writer import Appearance
 from training.data.painted.world import World
@@ -23,7 +24,6 @@ from training.data.visor import (
 )
 from training.files.claims import claim, require_free
 from training.files.disk import write_whole
-from training.files.errors import ActisegError
 from training.files.processes import in_processes
 from training.files.progress import Progress
 

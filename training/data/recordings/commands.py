@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from actiseg_ros.errors import ActisegError
 from training.data.commands import seconds_bar, tell
-from training.files.errors import ActisegError
 
 if TYPE_CHECKING:
     from actiseg_ros.bags.account import Account

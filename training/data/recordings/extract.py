@@ -11,13 +11,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from actiseg_ros.errors import ImageError
+from actiseg_ros.errors import ActisegError, ImageError
 from actiseg_ros.narration.vocabulary import Vocabulary
 from training.data.recordings.narrations import table
 from training.data.recordings.source import Choice, Picture, Progress, Source
 from training.files.claims import claim, require_free
 from training.files.disk import write_json, write_whole
-from training.files.errors import ActisegError
 
 PICTURES, NARRATIONS, MANIFEST = "images", "narrations.csv", "manifest.json"
 _PLAN = ".plan.json"

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from training.files.errors import ActisegError
+from actiseg_ros.errors import ActisegError
 from training.model.backbones.base import Backbone
 
 MEAN = STD = (0.5, 0.5, 0.5)

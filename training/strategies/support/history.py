@@ -33,8 +33,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, distributed
 
+from actiseg_ros.errors import ActisegError
 from training.data.clips import Batch
-from training.files.errors import ActisegError
 from training.model import MASK_STRIDE
 from training.strategies.support.history_files import (
     Array,

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from actiseg_ros.errors import ActisegError
 from training.files.disk import full_disk_explained, replacing
-from training.files.errors import ActisegError
 
 Key = tuple[str, int, str]
 """Sequence, object id and frame."""
