@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 import pytest
 from actiseg_msgs.msg import ActiveObjectArray, GraspDecision
 from lifecycle_msgs.msg import Transition
@@ -21,7 +22,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Bool
 
 from actiseg_ros.ros.decision_publisher import decision_qos
-from tests.actiseg_ros.dummy_bundle import recalibrate, write_dummy_bundle
+from tests.actiseg_ros.dummy_bundle import HEIGHT, WIDTH, recalibrate, write_dummy_bundle
 from tests.ros.conftest import LIMITS
 from tests.ros.harness import Probe, Process, eventually, raw, running, scene
 from tests.ros.test_keep_latest import burden
@@ -153,6 +154,19 @@ def test_two_nodes_of_one_name_never_go(probe: Probe, bundle: Path, tmp_path: Pa
     probe.decision(feed=lambda: show(probe))
 
 
+def products_lasting(seconds: float, folder: Path) -> int:
+    """How many products make one run of the network last that long on this machine."""
+    graph = write_dummy_bundle(folder) / "image_encoder.onnx"
+    burden(graph, size=1500, products=10)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(str(graph), options)
+    frames = np.zeros((1, 3, HEIGHT, WIDTH), np.float32)
+    began = time.perf_counter()
+    session.run(None, {"frames": frames})
+    return math.ceil(10 * seconds / (time.perf_counter() - began))
+
+
 def heavy(folder: Path, *, load: bool, products: int = 0) -> Path:
     """A bundle that takes long to load, or long to run."""
     write_dummy_bundle(folder, limits=LIMITS)
@@ -198,7 +212,8 @@ def longest_silence(probe: Probe, name: str, start: int) -> float:
 @pytest.mark.slow  # a heavy graph, minutes where others compute too
 def test_the_heartbeat_never_pauses(tmp_path: Path) -> None:
     """Not while a model loads, a transition runs, or a worker that hangs is stopped."""
-    slow = heavy(tmp_path / "slow", load=True, products=60)
+    products = products_lasting(6.0, tmp_path / "measured")
+    slow = heavy(tmp_path / "slow", load=True, products=products)
     values = {"autostart": False, "heartbeat_rate": RATE, "threads": 1, "image_timeout": 30.0}
     with running("segment_node", "/beat", tmp_path / "log", bundle=slow, **values) as process:
         probe = Probe("/beat", outputs=("grasp", "go"))

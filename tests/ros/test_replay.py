@@ -12,12 +12,13 @@ import pytest
 import rclpy
 from actiseg_msgs.msg import ActionNarration
 from rclpy.executors import SingleThreadedExecutor
-from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import StoragePlugin, Writer
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage
 from std_msgs.msg import String
 
 from actiseg_ros.bags.epic_bag import BagOptions, write_bag
+from actiseg_ros.bags.type_store import typestore
 from actiseg_ros.vision.compressed import encode_jpeg
 from tests.actiseg_ros.bags import bags
 from tests.actiseg_ros.bags.test_recording import unindexed
@@ -148,6 +149,32 @@ def test_types_that_are_not_installed_are_left_out(tmp_path: Path, other: str) -
         assert len(listener.heard["narration"]) == 10
     finally:
         listener.close()
+
+
+def test_recorded_decisions_are_never_taken_for_those_of_now(tmp_path: Path) -> None:
+    path, types = tmp_path / "bag", typestore()
+    kinds = {
+        "/segment/grasp": "actiseg_msgs/msg/GraspDecision",
+        "/segment/go": "std_msgs/msg/Bool",
+        "/narration": "std_msgs/msg/String",
+    }
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        for topic, kind in kinds.items():
+            connection = writer.add_connection(topic, kind, typestore=types)
+            if topic == "/segment/go":
+                said = types.serialize_cdr(types.types[kind](True), kind)
+            elif topic == "/narration":
+                said = types.serialize_cdr(types.types[kind]("cut tomato"), kind)
+            else:
+                continue
+            writer.write(connection, bags.START, said)
+    for chosen in (None, "[/segment/go]"):
+        parameters = {"bag": path, "rate": 100} | ({"topics": chosen} if chosen else {})
+        with running("replay_node", "/replay_then", tmp_path / "log", **parameters) as process:
+            assert process.popen.wait(60) == 0, process.log
+        for topic in ("/segment/grasp", "/segment/go"):
+            told = f"{topic} is not played: a decision of then" in process.log
+            assert told == (chosen is None)
 
 
 def test_chosen_topics_of_an_unfinished_bag_are_played(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from actiseg_ros.gate.calibration import Calibration
+from actiseg_ros.gate.calibration import Calibration, Certificate
 from actiseg_ros.gate.rule import Features, Reason
 from actiseg_ros.prompts import Candidates
 
@@ -347,6 +347,7 @@ class Decision:
         age: Seconds since the judged image was taken, nan if unknown or without an image.
         latency: Seconds from the judged image's arrival to its judgement, nan without an image.
         good_frames: Good, distinct frames in a row so far.
+        certificate: What was shown about the limits that decided; None if nothing was.
     """
 
     go: bool
@@ -365,6 +366,7 @@ class Decision:
     age: float = math.nan
     latency: float = math.nan
     good_frames: int = 0
+    certificate: Certificate | None = None
 
     @property
     def state(self) -> str:
@@ -415,6 +417,9 @@ class StateMachine:
             p_limit=limits.p_uncertainty if limits else math.nan,
             n_limit=limits.n_uncertainty if limits else math.nan,
             good_frames=state.good_frames,
+            certificate=(
+                self.calibration.certificate(state.candidates) if self.calibration else None
+            ),
         )
         judgement = state.judgement
         if judgement is None:

@@ -33,19 +33,15 @@ _NAN = float("nan")
 
 @dataclass(frozen=True)
 class Identity:
-    """Who decides: identities and certificate that go out with each decision.
+    """Who decides.
 
     Attributes:
         model_id: SHA-256 (hex) of the model, empty without one.
         calibration_id: SHA-256 (hex) of the calibration, empty without one.
-        risk: Certified risk, nan without a certificate.
-        confidence: Its confidence, nan without a certificate.
     """
 
     model_id: str = ""
     calibration_id: str = ""
-    risk: float = _NAN
-    confidence: float = _NAN
 
 
 def to_nanoseconds(stamp: object) -> int:
@@ -182,8 +178,9 @@ def decision_message(decision: Decision, sequence: int, identity: Identity) -> G
         setattr(message, name, float(getattr(decision, name)))
     message.model_id = str(identity.model_id)
     message.calibration_id = str(identity.calibration_id)
-    message.risk = float(identity.risk)
-    message.confidence = float(identity.confidence)
+    shown = decision.certificate
+    message.risk = float(shown.risk if shown else _NAN)
+    message.confidence = float(shown.confidence if shown else _NAN)
     return message
 
 

@@ -6,10 +6,10 @@ stopped hard. Messages go out as the bytes that were recorded; only stamps are r
 
 from __future__ import annotations
 
-import signal
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from rosgraph_msgs.msg import Clock
 from actiseg_ros.bags.playback import Playback, Restamper, play, unplayable
 from actiseg_ros.bags.recording import Recorded, Topic, open_recording
 from actiseg_ros.errors import RobotError
+from actiseg_ros.ros.process import on_ending_signal
 
 _SETTLE = 0.5
 """Seconds between the discovery of a subscriber and the first message."""
@@ -37,7 +38,10 @@ _DEPTH = 10
 _LATCHED_DEPTH = 1000
 _PARAMETERS: dict[str, tuple[Any, str]] = {
     "bag": ("", "folder or file of the bag"),
-    "topics": (Parameter.Type.STRING_ARRAY, "topics to play; all without any"),
+    "topics": (
+        Parameter.Type.STRING_ARRAY,
+        "topics to play; without any all but the decisions of `segment_node`",
+    ),
     "rate": (1.0, "speed of the replay; 1 is as recorded"),
     "loop": (False, "start again at the end"),
     "start_offset": (0.0, "seconds of the bag to skip"),
@@ -53,8 +57,18 @@ _PARAMETERS: dict[str, tuple[Any, str]] = {
 }
 
 
+_DECISION = "a decision of then must not be taken for one of now; `topics` can name it all the same"
+
+
 class ReplayError(RobotError):
     """A bag cannot be played."""
+
+
+def decision_topics(topics: Sequence[Topic]) -> list[str]:
+    """Names of the topics of a bag on which `segment_node` has said go or no-go."""
+    grasps = [topic.name for topic in topics if topic.type == "actiseg_msgs/msg/GraspDecision"]
+    goes = {f"{name.rpartition('/')[0]}/go" for name in grasps}
+    return [*grasps, *(topic.name for topic in topics if topic.name in goes)]
 
 
 class ReplayNode(Node):
@@ -81,9 +95,12 @@ class ReplayNode(Node):
         )
         self._outputs: dict[str, Any] = {}
         self._stamped: set[str] = set()
-        left_out = {
-            topic.name: reason for topic in self._playback.topics if (reason := self._add(topic))
-        }
+        left_out = {}
+        if not self._value("topics"):
+            left_out = dict.fromkeys(decision_topics(self._playback.topics), _DECISION)
+        for topic in self._playback.topics:
+            if topic.name not in left_out and (reason := self._add(topic)):
+                left_out[topic.name] = reason
         for name, reason in left_out.items():
             self.get_logger().warning(f"{name} is not played: {reason}")
         self._playback.leave_out(left_out)
@@ -177,10 +194,9 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         0, or 1 if the bag broke off, or 2 if the bag or a parameter is unusable.
     """
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     stopping = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopping.set())
+    on_ending_signal(stopping.set)
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = ReplayNode()
     except (ParameterException, RobotError, OSError, ValueError) as error:

@@ -39,6 +39,7 @@ from actiseg_ros.gate.state_machine import (
     Time,
 )
 from actiseg_ros.pipeline import Pipeline, load_model
+from actiseg_ros.ros.bond import Bond
 from actiseg_ros.ros.decision_publisher import DecisionPublisher
 from actiseg_ros.ros.diagnostics.reporter import Reporter
 from actiseg_ros.ros.inputs import NARRATIONS, Input, Inputs, Origin
@@ -101,6 +102,7 @@ class SegmentNode(LifecycleNode):
         self._inputs = Inputs(self, self.reporter)
         self._instructions = Instructions(self, self.reporter, lambda: self._pipeline)
         self._results = ResultPublisher(self)
+        self._bond = Bond(self)
         self._diagnostics = NodeDiagnostics(self.reporter, self._inputs, self._gate, self._settings)
         rate = self.value("heartbeat_rate")
         self._decisions = DecisionPublisher(self, self._gate, self.reporter, rate, self._identity)
@@ -139,13 +141,7 @@ class SegmentNode(LifecycleNode):
         if pipeline is None:
             return Identity()
         calibration = pipeline.model.calibration
-        candidates = self._gate.state.candidates
-        certificate = calibration.certificate(candidates) if calibration else None
-        return Identity(
-            pipeline.model.bundle.model_id,
-            calibration.id if calibration else "",
-            *((certificate.risk, certificate.confidence) if certificate else ()),
-        )
+        return Identity(pipeline.model.bundle.model_id, calibration.id if calibration else "")
 
     # Lifecycle
 
@@ -182,6 +178,7 @@ class SegmentNode(LifecycleNode):
             self._worker = LatestWorker(self._judge_image, self._on_failure, "inference")
             self._subscribe()
             super().on_activate(state)
+            self._bond.form()
         except Exception:
             self._stop()
             raise
@@ -253,6 +250,7 @@ class SegmentNode(LifecycleNode):
         self._gate.set_calibration(None)
 
     def _stop(self) -> None:
+        self._bond.end()
         if self._pipeline is not None:
             self._pipeline.deactivate()
         self._decisions.publish()
