@@ -6,6 +6,7 @@ end by themselves: a still picture, a model slower than `image_timeout`, narrati
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from actiseg_ros.gate.rule import Reason
@@ -98,17 +99,31 @@ def _not_calibrated(machine: StateMachine, candidates: Candidates) -> str:
 
 
 def _stale(state: GateState, now: Time) -> str:
-    judgement = state.judgement
-    if judgement is None or state.frame is None:
-        ago = f"{now.since(state.frame.arrived):.3g} s" if state.frame else "a while"
-        return f"the last image came in {ago} ago"
-    age = now.since(judgement.frame.arrived)
-    if now.since(state.frame.arrived) < 0.5 * age:
+    if now.simulated and now.ros_ns == 0:
+        return "`use_sim_time` is set, and /clock has not told any time yet"
+    moved = state.clock_moved
+    if now.simulated and moved is not None and now.steady - moved.steady > 1.0:
+        return f"/clock has stood still for {now.steady - moved.steady:.3g} s"
+    frame = state.judgement.frame if state.judgement else state.frame
+    if frame is None:
+        return "no image has come in"
+    arrived, age = now.since(frame.arrived), frame.age(now)
+    if math.isnan(age):
+        return "images have no stamp (or set `stamp_source` to arrival)"
+    if abs(age - arrived) > max(0.1, 0.5 * abs(age)):
+        lag = age - arrived
         return (
-            f"the image judged last came in {age:.3g} s ago and took {judgement.latency:.3g} s to "
-            "judge, while newer ones came in"
+            f"images come in with stamps that are {abs(lag):.3g} s "
+            f"{'old' if lag > 0 else 'ahead of the clock'}"
         )
-    return f"the image judged last came in {age:.3g} s ago, and no newer one is judged"
+    if state.judgement is None or state.frame is None:
+        return f"the last image came in {arrived:.3g} s ago"
+    if now.since(state.frame.arrived) < 0.5 * arrived:
+        return (
+            f"the image judged last came in {arrived:.3g} s ago and took "
+            f"{state.judgement.latency:.3g} s to judge, while newer ones came in"
+        )
+    return f"the image judged last came in {arrived:.3g} s ago, and no newer one is judged"
 
 
 def _stale_narration(machine: StateMachine, state: GateState, now: Time) -> str:

@@ -481,19 +481,27 @@ class StateMachine:
         if state.frame is None:
             return [Reason.NO_IMAGE]
         timeout = self.options.image_timeout
-        # The judged image counts, not the last one: a hanging model must not look fresh.
-        # Without a narration nothing is judged, and the last image tells about the camera.
-        shown = state.judgement.frame if state.judgement and narrated else state.frame
-        if not self._fresh(state, shown, now):
+        if not self._fresh(state, state.frame, now):
             return [Reason.STALE_IMAGE]
         if state.source_changed and now.since(state.source_changed) <= timeout:
             return [Reason.SOURCE_CHANGED]
-        if self.options.allow_still_images or state.unchanged_since is None:
-            return []
-        unchanged = now.since(state.unchanged_since) if state.repeats else 0.0
-        if state.repeats + 1 >= self.options.frozen_frames or unchanged > timeout:
+        if self._frozen(state, now):
             return [Reason.FROZEN_IMAGE]
+        # The judged image counts, not the last one: a hanging model must not look fresh.
+        # Without a narration nothing is judged, and the last image tells about the camera.
+        if state.judgement and narrated and not self._fresh(state, state.judgement.frame, now):
+            return [Reason.STALE_IMAGE]
         return []
+
+    def _frozen(self, state: GateState, now: Time) -> bool:
+        """Whether the picture does not change any more."""
+        if self.options.allow_still_images or not state.repeats or state.unchanged_since is None:
+            return False
+        unchanged = now.since(state.unchanged_since)
+        return (
+            state.repeats + 1 >= self.options.frozen_frames
+            or unchanged > self.options.image_timeout
+        )
 
     def _fresh(self, state: GateState, frame: Frame, now: Time) -> bool:
         timeout = self.options.image_timeout
@@ -627,7 +635,7 @@ class StateMachine:
         )
         if not ours:
             return state  # foreign evidence
-        repeated = frame.digest == state.judged_digest
+        repeated = frame.digest == state.judged_digest and not self.options.allow_still_images
         judgement = Judgement(
             frame, event.features, event.target_label, now.steady - frame.arrived.steady
         )
@@ -637,6 +645,9 @@ class StateMachine:
         reasons = self._feature_reasons(event.features)
         if reasons:
             return _restart(state, ", ".join(map(str, reasons)))
+        if repeated:
+            # The same picture again is no further evidence, and no fresher one either.
+            return replace(state, judgement=last or judgement)
         if last is not None:
             if frame.taken_ns < last.frame.taken_ns:
                 return _restart(state, "an image older than the one before")
@@ -649,8 +660,6 @@ class StateMachine:
                 state = _restart(state, f"a gap of {gap:.3g} s between two images")
             elif frame.taken_ns == last.frame.taken_ns:
                 return state
-        if repeated and not self.options.allow_still_images:
-            return state
         return replace(state, good_frames=state.good_frames + 1)
 
 

@@ -97,8 +97,9 @@ class NodeDiagnostics:
         arrivals = self._inputs.arrivals(status.image_topic)
         if arrivals.lost:
             text = (
-                f"{arrivals.lost} of the last images were lost on their way; run the camera driver "
-                "with the Fast DDS profile config/fastdds.xml, or use `image_transport` compressed"
+                f"{arrivals.lost} of the last images were lost on their way, or replaced by newer "
+                "ones before this node could take them; run the camera driver with the Fast DDS "
+                "profile config/fastdds.xml, or use `image_transport` compressed"
             )
             self._reporter.warn("image", text, "lost")
         publishers = self._inputs.publishers(status.image_topic)

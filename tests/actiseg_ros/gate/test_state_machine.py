@@ -146,6 +146,12 @@ def test_repeated_frames_and_stamps_do_not_count_as_evidence() -> None:
         assert not now.decide().go
 
 
+def test_the_same_picture_again_is_no_fresher_evidence() -> None:
+    # The camera sends its last picture again; what is judged then was seen long before.
+    now = world().go().see(wait=0.3, digest=3).wait(0.1).arrive().wait(0.2)
+    assert reasons(now) == (Reason.STALE_IMAGE,)
+
+
 def test_images_out_of_order_start_the_count_anew() -> None:
     now = world(options(image_timeout=5.0)).go()
     assert reasons(now.see(shift=-1.0)) == (Reason.HOLDING,)
@@ -607,3 +613,22 @@ def test_reasons_that_never_end_name_cause_and_remedy() -> None:
     blind = world().on().narrate().see(Features(distance=7.0))
     text = explain(Reason.OUT_OF_DISTRIBUTION, blind.machine, blind.state, blind.now)
     assert "distance 7.00, limit 2.00" in text
+
+
+def test_staleness_is_explained_by_what_it_comes_from() -> None:
+    def told(now: World) -> str:
+        assert Reason.STALE_IMAGE in reasons(now)
+        return explain(Reason.STALE_IMAGE, now.machine, now.state, now.now)
+
+    go = world().go()
+    assert "came in 0.9 s ago, and no newer one" in told(go.wait(0.9))
+    busy = go.wait(0.8).arrive()
+    assert "while newer ones came in" in told(busy)
+    assert "stamps that are 3 s old" in told(world().on().narrate().see(shift=-3.0))
+    assert "3 s ahead of the clock" in told(world().on().narrate().see(shift=3.0))
+    assert "no stamp" in told(world().on().narrate().see(shift=-2e9))
+    still = dataclasses.replace(world(), simulated=True).go().wait(2.0, ros=0.0)
+    assert "stood still for 2 s" in told(still)
+    waiting = dataclasses.replace(world(), simulated=True, ros=0.0).on().narrate()
+    waiting = dataclasses.replace(waiting.see(), ros=0.0)
+    assert "/clock has not told any time yet" in told(waiting)
