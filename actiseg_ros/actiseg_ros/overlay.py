@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from actiseg_ros.gate.state_machine import Decision
+from actiseg_ros.gate.state import Decision
 from actiseg_ros.vision.segmenter import Segmentation
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX

@@ -18,10 +18,7 @@ import numpy.typing as npt
 from actiseg_ros.bundle import Bundle, load_bundle
 from actiseg_ros.errors import BundleError, PromptError
 from actiseg_ros.gate.calibration import Calibration, load_calibration
-from actiseg_ros.gate.features import target_features
-from actiseg_ros.gate.gate import Gate
-from actiseg_ros.gate.rule import Features
-from actiseg_ros.gate.state_machine import (
+from actiseg_ros.gate.events import (
     Activated,
     Deactivated,
     Event,
@@ -33,6 +30,9 @@ from actiseg_ros.gate.state_machine import (
     PromptChanged,
     Reset,
 )
+from actiseg_ros.gate.features import target_features
+from actiseg_ros.gate.gate import Gate
+from actiseg_ros.gate.rule import Features
 from actiseg_ros.narration.text import NOTHING_NARRATED, Narration, clean_narration
 from actiseg_ros.narration.vocabulary import Vocabulary, read_noun_classes
 from actiseg_ros.prompts import (

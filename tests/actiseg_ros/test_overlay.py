@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from actiseg_ros.gate.rule import Reason
-from actiseg_ros.gate.state_machine import Decision
+from actiseg_ros.gate.state import Decision
 from actiseg_ros.overlay import color_of, draw_overlay
 from actiseg_ros.prompts import Prompt
 from actiseg_ros.vision.image_descriptor import ImageDescriptor

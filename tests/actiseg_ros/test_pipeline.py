@@ -11,16 +11,10 @@ import pytest
 from actiseg_ros.bundle import load_bundle
 from actiseg_ros.errors import BundleError, InferenceError, PromptError
 from actiseg_ros.gate.calibration import load_calibration
+from actiseg_ros.gate.events import Frame, ImageArrived, ImageRejected, Source, Time
 from actiseg_ros.gate.gate import Gate
 from actiseg_ros.gate.rule import Reason
-from actiseg_ros.gate.state_machine import (
-    Frame,
-    GateOptions,
-    ImageArrived,
-    ImageRejected,
-    Source,
-    Time,
-)
+from actiseg_ros.gate.state import GateOptions
 from actiseg_ros.pipeline import Pipeline, Result, load_model
 from actiseg_ros.prompts import Prompt
 from tests.actiseg_ros.dummy_bundle import paint, recertify, write_dummy_bundle

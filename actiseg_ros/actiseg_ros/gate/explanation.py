@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from actiseg_ros.gate.events import Time
 from actiseg_ros.gate.rule import Reason
-from actiseg_ros.gate.state_machine import GateState, StateMachine, Time
+from actiseg_ros.gate.state import GateState
+from actiseg_ros.gate.state_machine import StateMachine
 from actiseg_ros.prompts import Candidates
 
 

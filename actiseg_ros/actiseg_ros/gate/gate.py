@@ -7,15 +7,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from actiseg_ros.gate.calibration import Calibration
-from actiseg_ros.gate.state_machine import (
-    Decision,
-    Event,
-    GateOptions,
-    GateState,
-    SettingsChanged,
-    StateMachine,
-    Time,
-)
+from actiseg_ros.gate.events import Event, SettingsChanged, Time
+from actiseg_ros.gate.state import Decision, GateOptions, GateState
+from actiseg_ros.gate.state_machine import StateMachine
 
 
 class Gate:

@@ -23,8 +23,9 @@ from rclpy.qos import (
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from std_msgs.msg import Bool
 
+from actiseg_ros.gate.events import PublishersCounted
 from actiseg_ros.gate.gate import Gate
-from actiseg_ros.gate.state_machine import Decision, PublishersCounted
+from actiseg_ros.gate.state import Decision
 from actiseg_ros.ros.diagnostics.reporter import Reporter
 from actiseg_ros.ros.messages import Identity, decision_message
 

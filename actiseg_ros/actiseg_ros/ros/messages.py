@@ -20,8 +20,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from actiseg_ros.bundle import Bundle
+from actiseg_ros.gate.events import Frame
 from actiseg_ros.gate.features import mask_uncertainty, uncertain_map
-from actiseg_ros.gate.state_machine import Decision, Frame
+from actiseg_ros.gate.state import Decision
 from actiseg_ros.ros.diagnostics.problems import Level, Problem
 from actiseg_ros.ros.parameters import ParameterSpec
 from actiseg_ros.vision.compressed import claimed_size, decode_compressed, encode_jpeg

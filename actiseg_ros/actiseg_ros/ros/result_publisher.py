@@ -12,7 +12,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from actiseg_ros.bundle import Bundle
 from actiseg_ros.gate.features import uncertain_map
-from actiseg_ros.gate.state_machine import Decision
+from actiseg_ros.gate.state import Decision
 from actiseg_ros.overlay import draw_overlay
 from actiseg_ros.pipeline import Result
 from actiseg_ros.ros.messages import header_of, jpeg, mono8, objects_message, uncertainty_image

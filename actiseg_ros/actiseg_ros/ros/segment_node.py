@@ -28,16 +28,16 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from actiseg_ros.errors import ImageError, RobotError
-from actiseg_ros.gate.gate import Gate
-from actiseg_ros.gate.state_machine import (
+from actiseg_ros.gate.events import (
     Frame,
-    GateOptions,
     ImageArrived,
     ImageRejected,
     InferenceFailed,
     Source,
     Time,
 )
+from actiseg_ros.gate.gate import Gate
+from actiseg_ros.gate.state import GateOptions
 from actiseg_ros.pipeline import Pipeline, load_model
 from actiseg_ros.ros.bond import Bond
 from actiseg_ros.ros.decision_publisher import DecisionPublisher

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from actiseg_ros.gate.calibration import PolicyLimits
+from actiseg_ros.gate.events import Source, Time
 from actiseg_ros.gate.explanation import explain
 from actiseg_ros.gate.rule import Features, Reason
-from actiseg_ros.gate.state_machine import GateOptions, GateState, Source, StateMachine, Time
+from actiseg_ros.gate.state import GateOptions, GateState
+from actiseg_ros.gate.state_machine import StateMachine
 from tests.actiseg_ros.gate.world import (
     BAD,
     CAMERA,

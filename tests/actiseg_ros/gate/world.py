@@ -15,17 +15,12 @@ from typing import Any
 import numpy as np
 
 from actiseg_ros.gate.calibration import Calibration, Certificate, PolicyLimits
-from actiseg_ros.gate.novelty import NoveltyDetector
-from actiseg_ros.gate.rule import Features, Limits
-from actiseg_ros.gate.state_machine import (
+from actiseg_ros.gate.events import (
     Activated,
     ClockRead,
     Deactivated,
-    Decision,
     Event,
     Frame,
-    GateOptions,
-    GateState,
     ImageArrived,
     ImageRejected,
     InferenceFailed,
@@ -36,9 +31,12 @@ from actiseg_ros.gate.state_machine import (
     Reset,
     SettingsChanged,
     Source,
-    StateMachine,
     Time,
 )
+from actiseg_ros.gate.novelty import NoveltyDetector
+from actiseg_ros.gate.rule import Features, Limits
+from actiseg_ros.gate.state import Decision, GateOptions, GateState
+from actiseg_ros.gate.state_machine import StateMachine
 from actiseg_ros.prompts import Candidates
 
 LIMITS = Limits(active_score=0.75, p_uncertainty=0.3, n_uncertainty=0.2, distance=2.0)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from actiseg_ros.gate.calibration import Calibration
-from actiseg_ros.gate.state_machine import Decision, GateState
+from actiseg_ros.gate.state import Decision, GateState
 from actiseg_ros.pipeline import Model
 from actiseg_ros.prompts import Prompt
 
