@@ -31,8 +31,8 @@ slurm-test: setup ## the benchmark on a real Slurm of one node, about 10 minutes
 lint: setup ## ruff and mypy
 	@$(ENV) ruff check . && $(ENV) ruff format --check . && $(ENV) mypy
 
-bench: setup ## speed and memory, each benchmark side by side with its reference; prints a table
-	@$(ENV) for file in tests/bench/*.py; do echo "== $$file"; python "$$file"; done
+bench: setup ## speed and memory, each benchmark beside its reference; tables and build/bench.json
+	@$(ENV) python tests/bench
 
 benchmark: setup ## a small grid of the noisy-label benchmark, about 2 minutes; results in build/benchmark
 	@$(ENV) actiseg benchmark smoke --out build/benchmark

@@ -42,11 +42,30 @@ def mask_uncertainty(segmentation: Segmentation, index: int, bundle: Bundle) -> 
     Returns:
         The object's uncertainties; both are 1 if its mask is empty.
     """
-    p = segmentation.probabilities[index]
+    rivals = np.delete(segmentation.probabilities, index, axis=0)
+    others = claimed_pixels(rivals, bundle.uncertainty.tau_m)
+    return _against(segmentation.probabilities[index], others, bundle)
+
+
+def mask_uncertainties(segmentation: Segmentation, bundle: Bundle) -> list[MaskUncertainty]:
+    """`mask_uncertainty` of every object, in little more time than that of one takes."""
+    claims = segmentation.probabilities > np.float32(0.5 - bundle.uncertainty.tau_m)
+    claimants = claims.sum(axis=0, dtype=np.uint16)
+    return [
+        _against(p, claimants > own, bundle)
+        for p, own in zip(segmentation.probabilities, claims, strict=True)
+    ]
+
+
+def _against(
+    p: npt.NDArray[np.float32], others: npt.NDArray[np.bool_], bundle: Bundle
+) -> MaskUncertainty:
+    """Uncertainty of probabilities float32 [h, w] against what others may claim, bool [h, w]."""
     spec = bundle.uncertainty
     mask = np.asarray(p >= bundle.thresholds.mask)
+    if not mask.any():
+        return MaskUncertainty(1.0, 1.0)
     ambiguous = ambiguous_pixels(p, spec.tau_m, spec.tau_e)
-    others = claimed_pixels(np.delete(segmentation.probabilities, index, axis=0), spec.tau_m)
     return MaskUncertainty(p_uncertainty(mask, ambiguous), n_uncertainty(mask, ambiguous, others))
 
 

@@ -21,7 +21,7 @@ from std_msgs.msg import Header
 
 from actiseg_ros.bundle import Bundle
 from actiseg_ros.gate.events import Frame
-from actiseg_ros.gate.features import mask_uncertainty, uncertain_map
+from actiseg_ros.gate.features import MaskUncertainty, mask_uncertainties, uncertain_map
 from actiseg_ros.gate.state import Decision
 from actiseg_ros.ros.diagnostics.problems import Level, Problem
 from actiseg_ros.ros.parameters import ParameterSpec
@@ -117,25 +117,28 @@ def objects_message(
     if segmentation is None:
         return message
     message.narration = str(segmentation.prompt.narration)
+    areas = np.bincount(segmentation.labels.ravel(), minlength=len(segmentation.active) + 1)
     message.objects = [
-        _object(segmentation, index, bundle) for index in range(len(segmentation.prompt.names))
+        _object(segmentation, index, int(areas[index + 1]), uncertainty)
+        for index, uncertainty in enumerate(mask_uncertainties(segmentation, bundle))
     ]
     return message
 
 
-def _object(segmentation: Segmentation, index: int, bundle: Bundle) -> ActiveObject:
-    uncertainty = mask_uncertainty(segmentation, index, bundle)
+def _object(
+    segmentation: Segmentation, index: int, area: int, uncertainty: MaskUncertainty
+) -> ActiveObject:
     message = ActiveObject()
     message.name = str(segmentation.prompt.names[index])
     message.label = int(index + 1)
     message.active_score = float(segmentation.active[index])
     message.p_uncertainty = float(uncertainty.p_uncertainty)
     message.n_uncertainty = float(uncertainty.n_uncertainty)
-    mask = (segmentation.labels == index + 1).astype(np.uint8)
-    message.area = int(np.count_nonzero(mask))
-    if not message.area:
+    message.area = area
+    if not area:
         message.centroid_x = message.centroid_y = _NAN
         return message
+    mask = (segmentation.labels == index + 1).astype(np.uint8)
     x, y, width, height = cv2.boundingRect(mask)
     message.x, message.y, message.width, message.height = int(x), int(y), int(width), int(height)
     moments = cv2.moments(mask[y : y + height, x : x + width], binaryImage=True)

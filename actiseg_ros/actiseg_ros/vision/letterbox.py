@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -83,29 +85,88 @@ def crop(grid: npt.NDArray[np.float32], box: Letterbox, spec: InputSpec) -> npt.
     return grid[..., :rows, :columns]
 
 
-def enlarge(
-    grid: npt.NDArray[np.float32], box: Letterbox, spec: InputSpec, height: int, width: int
-) -> npt.NDArray[np.float32]:
-    """Enlarges mask logits to the original image (bilinear, no corner alignment).
+@dataclass(frozen=True)
+class Axis:
+    """One axis of an enlargement of n cells.
+
+    Pixels lie in gaps: gap i is what lies between the centres of cells i - 1 and i, and at the rim
+    between a cell's centre and the edge.
+
+    Attributes:
+        counts: Pixels in each gap, int [n + 1].
+        block: Most pixels that a gap has.
+        pixels: Their positions, the last repeated where a gap has fewer, int [n + 1, block].
+        shares: Share of the cell after the gap, in [0, 1), float32 [n + 1, block].
+    """
+
+    counts: npt.NDArray[np.intp]
+    block: int
+    pixels: npt.NDArray[np.intp]
+    shares: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Enlargement:
+    """Bilinear way from the cells of a cropped mask grid to the image (no corner alignment)."""
+
+    rows: Axis
+    columns: Axis
+
+    def surface(
+        self,
+        corners: Sequence[npt.NDArray[np.float32]],
+        rows: npt.NDArray[np.intp],
+        columns: npt.NDArray[np.intp],
+    ) -> npt.NDArray[np.float32]:
+        """Values of the pixels between four cells each.
+
+        Args:
+            corners: The cells above left, above right, below left and below right, float32 [n].
+            rows: Gap of each in the rows, [n].
+            columns: Gap of each in the columns, [n].
+
+        Returns:
+            float32 [n, rows.block, columns.block]; where a gap has fewer pixels the last is
+            repeated.
+        """
+        one = np.float32(1)
+        right = self.columns.shares[columns]
+        down = self.rows.shares[rows][:, :, None]
+        left = one - right
+        above, below = (
+            (a[:, None] * left + b[:, None] * right)[:, None] for a, b in (corners[:2], corners[2:])
+        )
+        return np.asarray(above * (one - down) + below * down)
+
+
+def enlargement(
+    box: Letterbox, spec: InputSpec, grid: tuple[int, int], height: int, width: int
+) -> Enlargement:
+    """How a mask grid that `crop` has cut becomes an image.
 
     Args:
-        grid: float32 [h, w] over the whole network input.
         box: Place of the picture.
         spec: Input of the image encoder.
+        grid: Rows and columns of the mask grid over the whole network input.
         height: Rows of the original image.
         width: Columns of the original image.
-
-    Returns:
-        float32 [height, width].
     """
-    rows, columns = grid.shape
-    if (rows * box.height) % spec.height or (columns * box.width) % spec.width:
-        # The picture ends inside a cell: go by way of the network's own resolution.
-        grid = cv2.resize(grid, (spec.width, spec.height), interpolation=cv2.INTER_LINEAR)
-        content = grid[: box.height, : box.width]
-    else:
-        content = crop(grid, box, spec)
-    content = np.ascontiguousarray(content)
-    return np.asarray(
-        cv2.resize(content, (width, height), interpolation=cv2.INTER_LINEAR), np.float32
+    return Enlargement(
+        _axis(grid[0] * box.height, spec.height, height),
+        _axis(grid[1] * box.width, spec.width, width),
     )
+
+
+@lru_cache(maxsize=16)
+def _axis(covered: int, scale: int, pixels: int) -> Axis:
+    """The picture covers `covered / scale` cells, and the last one that it touches is whole."""
+    cells = -(-covered // scale)
+    place = (np.arange(pixels) + 0.5) * (covered / scale / pixels) + 0.5
+    gaps = np.floor(place).astype(np.intp)
+    counts = np.bincount(gaps, minlength=cells + 1)
+    block = int(counts.max())
+    starts = np.cumsum(counts) - counts
+    inside = np.minimum(np.arange(block), np.maximum(counts - 1, 0)[:, None])
+    # A gap without pixels is never asked for; it only must not point outside.
+    chosen = np.minimum(starts[:, None] + inside, pixels - 1)
+    return Axis(counts, block, chosen, (place - gaps).astype(np.float32)[chosen])

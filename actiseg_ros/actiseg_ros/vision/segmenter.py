@@ -16,7 +16,7 @@ from actiseg_ros.errors import BundleError, PromptError
 from actiseg_ros.prompts import MAX_OBJECTS, Prompt
 from actiseg_ros.vision import letterbox
 from actiseg_ros.vision.image_descriptor import ImageDescriptor, image_statistics, patch_features
-from actiseg_ros.vision.label_map import merge_logits, sigmoid
+from actiseg_ros.vision.label_map import draw_labels, sigmoid
 from actiseg_ros.vision.onnx_graph import Arrays, Graph, choose_providers
 
 LOGGER = logging.getLogger(__name__)
@@ -248,12 +248,13 @@ class Segmenter:
         )
         labels = np.zeros((height, width), np.uint8)
         if len(drawn):
-            order = merge_logits(
-                [letterbox.enlarge(masks[i], box, spec, height, width) for i in drawn],
+            labels = draw_labels(
+                grid[drawn],
+                (drawn + 1).astype(np.uint8),
+                letterbox.enlargement(box, spec, masks.shape[1:], height, width),
                 thresholds.background,
                 thresholds.mask,
             )
-            labels = np.concatenate([[0], drawn + 1]).astype(np.uint8)[order]
         return labels, sigmoid(grid)
 
 

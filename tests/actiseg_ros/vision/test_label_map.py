@@ -1,13 +1,17 @@
 """The label map decides pixels exactly as the official inference does."""
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from actiseg_ros.vision.label_map import merge, merge_logits, sigmoid
+from actiseg_ros.bundle import InputSpec
+from actiseg_ros.vision.label_map import draw_labels, merge, sigmoid
+from actiseg_ros.vision.letterbox import Enlargement, Letterbox, crop, enlargement
 
+SPEC = InputSpec(16, 20, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 PROBABILITY = st.floats(0, 1, width=32)
 
 
@@ -30,11 +34,51 @@ LOGIT = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
-@given(arrays(np.float32, (3, 4, 5), elements=LOGIT), st.sampled_from([0.2, 0.5, 0.9]))
-def test_merging_logits_equals_merging_their_sigmoids(x: np.ndarray, threshold: float) -> None:
-    expected = merge(sigmoid(x), np.ones(3, np.bool_), 0.1, threshold)
-    np.testing.assert_array_equal(merge_logits(list(x), 0.1, threshold), expected)
+SIZES = st.tuples(st.integers(1, 40), st.integers(1, 40))
+
+
+def every_pixel(grid: np.ndarray, way: Enlargement, size: tuple[int, int]) -> np.ndarray:
+    """The enlarged logits of every object, pixel by pixel, [P, H, W]."""
+    around = np.pad(grid, ((0, 0), (1, 1), (1, 1)), mode="edge")
+    y, x = (np.repeat(np.arange(len(axis.counts)), axis.counts) for axis in (way.rows, way.columns))
+    planes = []
+    for one in around:
+        corners = [one[y + down][:, x + right].ravel() for down in (0, 1) for right in (0, 1)]
+        rows, columns = np.repeat(y, len(x)), np.tile(x, len(y))
+        blocks = way.surface(corners, rows, columns).reshape(*size, way.rows.block, -1)
+        i, j = (
+            np.concatenate([np.arange(n) for n in axis.counts]) for axis in (way.rows, way.columns)
+        )
+        planes.append(blocks[np.arange(size[0])[:, None], np.arange(size[1]), i[:, None], j])
+    return np.stack(planes)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    arrays(np.float32, (3, 4, 5), elements=LOGIT),
+    SIZES,
+    st.sampled_from([(16, 20), (16, 17), (13, 20), (9, 3)]),
+    st.sampled_from([0.2, 0.5, 0.9]),
+)
+def test_labels_are_those_of_all_pixels_sigmoids(
+    x: np.ndarray, size: tuple[int, int], picture: tuple[int, int], threshold: float
+) -> None:
+    box = Letterbox(*picture)
+    x = crop(x, box, SPEC)
+    way = enlargement(box, SPEC, (4, 5), *size)
+    expected = merge(sigmoid(every_pixel(x, way, size)), np.ones(3, np.bool_), 0.1, threshold)
+    numbers = np.array([7, 2, 9], np.uint8)
+    drawn = draw_labels(x, numbers, way, 0.1, threshold)
+    np.testing.assert_array_equal(drawn, np.array([0, 7, 2, 9])[expected])
+
+
+@pytest.mark.parametrize("size", [(72, 128), (48, 85), (61, 47), (20, 30), (3, 4)])
+def test_masks_are_enlarged_as_pictures_are(size: tuple[int, int]) -> None:
+    grid = np.random.default_rng(0).normal(0, 3, (1, 4, 5)).astype(np.float32)
+    whole = Letterbox(16, 20)
+    plane = every_pixel(grid, enlargement(whole, SPEC, (4, 5), *size), size)[0]
+    expected = cv2.resize(grid[0], size[::-1], interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_allclose(plane, expected, atol=2e-4)
 
 
 def test_sigmoid_saturates_without_overflow() -> None:

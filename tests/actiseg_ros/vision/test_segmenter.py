@@ -1,5 +1,6 @@
 """The run-time network on graphs whose answers are known."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,16 @@ import pytest
 from actiseg_ros.bundle import InputSpec, load_bundle
 from actiseg_ros.errors import BundleError, InferenceError, PromptError
 from actiseg_ros.gate.calibration import load_calibration
-from actiseg_ros.gate.features import target_features, uncertain_map
+from actiseg_ros.gate.features import (
+    mask_uncertainties,
+    mask_uncertainty,
+    target_features,
+    uncertain_map,
+)
 from actiseg_ros.prompts import Prompt
 from actiseg_ros.vision import letterbox
 from actiseg_ros.vision.image_descriptor import SIZE
+from actiseg_ros.vision.label_map import draw_labels
 from actiseg_ros.vision.segmenter import Segmentation, Segmenter, choose_query
 from tests.actiseg_ros.dummy_bundle import paint, rehash, write_dummy_bundle
 
@@ -167,6 +174,18 @@ def test_features_of_a_good_scene_pass_the_rule(folder: Path, segmenter: Segment
     assert target_features(result, segmenter.bundle, None).distance == float("inf")
 
 
+def test_uncertainties_of_all_objects_are_those_of_each(segmenter: Segmenter) -> None:
+    random = np.random.default_rng(0)
+    shown = segment(segmenter, paint(SCENE, 128, 192))
+    for chance in (0.02, 0.2, 0.8):
+        drawn = random.random((5, 16, 24)) ** (1 / chance)
+        drawn[2] = 0
+        result = dataclasses.replace(shown, probabilities=drawn.astype(np.float32))
+        expected = [mask_uncertainty(result, index, segmenter.bundle) for index in range(5)]
+        assert mask_uncertainties(result, segmenter.bundle) == expected
+        assert (expected[2].p_uncertainty, expected[2].n_uncertainty) == (1, 1)
+
+
 def test_letterbox_pads_with_zero_after_normalisation() -> None:
     image = np.full((32, 96, 3), 255, np.uint8)
     out = letterbox.pad(letterbox.resize(image, SPEC), SPEC)
@@ -175,13 +194,14 @@ def test_letterbox_pads_with_zero_after_normalisation() -> None:
 
 
 def test_letterbox_round_trip_restores_positions() -> None:
-    grid = np.zeros((16, 24), np.float32)
-    grid[2:6, 2:6] = 1
+    grid = np.full((1, 16, 24), -1, np.float32)
+    grid[:, 2:6, 2:6] = 1
     for height, width in ((128, 192), (64, 192), (200, 96), (37, 61)):
         box = letterbox.fit(height, width, SPEC)
-        large = letterbox.enlarge(grid, box, SPEC, height, width)
-        assert large.shape == (height, width)
-        rows, columns = np.nonzero(large > 0.5)
+        way = letterbox.enlargement(box, SPEC, (16, 24), height, width)
+        drawn = draw_labels(letterbox.crop(grid, box, SPEC), np.array([1], np.uint8), way)
+        assert drawn.shape == (height, width)
+        rows, columns = np.nonzero(drawn)
         scale = height / box.height * 4
         assert abs(columns.mean() + 0.5 - 4 * scale) < 0.5 * scale
         assert abs(rows.mean() + 0.5 - 4 * scale) < 0.5 * scale
