@@ -9,7 +9,6 @@ independent.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -73,9 +72,7 @@ def calibrate(
     clips = [clip for clip in load_clips(split) if not clip.flagged]
     segmenter = Segmenter(loaded, threads=threads)
     images = _FamiliarImages(segmenter)
-    trials = {
-        policy: _trials(segmenter, clips, data, criteria, policy, images) for policy in CANDIDATES
-    }
+    trials = _trials(segmenter, clips, data, criteria, images)
     if not trials["named"]:
         raise ActisegError(
             f"{split}: no frame of {len(clips)} clips has a target; calibration needs clips "
@@ -100,7 +97,8 @@ def calibrate(
         for policy, own in trials.items()
     }
     record = _gate_record(loaded, outcomes, criteria, data, split)
-    replace_calibration(bundle, record, novelty)
+    steps = {policy: outcome.steps for policy, outcome in outcomes.items()}
+    replace_calibration(bundle, record, novelty, steps)
     load_calibration(load_bundle(bundle))
     return outcomes
 
@@ -112,26 +110,22 @@ class _FamiliarImages:
         self.groups: list[str] = []
         self.descriptors: list[ImageDescriptor] = []
         self.altered: list[ImageDescriptor] = []
-        self._places: dict[tuple[str, int], int] = {}
         self._segmenter = segmenter
         self._random = np.random.default_rng(0)
 
-    def add(self, clip: str, index: int, rgb: Rgb, descriptor: ImageDescriptor) -> int:
-        """Adds an image and an altered version of it, unless it is known; returns its place.
+    def add(self, clip: str, rgb: Rgb, descriptor: ImageDescriptor) -> int:
+        """Adds an image and an altered version of it; returns its place.
 
         Args:
             clip: Sequence of the image.
-            index: Number of the image in its sequence.
             rgb: uint8 [H, W, 3].
             descriptor: Of the image.
         """
-        if (clip, index) in self._places:
-            return self._places[clip, index]
         small = letterbox.resize(rgb, self._segmenter.bundle.input)
         self.groups.append(video_of(clip))
         self.descriptors.append(descriptor)
         self.altered.append(self._segmenter.describe(altered(small, self._random)))
-        return self._places.setdefault((clip, index), len(self.descriptors) - 1)
+        return len(self.descriptors) - 1
 
     def fit_detector(self, quantile: float) -> tuple[NoveltyDetector, npt.NDArray[np.float64]]:
         """Fits the detector; returns the held-out distance of each image too."""
@@ -150,17 +144,15 @@ def _trials(
     clips: Sequence[Clip],
     data: Path,
     criteria: Criteria,
-    policy: Candidates,
     images: _FamiliarImages,
-) -> list[tuple[Trial, int]]:
-    """The frames with a target, and the place of each in `images`."""
-    trials = []
-    seen: Counter[str] = Counter()
-    for frame in run_frames(segmenter, clips, data, criteria, policy):
-        place = images.add(frame.clip, seen[frame.clip], frame.rgb, frame.result.descriptor)
-        seen[frame.clip] += 1
-        if frame.trial is not None:
-            trials.append((frame.trial, place))
+) -> dict[Candidates, list[tuple[Trial, int]]]:
+    """The frames with a target by way of choosing candidates, with their place in `images`."""
+    trials: dict[Candidates, list[tuple[Trial, int]]] = {policy: [] for policy in CANDIDATES}
+    for frame in run_frames(segmenter, clips, data, criteria):
+        place = images.add(frame.clip, frame.rgb, frame.descriptor)
+        for policy, answer in frame.answers.items():
+            if answer.trial is not None:
+                trials[policy].append((answer.trial, place))
     return trials
 
 
@@ -170,7 +162,7 @@ def _add_familiar(segmenter: Segmenter, data: Path, split: Path, images: _Famili
     step = max(1, -(-len(clips) // _FAMILIAR))
     for clip in tracked(clips[::step], "familiar images", "clips"):
         rgb, _ = read_image(data, clip.sequence, clip.frames[0])
-        images.add(clip.sequence, 0, rgb, segmenter.describe(rgb))
+        images.add(clip.sequence, rgb, segmenter.describe(rgb))
 
 
 def _gate_record(
@@ -183,7 +175,9 @@ def _gate_record(
     return {
         "features": FEATURE_VERSION,
         "model": bundle.model_id,
-        "policies": {policy: asdict(outcome) for policy, outcome in outcomes.items()},
+        "policies": {
+            policy: asdict(replace(outcome, steps=())) for policy, outcome in outcomes.items()
+        },
         "criteria": asdict(criteria),
         "unit": "clip",
         "data": {"folder": data.name, "split": split.name, "split_sha256": file_sha256(split)},

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from actiseg_ros.errors import ActisegError
+from actiseg_ros.prompts import CANDIDATES, Candidates
 
 
 @dataclass(frozen=True)
@@ -103,13 +104,14 @@ class GateStudy:
     split: Path
     """Split file of clips that neither training nor calibration has seen."""
     out: Path
-    """Folder for study.json and risk_coverage.png."""
-    candidates: Literal["narration", "annotated", "target"] = "narration"
+    """Folder for study.json and risk_coverage.png; with `all`, for a folder of each study, and
+    studies.md."""
+    candidates: Literal["narration", "annotated", "target", "all"] = "narration"
     """Which objects are named: what the node takes from the narration alone, all annotated ones (as
-    by an action message), or the target alone."""
+    by an action message), or the target alone; or each of these in a study of its own."""
     corruption: str = ""
     """What the camera does wrong: occlusion, darkness, blur, noise, jpeg, channels, mirrored or
-    turned; empty for nothing."""
+    turned; empty for nothing, all for nothing and each of them."""
     seed: int = 0
     """Of the corruption."""
     threads: int = 0
@@ -117,22 +119,29 @@ class GateStudy:
 
     def run(self) -> int:
         """Writes the study and prints its numbers."""
+        from training.deploy.corruptions import CORRUPTIONS
         from training.deploy.gate_study import study_gate
 
-        study = study_gate(
+        policies: dict[str, tuple[Candidates, ...]] = {"annotated": ("named",), "all": CANDIDATES}
+        studies = study_gate(
             self.bundle,
             self.data,
             self.split,
             self.out,
-            candidates="named" if self.candidates == "annotated" else self.candidates,
-            corruption=self.corruption,
+            candidates=policies.get(self.candidates) or (cast(Candidates, self.candidates),),
+            corruptions=("", *CORRUPTIONS) if self.corruption == "all" else (self.corruption,),
             seed=self.seed,
             threads=self.threads,
         )
-        print(
-            f"{study['accepted']} of {study['clips']} clips accepted "
-            f"({study['accepted_frames']} of {study['frames']} frames), {study['failing']} fail "
-            f"({study['share']:.1%}, upper bound {study['upper_bound']:.1%})"
-        )
-        print(f"{self.out / 'study.json'}; reasons against going: {study['reasons']}")
+        for study in studies:
+            print(f"candidates: {study['candidates']}; camera: {study['corruption'] or 'as it is'}")
+            print(
+                f"  {study['accepted']} of {study['clips']} clips accepted "
+                f"({study['accepted_frames']} of {study['frames']} frames), {study['failing']} "
+                f"fail ({study['share']:.1%}, upper bound {study['upper_bound']:.1%})"
+            )
+            if "uncertified" in study:
+                print(f"  without a certificate: {study['uncertified']}")
+            print(f"  reasons against going: {study['reasons']}")
+        print(f"written to {self.out}")
         return 0

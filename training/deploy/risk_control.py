@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from actiseg_ros.errors import ActisegError
@@ -26,6 +27,8 @@ class Criteria:
     Attributes:
         risk: Largest allowed share of failing clips among the accepted ones.
         confidence: Confidence that the risk holds.
+        horizon: The risk is promised for the next `horizon` accepted clips, and so for the long run
+            too.
         min_iou: A target mask with a smaller IoU is a p-failure.
         max_collision: A target mask with a larger share of its pixels on other objects is an
             n-failure.
@@ -37,6 +40,7 @@ class Criteria:
 
     risk: float = 0.05
     confidence: float = 0.9
+    horizon: int = 250
     min_iou: float = 0.5
     max_collision: float = 0.1
     max_spill: float = 0.3
@@ -71,6 +75,23 @@ class Trial:
 
 
 @dataclass(frozen=True)
+class Step:
+    """Limits that were tried, and what they accept.
+
+    Attributes:
+        limits: The limits.
+        accepted: Clips with at least one accepted frame.
+        failures: Accepted clips with at least one accepted frame that fails.
+        accepted_frames: Frames that the limits accept.
+    """
+
+    limits: Limits
+    accepted: int
+    failures: int
+    accepted_frames: int
+
+
+@dataclass(frozen=True)
 class Outcome:
     """Limits with the evidence for them.
 
@@ -80,9 +101,10 @@ class Outcome:
         clips: Clips with a target.
         accepted: Clips with at least one accepted frame.
         failures: Accepted clips with at least one accepted frame that fails.
-        bound: Upper confidence bound of the share of failures among accepted clips.
+        bound: Upper bound of the share of failures, see `upper_bound`.
         frames: Frames with a target.
         accepted_frames: Frames that the limits accept.
+        steps: All limits that were tried, from strict to loose.
     """
 
     limits: Limits
@@ -93,6 +115,7 @@ class Outcome:
     bound: float
     frames: int
     accepted_frames: int
+    steps: tuple[Step, ...] = ()
 
     def lines(self) -> list[str]:
         """What to tell the user."""
@@ -133,8 +156,32 @@ def choose_limits(
     Returns:
         Limits and evidence.
     """
+    steps = evaluate_steps(trials, _path(trials, active_score, distance, criteria))
+    clips = len({trial.clip for trial in trials})
+    chosen = certified_step(steps, clips, criteria)
+    certified = chosen is not None
+    if chosen is None:
+        failed, accepted = np.array([(step.failures, step.accepted) for step in steps]).T
+        chosen = int(np.argmin(_binomial_upper_bounds(failed, accepted, criteria.confidence)))
+    step = steps[chosen]
+    return Outcome(
+        limits=step.limits,
+        certified=certified,
+        clips=clips,
+        accepted=step.accepted,
+        failures=step.failures,
+        bound=upper_bound(step.failures, step.accepted, criteria),
+        frames=len(trials),
+        accepted_frames=step.accepted_frames,
+        steps=steps,
+    )
+
+
+def _path(
+    trials: Sequence[Trial], active_score: float, distance: float, criteria: Criteria
+) -> list[Limits]:
     drawn = [trial.features for trial in trials if trial.features.drawn]
-    path = [
+    return [
         Limits(max(active_score, 1 - doubt), p, min(n, criteria.max_spill), distance)
         for doubt, p, n in zip(
             _quantiles([1 - features.active_score for features in drawn]),
@@ -143,14 +190,6 @@ def choose_limits(
             strict=True,
         )
     ]
-    outcomes = [_evaluate(trials, limits, criteria) for limits in path]
-    start = _first_step(outcomes, criteria)
-    certified = None
-    for outcome in outcomes[start:]:
-        if outcome.bound > criteria.risk:
-            break
-        certified = replace(outcome, certified=True)
-    return certified or min(outcomes, key=lambda outcome: outcome.bound)
 
 
 def _quantiles(values: Sequence[float]) -> list[float]:
@@ -159,7 +198,60 @@ def _quantiles(values: Sequence[float]) -> list[float]:
     return [float(value) for value in np.quantile(values, _LEVELS)]
 
 
-def _first_step(outcomes: Sequence[Outcome], criteria: Criteria) -> int:
+def evaluate_steps(trials: Sequence[Trial], path: Sequence[Limits]) -> tuple[Step, ...]:
+    """What each of some limits accepts.
+
+    Args:
+        trials: Frames with a target.
+        path: Limits from strict to loose; none is stricter than the one before in any feature.
+    """
+    clips: dict[str, int] = {}
+    failing: dict[str, int] = {}
+    frames = np.zeros(len(path) + 1, np.int64)
+    for trial in trials:
+        first = _first_accepting(trial.features, path)
+        frames[first] += 1
+        clips[trial.clip] = min(first, clips.get(trial.clip, first))
+        if trial.failure:
+            failing[trial.clip] = min(first, failing.get(trial.clip, first))
+    accepted, failed = (
+        np.bincount(list(found.values()), minlength=len(path) + 1).cumsum()
+        for found in (clips, failing)
+    )
+    return tuple(
+        Step(limits, int(accepted[i]), int(failed[i]), int(frames[: i + 1].sum()))
+        for i, limits in enumerate(path)
+    )
+
+
+def _first_accepting(features: Features, path: Sequence[Limits]) -> int:
+    """Place of the first limits that accept a frame, by bisection; the length if none does."""
+    low, high = 0, len(path)
+    while low < high:
+        middle = (low + high) // 2
+        if judge(features, path[middle]):
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def certified_step(steps: Sequence[Step], clips: int, criteria: Criteria) -> int | None:
+    """The loosest step that the sequence of tests reaches; None if it fails at once.
+
+    Args:
+        steps: From `evaluate_steps`.
+        clips: Clips with a target.
+        criteria: Risk and confidence.
+    """
+    accepted = np.array([step.accepted for step in steps])
+    kept = keeps_risk(np.array([step.failures for step in steps]), accepted, criteria)
+    start = _first_step(accepted, clips, criteria)
+    end = start + int(np.argmin([*kept[start:], False]))
+    return end - 1 if end > start else None
+
+
+def _first_step(accepted: npt.NDArray[np.int64], clips: int, criteria: Criteria) -> int:
     """First step of the sequence; looks at the numbers of accepted clips only.
 
     A start with few clips fails by a single unlucky one, and nothing can be tried after it. So it
@@ -167,28 +259,61 @@ def _first_step(outcomes: Sequence[Outcome], criteria: Criteria) -> int:
     that takes, where it passes without a failure.
     """
     for share in (criteria.risk / 2, 0.0):
-        for step, outcome in enumerate(outcomes):
-            allowed = math.ceil(share * outcome.accepted)
-            bound = binomial_upper_bound(allowed, outcome.accepted, criteria.confidence)
-            if bound <= criteria.risk and (share == 0 or 2 * outcome.accepted <= outcome.clips):
-                return step
-    return len(outcomes)
+        allowed = np.ceil(share * accepted).astype(np.int64)
+        usable = keeps_risk(allowed, accepted, criteria)
+        if share:
+            usable &= 2 * accepted <= clips
+        if usable.any():
+            return int(np.argmax(usable))
+    return len(accepted)
 
 
-def _evaluate(trials: Sequence[Trial], limits: Limits, criteria: Criteria) -> Outcome:
-    good = [trial for trial in trials if not judge(trial.features, limits)]
-    accepted = {trial.clip for trial in good}
-    failed = {trial.clip for trial in good if trial.failure}
-    return Outcome(
-        limits=limits,
-        certified=False,
-        clips=len({trial.clip for trial in trials}),
-        accepted=len(accepted),
-        failures=len(failed),
-        bound=binomial_upper_bound(len(failed), len(accepted), criteria.confidence),
-        frames=len(trials),
-        accepted_frames=len(good),
-    )
+def keeps_risk(
+    failures: npt.NDArray[np.int64], trials: npt.NDArray[np.int64], criteria: Criteria
+) -> npt.NDArray[np.bool_]:
+    """Whether so many failures show that the risk is kept.
+
+    It is kept by the share of failures in the long run (Clopper-Pearson), and by the share among
+    the next `criteria.horizon` trials (Thatcher's exact prediction limit of a binomial number),
+    each with the confidence asked for. The second asks for more: what a user will count is not
+    the long run.
+
+    Args:
+        failures: int64 [N], failures seen.
+        trials: int64 [N], independent trials.
+        criteria: Risk, confidence and horizon.
+
+    Returns:
+        bool [N].
+    """
+    allowed = math.floor(criteria.risk * criteria.horizon)
+    # With `allowed` + 1 failures among the next ones, so few seen now would be too unlikely.
+    together = failures + allowed + 1
+    unlikely = stats.hypergeom.cdf(failures, trials + criteria.horizon, together, trials)
+    long_run = stats.binom.cdf(failures, trials, criteria.risk)
+    kept = (unlikely <= 1 - criteria.confidence) & (long_run <= 1 - criteria.confidence)
+    return np.asarray(kept & (trials > 0))
+
+
+def upper_bound(failures: int, trials: int, criteria: Criteria) -> float:
+    """The smallest risk that `keeps_risk` would call kept.
+
+    Args:
+        failures: Failures seen.
+        trials: Independent trials.
+        criteria: Confidence and horizon.
+    """
+    low, high = 0, criteria.horizon
+    while low < high:
+        allowed = (low + high) // 2
+        unlikely = stats.hypergeom.cdf(
+            failures, trials + criteria.horizon, failures + allowed + 1, trials
+        )
+        if unlikely <= 1 - criteria.confidence:
+            high = allowed
+        else:
+            low = allowed + 1
+    return max(low / criteria.horizon, binomial_upper_bound(failures, trials, criteria.confidence))
 
 
 def binomial_upper_bound(failures: int, trials: int, confidence: float) -> float:
@@ -203,6 +328,17 @@ def binomial_upper_bound(failures: int, trials: int, confidence: float) -> float
         The largest probability under which at most `failures` failures in `trials` are not less
         likely than 1 - confidence; 1 if there are no trials or all fail.
     """
-    if trials <= 0 or failures >= trials:
-        return 1.0
-    return float(stats.beta.ppf(confidence, failures + 1, trials - failures))
+    bounds = _binomial_upper_bounds(np.array([failures]), np.array([trials]), confidence)
+    return float(bounds[0])
+
+
+def _binomial_upper_bounds(
+    failures: npt.NDArray[np.int64], trials: npt.NDArray[np.int64], confidence: float
+) -> npt.NDArray[np.float64]:
+    """`binomial_upper_bound` of each pair, float64 [N]."""
+    bounded = failures < trials
+    found = np.ones(len(trials))
+    found[bounded] = stats.beta.ppf(
+        confidence, failures[bounded] + 1, trials[bounded] - failures[bounded]
+    )
+    return found

@@ -7,20 +7,23 @@ collide (n-failure: too much of the mask lies on other objects).
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
+from actiseg_ros.bundle import Bundle
 from actiseg_ros.errors import ActisegError
 from actiseg_ros.gate.features import target_features
 from actiseg_ros.gate.novelty import NoveltyDetector
 from actiseg_ros.narration.text import clean_narration
 from actiseg_ros.narration.vocabulary import Vocabulary
 from actiseg_ros.prompts import (
+    CANDIDATES,
     MAX_OBJECTS,
     Candidates,
     Prompt,
@@ -28,7 +31,7 @@ from actiseg_ros.prompts import (
     clean_names,
     objects_of_narration,
 )
-from actiseg_ros.vision.image_descriptor import Rgb
+from actiseg_ros.vision.image_descriptor import ImageDescriptor, Rgb
 from actiseg_ros.vision.segmenter import Segmentation, Segmenter
 from training.data.layout import IMAGES, LABELS
 from training.data.palette import read_label_png
@@ -40,20 +43,33 @@ from training.files.progress import tracked
 
 
 @dataclass(frozen=True)
-class LabelledFrame:
-    """One frame, what the network says about it, and what is true.
+class Answer:
+    """What the network answers for one way of choosing candidates.
 
     Attributes:
-        clip: Sequence that it belongs to.
-        rgb: The image, uint8 [H, W, 3].
         result: Answer of the network.
         trial: What the gate would see and whether going would fail; None without a target.
     """
 
-    clip: str
-    rgb: Rgb
     result: Segmentation
     trial: Trial | None
+
+
+@dataclass(frozen=True)
+class LabelledFrame:
+    """One frame, and what the network says about it.
+
+    Attributes:
+        clip: Sequence that it belongs to.
+        rgb: The image, uint8 [H, W, 3].
+        descriptor: What novelty detection knows of it.
+        answers: For every way of choosing candidates in which there is something to ask.
+    """
+
+    clip: str
+    rgb: Rgb
+    descriptor: ImageDescriptor
+    answers: Mapping[Candidates, Answer]
 
 
 def run_frames(
@@ -61,7 +77,7 @@ def run_frames(
     clips: Sequence[Clip],
     data: Path,
     criteria: Criteria,
-    policy: Candidates,
+    policies: Sequence[Candidates] = CANDIDATES,
     *,
     novelty: NoveltyDetector | None = None,
     corruption: str = "",
@@ -74,7 +90,7 @@ def run_frames(
         clips: Labelled clips.
         data: Root of the ActionVOS layout.
         criteria: What counts as a failure.
-        policy: How the candidates are chosen, see `prompt_of`.
+        policies: Ways in which the candidates are chosen, see `prompt_of`.
         novelty: Gives the distance of each image; None makes it infinite.
         corruption: Name in `CORRUPTIONS`; empty leaves the images as they are.
         seed: Of the corruption.
@@ -84,31 +100,49 @@ def run_frames(
     """
     if corruption and corruption not in CORRUPTIONS:
         raise ActisegError(f"--corruption {corruption}: there are {', '.join(CORRUPTIONS)}")
-    bundle = segmenter.bundle
-    vocabulary = Vocabulary({entry.class_id: entry.names for entry in bundle.vocabulary})
+    entries = segmenter.bundle.vocabulary
+    vocabulary = Vocabulary({entry.class_id: entry.names for entry in entries})
     random = np.random.default_rng(seed)
-    for clip in tracked(clips, f"candidates: {policy}", "clips"):
-        prompt = prompt_of(clip, policy, vocabulary)
-        if prompt is None:
+    for clip in tracked(clips, corruption or "images as they are", "clips"):
+        prompts = {policy: prompt_of(clip, policy, vocabulary) for policy in policies}
+        encoded = {policy: segmenter.encode(prompt) for policy, prompt in prompts.items() if prompt}
+        if not encoded:
             continue
-        ids = [
-            item.object_id for item in clip.objects if clean_names([item.name]) == (prompt.target,)
-        ]
-        encoded = segmenter.encode(prompt)
         for frame in clip.frames:
             rgb, folder = read_image(data, clip.sequence, frame)
+            truth = _read_labels(data, folder, clip.sequence, frame, rgb.shape[:2])
             if corruption:
                 rgb = CORRUPTIONS[corruption](rgb, random)
-            result = segmenter.segment(rgb, encoded)
-            trial = None
-            if prompt.target:
-                truth = _read_labels(data, folder, clip.sequence, frame, rgb.shape[:2])
-                if corruption in MOVES:
-                    truth = MOVES[corruption](truth)
-                drawn = result.labels == prompt.names.index(prompt.target) + 1
-                features = target_features(result, bundle, novelty)
-                trial = Trial(clip.sequence, features, *failures(drawn, truth, ids, criteria))
-            yield LabelledFrame(clip.sequence, rgb, result, trial)
+                truth = MOVES.get(corruption, _unmoved)(truth)
+            looked = segmenter.look([rgb])
+            distance = novelty.distance(looked.descriptors[0]) if novelty else math.inf
+            answers = {}
+            for policy, prompt in encoded.items():
+                result = segmenter.answer(looked, prompt)[0]
+                trial = _trial(result, clip, truth, segmenter.bundle, distance, criteria)
+                answers[policy] = Answer(result, trial)
+            yield LabelledFrame(clip.sequence, rgb, looked.descriptors[0], answers)
+
+
+def _unmoved(labels: Rgb) -> Rgb:
+    return labels
+
+
+def _trial(
+    result: Segmentation,
+    clip: Clip,
+    truth: npt.NDArray[np.uint8],
+    bundle: Bundle,
+    distance: float,
+    criteria: Criteria,
+) -> Trial | None:
+    prompt = result.prompt
+    if not prompt.target:
+        return None
+    ids = [item.object_id for item in clip.objects if clean_names([item.name]) == (prompt.target,)]
+    drawn = result.labels == prompt.names.index(prompt.target) + 1
+    features = replace(target_features(result, bundle, None), distance=distance)
+    return Trial(clip.sequence, features, *failures(drawn, truth, ids, criteria))
 
 
 def prompt_of(clip: Clip, policy: Candidates, vocabulary: Vocabulary) -> Prompt | None:

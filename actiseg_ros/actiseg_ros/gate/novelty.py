@@ -10,6 +10,7 @@ because a camera that is covered, dark, out of focus or noisy still shows famili
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -104,11 +105,19 @@ def patch_distances(patches: FloatArray, prototypes: FloatArray) -> FloatArray:
 _NAMES = tuple(field.name for field in fields(NoveltyDetector))
 
 
-def save_novelty(detector: NoveltyDetector, path: Path) -> None:
-    """Writes a detector as an ``.npz`` file without pickled objects."""
+def save_novelty(
+    detector: NoveltyDetector, path: Path, beside: Mapping[str, FloatArray] | None = None
+) -> None:
+    """Writes a detector as an ``.npz`` file without pickled objects.
+
+    Args:
+        detector: The detector.
+        path: File; it is replaced.
+        beside: Other arrays for the same file, under names of their own.
+    """
     arrays = {name: np.asarray(getattr(detector, name), np.float32) for name in _NAMES}
     with path.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **arrays)
+        np.savez(stream, allow_pickle=False, **arrays, **(beside or {}))
 
 
 def load_novelty(path: Path) -> NoveltyDetector:

@@ -64,6 +64,23 @@ class EncodedPrompt:
     inputs: Arrays
 
 
+@dataclass(frozen=True)
+class EncodedFrames:
+    """Frames and what the image encoder makes of them; from `Segmenter.look`.
+
+    Attributes:
+        size: Height and width of the frames.
+        outputs: Image inputs of the decoder by name, one row per frame.
+        descriptors: What novelty detection knows of each frame.
+        timings: Seconds of each stage.
+    """
+
+    size: tuple[int, int]
+    outputs: Arrays
+    descriptors: tuple[ImageDescriptor, ...]
+    timings: Mapping[str, float]
+
+
 class Segmenter:
     """The run-time network. It remembers nothing: every result depends on its arguments alone.
 
@@ -159,23 +176,45 @@ class Segmenter:
         spec = self.bundle.input
         self.segment(np.zeros((spec.height, spec.width, 3), np.uint8), encoded)
 
+    def look(self, frames: Sequence[npt.NDArray[np.uint8]]) -> EncodedFrames:
+        """Encodes frames, for any number of prompts.
+
+        Args:
+            frames: At least one image uint8 [H, W, 3], RGB, all of one size.
+
+        Returns:
+            What `answer` takes.
+
+        Raises:
+            InferenceError: The image encoder failed.
+        """
+        if not frames or any(frame.shape != frames[0].shape for frame in frames):
+            raise ValueError("a clip needs at least one frame, and all frames of one size")
+        watch = _StopWatch()
+        spec = self.bundle.input
+        small = [letterbox.resize(frame, spec) for frame in frames]
+        batch = np.stack([letterbox.pad(frame, spec) for frame in small])
+        watch.lap("preprocess")
+        outputs = self._graphs["image_encoder"]({"frames": batch})
+        watch.lap("image_encoder")
+        height, width = frames[0].shape[:2]
+        box = letterbox.fit(height, width, spec)
+        descriptors = tuple(
+            ImageDescriptor(
+                patch_features(letterbox.crop(features, box, spec)), image_statistics(frame)
+            )
+            for features, frame in zip(outputs[_DESCRIBED], small, strict=True)
+        )
+        watch.lap("descriptor")
+        return EncodedFrames((height, width), outputs, descriptors, watch.laps)
+
     def describe(self, rgb: npt.NDArray[np.uint8]) -> ImageDescriptor:
         """Global descriptor of an image, without segmenting it.
 
         Args:
             rgb: uint8 [H, W, 3].
         """
-        spec = self.bundle.input
-        small = letterbox.resize(rgb, spec)
-        image = self._graphs["image_encoder"]({"frames": letterbox.pad(small, spec)[None]})
-        box = letterbox.fit(rgb.shape[0], rgb.shape[1], spec)
-        return self._descriptor(image[_DESCRIBED][0], box, small)
-
-    def _descriptor(
-        self, features: FloatArray, box: letterbox.Letterbox, small: npt.NDArray[np.uint8]
-    ) -> ImageDescriptor:
-        own = letterbox.crop(features, box, self.bundle.input)
-        return ImageDescriptor(patch_features(own), image_statistics(small))
+        return self.look([rgb]).descriptors[0]
 
     def segment(self, rgb: npt.NDArray[np.uint8], prompt: EncodedPrompt) -> Segmentation:
         """Segments one image; see `segment_clip`."""
@@ -199,28 +238,27 @@ class Segmenter:
         Raises:
             InferenceError: A graph failed or answered with numbers that are not finite.
         """
-        if not frames or any(frame.shape != frames[0].shape for frame in frames):
-            raise ValueError("a clip needs at least one frame, and all frames of one size")
+        return self.answer(self.look(frames), prompt)
+
+    def answer(self, looked: EncodedFrames, prompt: EncodedPrompt) -> list[Segmentation]:
+        """Segments the frames of a clip that were encoded before; see `segment_clip`.
+
+        Args:
+            looked: From `look` of this segmenter.
+            prompt: From `encode` of this segmenter.
+
+        Raises:
+            InferenceError: The decoder failed or answered with numbers that are not finite.
+        """
         watch = _StopWatch()
-        spec = self.bundle.input
-        small = [letterbox.resize(frame, spec) for frame in frames]
-        batch = np.stack([letterbox.pad(frame, spec) for frame in small])
-        watch.lap("preprocess")
-        image = self._graphs["image_encoder"]({"frames": batch})
-        watch.lap("image_encoder")
-        decoded = self._graphs["prompt_decoder"]({**image, **prompt.inputs})
+        decoded = self._graphs["prompt_decoder"]({**looked.outputs, **prompt.inputs})
         watch.lap("prompt_decoder")
         masks, objectness = choose_query(decoded["logits"], decoded["masks"])
         active = sigmoid(decoded["positive"].reshape(len(prompt.prompt.names)))
-        height, width = frames[0].shape[:2]
-        drawn = [self._draw(masks[:, t], active, height, width) for t in range(len(frames))]
-        watch.lap("labels")
-        box = letterbox.fit(height, width, spec)
-        descriptors = [
-            self._descriptor(features, box, frame)
-            for features, frame in zip(image[_DESCRIBED], small, strict=True)
+        drawn = [
+            self._draw(masks[:, t], active, *looked.size) for t in range(len(looked.descriptors))
         ]
-        watch.lap("descriptor")
+        watch.lap("labels")
         return [
             Segmentation(
                 prompt.prompt,
@@ -229,9 +267,9 @@ class Segmenter:
                 active,
                 objectness,
                 descriptor,
-                watch.laps,
+                {**looked.timings, **watch.laps},
             )
-            for (labels, probabilities), descriptor in zip(drawn, descriptors, strict=True)
+            for (labels, probabilities), descriptor in zip(drawn, looked.descriptors, strict=True)
         ]
 
     def _draw(

@@ -56,6 +56,43 @@ def test_a_bad_camera_makes_frames_foreign(
     assert found["reasons"]["OUT_OF_DISTRIBUTION"] >= 0.9 * found["frames"]
 
 
+def test_all_studies_at_once_are_those_of_one_by_one(
+    calibrated: Path, unseen: Path, tmp_path: Path
+) -> None:
+    one = study(calibrated, unseen, tmp_path / "one", "--candidates", "annotated")
+    common = ["--bundle", str(calibrated), "--data", str(unseen)]
+    common += ["--split", str(unseen / "ImageSets/val.json"), "--out", str(tmp_path / "all")]
+    assert main(["gate-study", *common, "--candidates", "all"]) == 0
+    found = {path.parent.name for path in (tmp_path / "all").glob("*/study.json")}
+    assert found == {"named", "narration", "target"}
+    assert json.loads((tmp_path / "all" / "named" / "study.json").read_text()) == one
+    told = (tmp_path / "all" / "studies.md").read_text()
+    assert f"| named | as it is | 10% | 60 | {one['accepted']} | {one['failing']} |" in told
+
+
+def test_other_risks_are_told_by_the_limits_that_calibration_would_have_chosen(
+    calibrated: Path, unseen: Path, tmp_path: Path
+) -> None:
+    asked = study(calibrated, unseen, tmp_path, "--candidates", "annotated")["asked"]
+    assert [row["risk"] for row in asked] == [0.02, 0.05, 0.1, 0.2]
+    certified = [row for row in asked if row["certified"]]
+    assert [row["risk"] for row in certified] == [0.1, 0.2]  # 48 good clips show no less
+    assert all(row["share"] <= row["risk"] for row in certified)
+    assert certified[0]["accepted"] <= certified[1]["accepted"]
+
+
+def test_limits_without_a_certificate_accept_nothing_as_on_the_robot(
+    unseen: Path, tmp_path: Path
+) -> None:
+    data = write_labelled_clips(tmp_path / "data")
+    folder = write_dummy_bundle(tmp_path / "dummy")
+    calibrate(folder, data, data / "ImageSets/val.json", Criteria(risk=0.01), threads=1)
+    found = study(folder, unseen, tmp_path / "out", "--candidates", "annotated")
+    assert found["accepted"] == found["accepted_frames"] == 0 and found["certified_risk"] is None
+    assert found["reasons"]["NOT_CALIBRATED"] == found["frames"]
+    assert found["uncertified"]["accepted"] > 20
+
+
 def test_an_uncalibrated_bundle_and_an_unknown_corruption_are_refused(
     calibrated: Path, unseen: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
