@@ -38,8 +38,11 @@ TEXTS = {
 FLAGS = {
     "use_sim_time": "Take the time from /clock (simulation or a bag that is played)",
     "autostart": "Configure and activate at start; false leaves it to a lifecycle manager",
+    "active_points": "Publish the target's points, from depth_topic and camera_info_topic",
 }
 BRIDGE_PORT = 8765
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+"""The second is the name of before Fast DDS 3 (Kilted), the only one that older ones read."""
 
 
 def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -67,6 +70,8 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 ("image/compressed", f"{image_topic}/compressed"),
                 ("narration", value("narration_topic")),
                 ("action", value("action_topic")),
+                ("depth", value("depth_topic")),
+                ("camera_info", value("camera_info_topic")),
             ],
             ros_arguments=["--log-level", value("log_level")],
         )
@@ -161,6 +166,16 @@ def generate_launch_description() -> LaunchDescription:
             description="Topic of the action (actiseg_msgs/ActionNarration)",
         ),
         DeclareLaunchArgument(
+            "depth_topic",
+            default_value="depth",
+            description="Topic of the depth picture that is registered to the image",
+        ),
+        DeclareLaunchArgument(
+            "camera_info_topic",
+            default_value="camera_info",
+            description="Topic of the camera info of image and depth (sensor_msgs/CameraInfo)",
+        ),
+        DeclareLaunchArgument(
             "rviz",
             default_value="false",
             choices=["true", "false", "auto"],
@@ -192,9 +207,9 @@ def generate_launch_description() -> LaunchDescription:
             )
         )
     environment = [SetEnvironmentVariable("RCUTILS_LOGGING_BUFFERED_STREAM", "1")]
-    if "FASTRTPS_DEFAULT_PROFILES_FILE" not in os.environ:
+    if not set(PROFILE_VARIABLES) & set(os.environ):
         # Shared memory large enough for camera images; the camera driver needs it too.
         profile = str(CONFIG / "fastdds.xml")
-        environment.append(SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", profile))
+        environment += [SetEnvironmentVariable(name, profile) for name in PROFILE_VARIABLES]
     started = [OpaqueFunction(function=show), OpaqueFunction(function=start_node)]
     return LaunchDescription([*environment, *arguments, *started])

@@ -84,6 +84,13 @@ class Result:
     segmentation: Segmentation | None = None
     features: Features | None = None
 
+    @property
+    def target_label(self) -> int:
+        """Value of the target in the label map, 0 if there is none."""
+        if self.prompt is None or self.prompt.target not in self.prompt.names:
+            return 0
+        return self.prompt.names.index(self.prompt.target) + 1
+
 
 class Pipeline:
     """Joins prompts, network and gate.
@@ -288,8 +295,7 @@ class Pipeline:
         if result.prompt is None or result.features is None:
             self._gate.handle(ImageUnused())
             return
-        names, target = result.prompt.names, result.prompt.target
-        label = names.index(target) + 1 if target in names else 0
+        label = result.target_label
         self._gate.handle(Judged(result.frame, result.prompt_version, result.features, label))
 
 

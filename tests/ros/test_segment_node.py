@@ -101,6 +101,13 @@ def test_every_output_of_one_image_carries_its_stamp_and_agrees(probe: Probe) ->
     assert picture.shape == (sent.height, sent.width, 3)
 
 
+def test_points_are_published_only_when_asked_for(probe: Probe) -> None:
+    names = {name for name, _ in probe.node.get_topic_names_and_types()}
+    assert f"{NAMESPACE}/segment/mask" in names
+    own = (f"{NAMESPACE}/{name}" for name in ("segment/active_points", "depth", "camera_info"))
+    assert not names & set(own)
+
+
 def test_go_needs_good_frames_in_a_row_and_one_bad_frame_ends_it(probe: Probe) -> None:
     probe.narrate("cut tomato")
     start = probe.count("grasp")

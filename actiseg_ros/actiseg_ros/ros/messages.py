@@ -16,7 +16,7 @@ from actiseg_msgs.msg import ActiveObject, ActiveObjectArray, GraspDecision
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
 from actiseg_ros.bundle import Bundle
@@ -26,6 +26,7 @@ from actiseg_ros.gate.state import Decision
 from actiseg_ros.ros.diagnostics.problems import Level, Problem
 from actiseg_ros.ros.parameters import ParameterSpec
 from actiseg_ros.vision.compressed import claimed_size, decode_compressed, encode_jpeg
+from actiseg_ros.vision.depth import Camera, Points, camera
 from actiseg_ros.vision.images import Rgb, decode_raw, to_bytes
 from actiseg_ros.vision.segmenter import Segmentation
 
@@ -98,6 +99,43 @@ def jpeg(header: Header, rgb: npt.NDArray[np.uint8]) -> CompressedImage:
     message.header = header
     message.format = "jpeg"
     message.data = encode_jpeg(rgb)
+    return message
+
+
+def camera_of(message: CameraInfo) -> Camera:
+    """Reads the geometry of a camera.
+
+    Raises:
+        DepthError: It is not calibrated.
+    """
+    roi = message.roi
+    return camera(
+        str(message.header.frame_id),
+        (int(message.height), int(message.width)),
+        message.k,
+        message.p,
+        str(message.distortion_model),
+        message.d,
+        (int(message.binning_y), int(message.binning_x)),
+        (int(roi.y_offset), int(roi.x_offset), int(roi.height), int(roi.width)),
+    )
+
+
+def point_cloud(header: Header, points: Points) -> PointCloud2:
+    """Fills an unordered cloud.
+
+    Args:
+        header: Header of the image that the points belong to.
+        points: float32 [N, 3], metres in the header's frame.
+    """
+    message = PointCloud2(height=1, width=len(points), is_bigendian=False, is_dense=True)
+    message.header = header
+    message.fields = [
+        PointField(name=name, offset=4 * index, datatype=PointField.FLOAT32, count=1)
+        for index, name in enumerate("xyz")
+    ]
+    message.point_step, message.row_step = 12, 12 * len(points)
+    message.data = to_bytes(np.ascontiguousarray(points, "<f4").view(np.uint8))
     return message
 
 

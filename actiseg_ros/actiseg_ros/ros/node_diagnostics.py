@@ -10,6 +10,7 @@ from actiseg_ros.gate.explanation import explain
 from actiseg_ros.gate.gate import Gate
 from actiseg_ros.gate.rule import Reason
 from actiseg_ros.pipeline import Pipeline
+from actiseg_ros.ros.active_points import ActivePoints
 from actiseg_ros.ros.diagnostics.pace import explain_pace
 from actiseg_ros.ros.diagnostics.problems import Level
 from actiseg_ros.ros.diagnostics.reporter import Reporter
@@ -43,6 +44,7 @@ class NodeStatus:
         judged: Images judged so far.
         dropped: Images that newer ones replaced before they were judged.
         latencies: Seconds from arrival to decision of the last images judged.
+        points: Publisher of the target's points, None unless they are asked for.
     """
 
     state: str
@@ -53,6 +55,7 @@ class NodeStatus:
     judged: int
     dropped: int
     latencies: Sequence[float]
+    points: ActivePoints | None
 
 
 class NodeDiagnostics:
@@ -84,6 +87,8 @@ class NodeDiagnostics:
                 "parameters": {},
                 "lifecycle": {"state": status.state},
             }
+            if status.points is not None:
+                parts["depth"] = status.points.values()
             if status.failed is not None:
                 failed = status.failed
                 self._reporter.note(failed.part, Level.ERROR, failed.text, "transition")

@@ -171,6 +171,26 @@ SPECS = (
         live=True,
     ),
     ParameterSpec(
+        "active_points",
+        False,
+        "publish the target's points on `~/active_points`, from a depth picture on `depth` that is "
+        "registered to the image, and `camera_info`",
+    ),
+    ParameterSpec(
+        "depth_tolerance",
+        0.02,
+        "largest difference in seconds between the stamps of an image and of its depth picture",
+        0.0,
+        1.0,
+        live=True,
+    ),
+    ParameterSpec(
+        "depth_rectified",
+        False,
+        "image and depth are rectified: P of `camera_info` holds, not K with the lens' distortion",
+        live=True,
+    ),
+    ParameterSpec(
         "silence_warning",
         3.0,
         "seconds without a publisher or a message on an input before the node says so",

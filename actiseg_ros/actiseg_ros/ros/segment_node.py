@@ -39,6 +39,7 @@ from actiseg_ros.gate.events import (
 from actiseg_ros.gate.gate import Gate
 from actiseg_ros.gate.state import GateOptions
 from actiseg_ros.pipeline import Pipeline, load_model
+from actiseg_ros.ros.active_points import ActivePoints
 from actiseg_ros.ros.bond import Bond
 from actiseg_ros.ros.decision_publisher import DecisionPublisher
 from actiseg_ros.ros.diagnostics.reporter import Reporter
@@ -102,6 +103,7 @@ class SegmentNode(LifecycleNode):
         self._inputs = Inputs(self, self.reporter)
         self._instructions = Instructions(self, self.reporter, lambda: self._pipeline)
         self._results = ResultPublisher(self)
+        self._points = ActivePoints(self, self._inputs, self.reporter, self._settings)
         self._bond = Bond(self)
         self._diagnostics = NodeDiagnostics(self.reporter, self._inputs, self._gate, self._settings)
         rate = self.value("heartbeat_rate")
@@ -204,6 +206,7 @@ class SegmentNode(LifecycleNode):
             (image, self._on_image),
             (narration, self._instructions.on_narration),
             (action, self._instructions.on_action),
+            *self._points.start(),
         ):
             try:
                 self._inputs.subscribe(wanted, callback)
@@ -255,6 +258,7 @@ class SegmentNode(LifecycleNode):
             self._pipeline.deactivate()
         self._decisions.publish()
         self._inputs.unsubscribe_all()
+        self._points.stop()
         worker = self._worker
         if worker is None:
             return
@@ -341,6 +345,7 @@ class SegmentNode(LifecycleNode):
         self._results.publish(result, rgb, bundle)
         pipeline.submit(result)
         decision = self._decisions.publish()
+        self._points.submit(result, lambda: pipeline.is_current(result))
         if result.segmentation is not None:
             self._judged += 1
             self._latencies.append(time.monotonic() - job.frame.arrived.steady)
@@ -362,6 +367,7 @@ class SegmentNode(LifecycleNode):
             self._judged,
             self._dropped + (self._worker.dropped if self._worker else 0),
             list(self._latencies),
+            self._points if self._points.on else None,
         )
         self._diagnostics.publish(status)
 

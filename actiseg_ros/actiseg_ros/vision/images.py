@@ -247,5 +247,6 @@ def to_bytes(pixels: npt.NDArray[np.uint8]) -> array:  # type: ignore[type-arg]
         ``array('B')`` of the pixels in row-major order.
     """
     filled = array("B")
-    filled.frombytes(np.ascontiguousarray(pixels).data.cast("B"))
+    if pixels.size:  # a view of nothing cannot be cast
+        filled.frombytes(np.ascontiguousarray(pixels).data.cast("B"))
     return filled
