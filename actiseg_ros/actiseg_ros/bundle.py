@@ -93,6 +93,51 @@ class NounClass:
     names: tuple[str, ...]
 
 
+class Contents:
+    """The bytes of a bundle's files, verified: what was hashed is what is used.
+
+    Each file is opened once, so that one that is replaced between check and use is never run.
+
+    Args:
+        folder: Folder of the bundle.
+        hashes: SHA-256 (hex) of each file by name.
+
+    Raises:
+        BundleError: A file is missing, cut short or altered.
+    """
+
+    def __init__(self, folder: Path, hashes: Mapping[str, str]) -> None:
+        self._folder, self._hashes = folder, hashes
+        self._kept = {name: self._read(name) for name in hashes}
+
+    def take(self, name: str) -> bytes:
+        """Hands out a file's bytes, and forgets them: a network is not kept in memory twice.
+
+        Taken again, the file is read and verified again.
+
+        Raises:
+            BundleError: By now it is missing, cut short or altered.
+        """
+        kept = self._kept.pop(name, None)
+        return kept if kept is not None else self._read(name)
+
+    def _read(self, name: str) -> bytes:
+        path, expected = self._folder / name, self._hashes[name]
+        try:
+            content = path.read_bytes()
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise BundleError(f"{path}: missing from the bundle; {_REMEDY}") from error
+        except OSError as error:
+            raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
+        actual = hashlib.sha256(content).hexdigest()
+        if actual != expected:
+            raise BundleError(
+                f"{path}: altered or cut short ({len(content)} bytes, SHA-256 "
+                f"{actual[:12]}…, bundle.json says {expected[:12]}…); {_REMEDY}"
+            )
+        return content
+
+
 @dataclass(frozen=True)
 class Bundle:
     """A verified bundle; `load_bundle` makes it.
@@ -104,6 +149,7 @@ class Bundle:
         tokenizer: File of the tokenizer (Hugging Face ``tokenizers`` form).
         gate: Calibration record, or None before `actiseg calibrate` has run.
         files: SHA-256 (hex) of every other file of the bundle.
+        contents: Their verified bytes.
         model_id: SHA-256 over everything that decides the network's answers (graphs,
             tokenizer, input, prompt, thresholds). A calibration is valid for one model id only.
     """
@@ -120,6 +166,7 @@ class Bundle:
     gate: Mapping[str, Any] | None
     provenance: Mapping[str, Any]
     files: Mapping[str, str]
+    contents: Contents = field(repr=False, compare=False)
     model_id: str
     raw: Mapping[str, Any] = field(repr=False)
 
@@ -194,9 +241,10 @@ def load_bundle(path: str | os.PathLike[str] | None = None) -> Bundle:
     """
     folder = Path(path) if path not in (None, "") else default_bundle_path()
     record = read_record(folder)
-    files = _verified_files(folder, record)
+    files = _listed_files(folder, record)
+    contents = Contents(folder, files)
     try:
-        return _parse(folder, record, files)
+        return _parse(folder, record, files, contents)
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         if isinstance(error, BundleError):
             raise
@@ -235,7 +283,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     return record
 
 
-def _verified_files(folder: Path, record: Mapping[str, Any]) -> dict[str, str]:
+def _listed_files(folder: Path, record: Mapping[str, Any]) -> dict[str, str]:
     files = record.get("files")
     if not isinstance(files, dict) or not files:
         raise BundleError(f"{folder / 'bundle.json'}: `files` lists no file; {_REMEDY}")
@@ -247,22 +295,12 @@ def _verified_files(folder: Path, record: Mapping[str, Any]) -> dict[str, str]:
             raise BundleError(
                 f"{folder / 'bundle.json'}: the hash of {name} is not a SHA-256; {_REMEDY}"
             )
-        path = folder / name
-        if not path.is_file():
-            raise BundleError(f"{path}: missing from the bundle; {_REMEDY}")
-        try:
-            actual = file_sha256(path)
-        except OSError as error:
-            raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
-        if actual != expected:
-            raise BundleError(
-                f"{path}: altered or cut short ({path.stat().st_size} bytes, SHA-256 "
-                f"{actual[:12]}…, bundle.json says {expected[:12]}…); {_REMEDY}"
-            )
     return {str(name): str(value) for name, value in files.items()}
 
 
-def _parse(folder: Path, record: Mapping[str, Any], files: Mapping[str, str]) -> Bundle:
+def _parse(
+    folder: Path, record: Mapping[str, Any], files: Mapping[str, str], contents: Contents
+) -> Bundle:
     graphs = {name: str(record["graphs"][name]) for name in GRAPH_NAMES}
     for name in (*graphs.values(), "tokenizer.json"):
         if name not in files:
@@ -291,6 +329,7 @@ def _parse(folder: Path, record: Mapping[str, Any], files: Mapping[str, str]) ->
         gate=record.get("gate"),
         provenance=record.get("provenance") or {},
         files=files,
+        contents=contents,
         model_id=model_id(record),
         raw=record,
     )

@@ -8,6 +8,7 @@ import pytest
 from actiseg_ros.bundle import default_bundle_path, load_bundle, model_id
 from actiseg_ros.errors import BundleError
 from actiseg_ros.gate.calibration import load_calibration
+from actiseg_ros.vision.segmenter import Segmenter
 from tests.actiseg_ros.dummy_bundle import rehash, write_dummy_bundle
 
 LIMITS = {"active_score": 0.75, "p_uncertainty": 0.4, "n_uncertainty": 0.4, "distance": 3.0}
@@ -179,3 +180,16 @@ def test_default_bundle_is_found_in_the_share_folder(
     monkeypatch.setenv("AMENT_PREFIX_PATH", f"{tmp_path / 'none'}:{tmp_path}")
     # The source tree's own bundle, if it is there, comes first.
     assert load_bundle(default_bundle_path()).name in {"dummy", "tiny"}
+
+
+def test_what_was_verified_is_what_runs_even_if_the_files_are_replaced(tmp_path: Path) -> None:
+    folder = write_dummy_bundle(tmp_path / "bundle", limits=LIMITS)
+    bundle = load_bundle(folder)
+    for file in folder.iterdir():
+        file.write_bytes(b"another network")
+    segmenter = Segmenter(bundle, threads=1)
+    segmenter.warm_up()
+    assert load_calibration(bundle) is not None
+    # Each file's bytes are handed out once; what lies there now is not taken.
+    with pytest.raises(BundleError, match=r"image_encoder\.onnx: altered"):
+        Segmenter(bundle, threads=1)

@@ -124,7 +124,7 @@ def load_calibration(bundle: Bundle) -> Calibration | None:
         file = str(record["domain"]["file"])
         if file not in bundle.files:
             raise ValueError(f"{file} has no hash in `files`")
-        novelty = load_novelty(bundle.path / file)
+        novelty = load_novelty(bundle.contents.take(file), bundle.path / file)
         identity = calibration_id(record, bundle.files[file])
         shown, complaint = _certificate(record, identity)
         policies = {

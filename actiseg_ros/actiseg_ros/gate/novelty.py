@@ -9,6 +9,7 @@ because a camera that is covered, dark, out of focus or noisy still shows famili
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -120,14 +121,18 @@ def save_novelty(
         np.savez(stream, allow_pickle=False, **arrays, **(beside or {}))
 
 
-def load_novelty(path: Path) -> NoveltyDetector:
+def load_novelty(content: bytes, path: Path) -> NoveltyDetector:
     """Reads what `save_novelty` wrote.
+
+    Args:
+        content: Bytes of the file.
+        path: Where they come from, for messages.
 
     Raises:
         BundleError: The file is missing, damaged, or its arrays do not fit each other.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             found = NoveltyDetector(*(np.asarray(arrays[name], np.float64) for name in _NAMES))
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BundleError(f"{path}: no calibration data ({error}); calibrate again") from error

@@ -19,17 +19,18 @@ class Graph:
     """One ONNX graph.
 
     Args:
-        path: ONNX file.
+        path: ONNX file that it was read from, for messages.
+        content: Bytes of that file.
         threads: Threads; 0 lets ONNX Runtime choose.
         providers: Execution providers in order of preference, see `choose_providers`.
 
     Raises:
-        BundleError: ONNX Runtime cannot load the file.
+        BundleError: ONNX Runtime cannot load it.
     """
 
-    def __init__(self, path: Path, threads: int, providers: Sequence[str]) -> None:
+    def __init__(self, path: Path, content: bytes, threads: int, providers: Sequence[str]) -> None:
         self.path = path
-        self._session = _open(path, threads, providers)
+        self._session = _open(path, content, threads, providers)
         self.inputs = tuple(value.name for value in self._session.get_inputs())
         self.outputs = tuple(value.name for value in self._session.get_outputs())
         self.providers = tuple(self._session.get_providers())
@@ -80,7 +81,9 @@ def choose_providers(wanted: Sequence[str] | None) -> list[str]:
     return found
 
 
-def _open(path: Path, threads: int, providers: Sequence[str]) -> ort.InferenceSession:
+def _open(
+    path: Path, content: bytes, threads: int, providers: Sequence[str]
+) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -88,7 +91,7 @@ def _open(path: Path, threads: int, providers: Sequence[str]) -> ort.InferenceSe
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
     try:
-        return ort.InferenceSession(str(path), options, providers=list(providers))
+        return ort.InferenceSession(content, options, providers=list(providers))
     except Exception as error:  # ONNX Runtime's own exceptions share no public base
         raise BundleError(
             f"{path}: ONNX Runtime {ort.__version__} cannot load this graph ({error}); "

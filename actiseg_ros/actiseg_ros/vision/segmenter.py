@@ -103,7 +103,10 @@ class Segmenter:
     ) -> None:
         self.bundle = bundle
         chosen = choose_providers(providers)
-        self._graphs = {name: Graph(path, threads, chosen) for name, path in bundle.graphs.items()}
+        self._graphs = {
+            name: Graph(path, bundle.contents.take(path.name), threads, chosen)
+            for name, path in bundle.graphs.items()
+        }
         self.providers = self._graphs["image_encoder"].providers
         asked = chosen if providers is None else providers
         self.missing_providers = tuple(name for name in asked if name not in self.providers)
@@ -325,7 +328,7 @@ class _StopWatch:
 
 def _open_tokenizer(bundle: Bundle) -> Tokenizer:
     try:
-        tokenizer = Tokenizer.from_file(str(bundle.tokenizer))
+        tokenizer = Tokenizer.from_str(bundle.contents.take(bundle.tokenizer.name).decode())
     except Exception as error:  # the tokenizers package raises plain Exception
         raise BundleError(f"{bundle.tokenizer}: not a tokenizer file ({error})") from error
     tokenizer.no_padding()

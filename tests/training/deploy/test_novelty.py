@@ -151,7 +151,9 @@ def test_file_round_trip_and_damage(
     detector, path = world[0], tmp_path / "detector.npz"
     save_novelty(detector, path)
     image = scene(7)
-    assert distance(load_novelty(path), image) == pytest.approx(distance(detector, image), abs=1e-3)
+    assert distance(load_novelty(path.read_bytes(), path), image) == pytest.approx(
+        distance(detector, image), abs=1e-3
+    )
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(BundleError, match="calibrat"):
-        load_novelty(path)
+        load_novelty(path.read_bytes(), path)
