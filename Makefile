@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-epic test test-slow slurm-test lint check bench benchmark clean
+.PHONY: help setup demo demo-epic test test-slow faults slurm-test lint check bench benchmark clean
 
 EPIC ?= ../shared/epic
 ENV := source ./env.bash &&
@@ -24,6 +24,9 @@ test: setup lint ## lint, type checks and all tests
 
 test-slow: setup ## the tests that take minutes: VISOR's real annotations, long runs
 	@$(ENV) python -m pytest -m slow
+
+faults: setup ## floods, kills, 10 000 malformed images and an hour of bag on real nodes, about 20 minutes
+	@$(ENV) python -m pytest -m faults -s
 
 slurm-test: setup ## the benchmark on a real Slurm of one node, about 10 minutes; needs slurm-wlm and munge
 	@./scripts/slurm_test.sh

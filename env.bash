@@ -54,8 +54,12 @@ _actiseg_env() {
   fi
   if [ -n "$restore_nounset" ]; then set -u; fi
 
-  # Shared memory large enough for camera images; keeps a choice made before.
-  export FASTRTPS_DEFAULT_PROFILES_FILE=${FASTRTPS_DEFAULT_PROFILES_FILE:-$root/actiseg_ros/config/fastdds.xml}
+  # Shared memory large enough for camera images; keeps a choice made before. By both names: Fast DDS
+  # 3 (Kilted) reads the first one only, older ones the second.
+  if [ -z "${FASTDDS_DEFAULT_PROFILES_FILE:-${FASTRTPS_DEFAULT_PROFILES_FILE:-}}" ]; then
+    export FASTDDS_DEFAULT_PROFILES_FILE=$root/actiseg_ros/config/fastdds.xml
+    export FASTRTPS_DEFAULT_PROFILES_FILE=$FASTDDS_DEFAULT_PROFILES_FILE
+  fi
 }
 
 _actiseg_env

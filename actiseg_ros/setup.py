@@ -36,6 +36,7 @@ setup(
     license="Apache-2.0",
     entry_points={
         "console_scripts": [
+            "check_heartbeat = actiseg_ros.ros.check_heartbeat:main",
             "segment_node = actiseg_ros.ros.segment_node:main",
             "consumer_node = actiseg_ros.ros.consumer_node:main",
             "record_node = actiseg_ros.ros.record_node:main",

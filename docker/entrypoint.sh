@@ -1,5 +1,6 @@
 #!/bin/bash
-# Sources ROS 2 (the Jetson images keep it in a sub-folder) and this workspace, then runs the command.
+# Sources ROS 2 (the Jetson images keep it in a sub-folder) and this workspace, chooses how messages
+# travel, then runs the command.
 set -e
 for setup in "/opt/ros/$ROS_DISTRO/install/setup.bash" "/opt/ros/$ROS_DISTRO/setup.bash"; do
   if [ -f "$setup" ]; then
@@ -7,6 +8,35 @@ for setup in "/opt/ros/$ROS_DISTRO/install/setup.bash" "/opt/ros/$ROS_DISTRO/set
     break
   fi
 done
+
+# Fast DDS opens the shared memory of every process on the machine for writing. Where it belongs to
+# another user, that fails without a word, and nothing arrives although both sides see each other.
+foreign() {
+  local file
+  for file in /dev/shm/fastrtps_*; do
+    if [ -e "$file" ] && ! [ -O "$file" ]; then stat -c %U "$file"; return; fi
+  done
+  return 1
+}
+if [ -z "${FASTDDS_DEFAULT_PROFILES_FILE:-${FASTRTPS_DEFAULT_PROFILES_FILE:-}}" ]; then
+  transport=${DDS_TRANSPORT:-auto}
+  if [ "$transport" = auto ]; then
+    transport=shm
+    if owner=$(foreign); then
+      transport=udp
+      echo "entrypoint: shared memory here belongs to $owner and this is user $(id -u), so" \
+        "messages go by UDP; run both as one user (ACTISEG_USER) for speed" >&2
+    fi
+  fi
+  case $transport in
+    shm) profile=/actiseg/actiseg_ros/config/fastdds.xml ;;
+    udp) profile=/actiseg/actiseg_ros/config/fastdds_udp.xml ;;
+    *) echo "entrypoint: DDS_TRANSPORT is '$transport', not shm, udp or auto" >&2; exit 2 ;;
+  esac
+  # By both names: Fast DDS 3 reads the first one only, older ones the second.
+  export FASTDDS_DEFAULT_PROFILES_FILE=$profile FASTRTPS_DEFAULT_PROFILES_FILE=$profile
+fi
+
 if [ -f /actiseg/env.bash ] && [ -f /actiseg/ros2_ws/install/local_setup.bash ]; then
   source /actiseg/env.bash
 fi

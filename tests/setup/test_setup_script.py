@@ -76,7 +76,7 @@ def test_shell_is_prepared_from_any_folder_and_twice(
         f"source '{repository}/env.bash'; first=$AMENT_PREFIX_PATH:$PYTHONPATH\n"
         f"source '{repository}/env.bash'; second=$AMENT_PREFIX_PATH:$PYTHONPATH\n"
         '[ "$first" = "$second" ] || echo "changed: $first -> $second"\n'
-        'echo "$FASTRTPS_DEFAULT_PROFILES_FILE"\n'
+        'echo "$FASTRTPS_DEFAULT_PROFILES_FILE" "$FASTDDS_DEFAULT_PROFILES_FILE"\n'
         'python -c "from actiseg_msgs.msg import GraspDecision; import rclpy, training"'
     )
     keep = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
@@ -89,14 +89,19 @@ def test_shell_is_prepared_from_any_folder_and_twice(
         timeout=60,
     )
     assert result.returncode == 0, result.stderr
-    assert result.stdout.split() == [str(repository / "actiseg_ros" / "config" / "fastdds.xml")]
+    profile = str(repository / "actiseg_ros" / "config" / "fastdds.xml")
+    assert result.stdout.split() == [profile, profile]
 
 
-def test_own_profile_of_the_user_is_kept(repository: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["FASTDDS", "FASTRTPS"])
+def test_own_profile_of_the_user_is_kept(repository: Path, tmp_path: Path, name: str) -> None:
     if not (repository / "ros2_ws" / "install").is_dir():
         pytest.skip("ros2_ws is not built: run `make setup`")
-    script = f"source '{repository}/env.bash'; echo $FASTRTPS_DEFAULT_PROFILES_FILE"
-    environment = {"PATH": "/usr/bin:/bin", "FASTRTPS_DEFAULT_PROFILES_FILE": "mine.xml"}
+    script = (
+        f"source '{repository}/env.bash'; "
+        "echo $FASTDDS_DEFAULT_PROFILES_FILE $FASTRTPS_DEFAULT_PROFILES_FILE"
+    )
+    environment = {"PATH": "/usr/bin:/bin", f"{name}_DEFAULT_PROFILES_FILE": "mine.xml"}
     result = subprocess.run(
         ["bash", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
     )

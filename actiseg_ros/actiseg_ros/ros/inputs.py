@@ -21,7 +21,7 @@ from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from actiseg_ros.ros.diagnostics.arrivals import ArrivalMonitor, ArrivalReport, PublisherTracker
 from actiseg_ros.ros.diagnostics.reporter import Reporter
-from actiseg_ros.ros.diagnostics.silence import Publisher, explain_silence
+from actiseg_ros.ros.diagnostics.silence import Publisher, explain_silence, foreign_memory
 
 NARRATIONS = ("narration", "action")
 """The two ways to narrate."""
@@ -211,6 +211,7 @@ class Inputs:
                 dict(self._node.get_topic_names_and_types()),
                 silence,
                 each.input.remedy,
+                foreign_memory(),
             )
             self._reporter.report(problem.part, problem.level, problem.text, each.topic)
 
@@ -222,6 +223,8 @@ class Inputs:
             verdict, reason = qos_check_compatible(info.qos_profile, own)
             mismatch = reason.strip() if verdict == QoSCompatibility.ERROR else ""
             node = f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+            if "_UNKNOWN_" in node:  # rmw's word while nothing that a participant sends arrives
+                node = "a node whose name has not come through"
             keeps = info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
             latched = keeps and subscribed.latched is None and not mismatch
             found.append(Publisher(node, info.topic_type, mismatch, latched))

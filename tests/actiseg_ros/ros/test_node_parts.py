@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -15,7 +16,7 @@ from actiseg_ros.prompts import MAX_OBJECTS
 from actiseg_ros.ros.diagnostics.arrivals import ArrivalMonitor, PublisherTracker
 from actiseg_ros.ros.diagnostics.pace import explain_pace
 from actiseg_ros.ros.diagnostics.problems import Level, Problem, Problems
-from actiseg_ros.ros.diagnostics.silence import Publisher, explain_silence
+from actiseg_ros.ros.diagnostics.silence import Publisher, explain_silence, foreign_memory
 from actiseg_ros.ros.parameters import BY_NAME, SPECS, change_problem
 from actiseg_ros.ros.worker import LatestWorker
 
@@ -196,6 +197,20 @@ def test_silence_is_explained() -> None:
     assert "although camera publishes" in explain([Publisher("camera", IMAGE)]).text
     latched = explain([Publisher("narrator", IMAGE, latched=True)]).text
     assert "transient_local" in latched and "`qos_overrides./image.subscription.dur" in latched
+
+
+def test_memory_of_another_user_is_named(tmp_path: Path) -> None:
+    assert foreign_memory(tmp_path) == foreign_memory(tmp_path / "nowhere") == ""
+    file = tmp_path / "fastrtps_port7411"
+    file.write_bytes(b"")
+    assert foreign_memory(tmp_path) == ""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    for owner, name in ((65534, "nobody"), (54321, "54321")):
+        os.chown(file, owner, owner)
+        assert foreign_memory(tmp_path) == name
+    text = explain_silence("image", "/image", IMAGE, [Publisher("eye", IMAGE)], {}, 4.0, "", "bob")
+    assert "user bob" in text.text and "fastdds_udp.xml" in text.text
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from actiseg_ros.ros.diagnostics.problems import Level, Problem
 
@@ -26,6 +29,31 @@ class Publisher:
     latched: bool = False
 
 
+def foreign_memory(folder: Path = Path("/dev/shm")) -> str:
+    """Owner of shared memory of Fast DDS that another user's processes left on this machine.
+
+    Fast DDS opens the memory of both sides for writing. Between two users that fails without a
+    word: they discover each other, and nothing arrives.
+
+    Args:
+        folder: Where the memory lies.
+
+    Returns:
+        Name of a user other than this process's, empty if there is none.
+    """
+    for file in sorted(folder.glob("fastrtps_port*")):
+        try:
+            owner = file.stat().st_uid
+        except OSError:  # its process has just ended
+            continue
+        if owner != os.geteuid():
+            try:
+                return pwd.getpwuid(owner).pw_name
+            except KeyError:
+                return str(owner)
+    return ""
+
+
 def explain_silence(
     part: str,
     topic: str,
@@ -34,6 +62,7 @@ def explain_silence(
     graph: Mapping[str, Sequence[str]],
     silent_for: float,
     remedy: str,
+    foreign: str = "",
 ) -> Problem:
     """Says why a subscription hears nothing.
 
@@ -45,6 +74,7 @@ def explain_silence(
         graph: Types of every topic that exists.
         silent_for: Seconds without a message.
         remedy: What to set in this node when the quality of service does not match.
+        foreign: Owner of shared memory that this process cannot use, see `foreign_memory`.
 
     Returns:
         The problem, an error if nothing can ever be heard as things are.
@@ -77,6 +107,12 @@ def explain_silence(
     text = (
         f"no message on {topic} for {silent_for:.0f} s, although {publishers[0].node} publishes it"
     )
+    if foreign:
+        text += (
+            f"; if that is user {foreign}, shared memory does not cross users: run both as one "
+            "user, or one of them with FASTRTPS_DEFAULT_PROFILES_FILE=config/fastdds_udp.xml and "
+            "without ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST"
+        )
     if any(publisher.latched for publisher in publishers):
         text += (
             "; it latches (durability transient_local), but this node subscribes volatile and does "
