@@ -15,6 +15,7 @@ from rclpy.parameter import Parameter
 from actiseg_ros.ros.segment_node import SegmentNode
 from tests.actiseg_ros.dummy_bundle import write_dummy_bundle
 from tests.ros.conftest import LIMITS
+from tests.ros.faults import resident
 from tests.ros.harness import Probe, raw, running, scene
 from tests.ros.test_decision import heavy
 
@@ -67,12 +68,6 @@ def test_an_impossible_parameter_is_an_error_of_the_constructor(bundle: Path) ->
         SegmentNode(
             namespace="/impossible", parameter_overrides=[Parameter("hold_frames", value=0)]
         )
-
-
-def resident(pid: int) -> float:
-    """Resident memory of a process in MiB."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1024
 
 
 def test_another_bundle_while_the_process_runs_and_memory_comes_back(

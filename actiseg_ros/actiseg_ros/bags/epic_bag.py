@@ -8,7 +8,9 @@ sent once is lost to whoever starts listening, or seeks, later.
 
 from __future__ import annotations
 
+import errno
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -35,6 +37,8 @@ FRAME_ID = "camera_optical_frame"
 
 Storage = Literal["mcap", "sqlite3"]
 _PLUGINS = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""No space, no more of the user's share, or a file as large as files may be."""
 _TAIL = 1.0
 """Seconds behind the last frame in which the end of an action is still written."""
 
@@ -132,7 +136,7 @@ def write_bag(
 
     Raises:
         BagError: The video has no readable frame in the range, is damaged (unless what is left is
-            wanted), or `out` exists.
+            wanted), `out` exists, or the disk is full.
         NarrationError: The csv lacks a column or the video id, or a row is malformed.
     """
     options = options or BagOptions()
@@ -151,7 +155,15 @@ def write_bag(
     # The bag's file names repeat the folder's name, so the unfinished bag already carries it.
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as folder:
         unfinished = Path(folder) / out.name
-        written = _write(unfinished, frames, actions, options, calibration)
+        try:
+            written = _write(unfinished, frames, actions, options, calibration)
+        except (OSError, sqlite3.OperationalError) as error:
+            if isinstance(error, OSError) and error.errno not in _FULL:
+                raise
+            raise BagError(
+                f"{out}: cannot be written ({error}); free space, or choose another place. Nothing "
+                "of it is left"
+            ) from error
         if not written.frames:
             raise BagError(
                 f"{video}: no frame from second {options.start} to {options.stop or 'the end'}"

@@ -70,7 +70,11 @@ def _bag_folder() -> Path:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Records until a signal; 2 if the parameter `bag` (folder of the new bag) is unusable."""
+    """Records until a signal.
+
+    Returns:
+        0, or 1 if the disk is full, or 2 if the parameter `bag` (a new folder) is unusable.
+    """
     stopping = threading.Event()
     on_ending_signal(stopping.set)
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
@@ -79,19 +83,34 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"record_node: `bag` is '{folder}'; give the folder of a new bag", file=sys.stderr)
         rclpy.try_shutdown()
         return 2
+    failure: OSError | None = None
+    try:
+        with _open(folder) as writer:
+            node = RecordNode(writer)
+            executor = SingleThreadedExecutor()
+            executor.add_node(node)
+            while not stopping.is_set():
+                executor.spin_once(timeout_sec=0.1)
+            executor.shutdown()
+            node.destroy_node()
+    except OSError as error:
+        failure = error
+    rclpy.try_shutdown()
+    if failure is not None:
+        print(
+            f"record_node: {folder}: the recording ends here ({failure.strerror or failure}); free "
+            "space and record anew, what was written can be played",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def _open(folder: Path) -> Writer:
     writer = Writer(folder, version=9, storage_plugin=StoragePlugin.MCAP)
     # Label maps are mostly one value: compressed they take a fiftieth of the space.
     writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
-    with writer:
-        node = RecordNode(writer)
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        while not stopping.is_set():
-            executor.spin_once(timeout_sec=0.1)
-        executor.shutdown()
-        node.destroy_node()
-    rclpy.try_shutdown()
-    return 0
+    return writer
 
 
 if __name__ == "__main__":

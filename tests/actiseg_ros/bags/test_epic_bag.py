@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import itertools
 import struct
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -469,6 +471,26 @@ def test_calibrations_that_do_not_fit_are_told(
     with pytest.raises(BagError, match=f"camera.yaml: {told}"):
         write_bag(video, narrations, "V", tmp_path / "bag", BagOptions(camera_info=camera))
     assert not (tmp_path / "bag").exists()
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_full_disk_is_told_and_nothing_is_left(
+    video: Path, narrations: Path, tmp_path: Path, storage: str
+) -> None:
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "from actiseg_ros.bags.epic_bag import BagError, BagOptions, write_bag\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
+        "video, narrations, out = map(Path, sys.argv[1:4])\n"
+        "try: write_bag(video, narrations, 'V', out, BagOptions(raw=True, storage=sys.argv[4]))\n"
+        "except BagError as error: print(error)\n"
+    )
+    out = tmp_path / "bag"
+    command = [sys.executable, "-c", code, str(video), str(narrations), str(out), storage]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith(f"{out}: cannot be written"), done.stderr
+    assert "free space" in done.stdout
+    assert not list(tmp_path.glob("*bag*")) and not list(tmp_path.glob(".*"))
 
 
 def test_progress_is_told(video: Path, narrations: Path, tmp_path: Path) -> None:
