@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors.torch import save
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from actiseg_ros.errors import ActisegError
 from training.checkpoints.published import fill, infer_preset
@@ -22,7 +24,13 @@ from training.model import ActionVOS, ModelConfig, build_model
 from training.model.text import load_tokenizer, parse_tokenizer
 
 
-def save_weights(path: Path, model: ActionVOS, metadata: Mapping[str, str] | None = None) -> None:
+def save_weights(
+    path: Path,
+    model: ActionVOS,
+    metadata: Mapping[str, str] | None = None,
+    *,
+    halved: bool = False,
+) -> None:
     """Writes a model's tensors and configuration as safetensors, by rename.
 
     Args:
@@ -30,15 +38,26 @@ def save_weights(path: Path, model: ActionVOS, metadata: Mapping[str, str] | Non
         model: The model.
         metadata: Further text entries; `tokenizer` (the text of tokenizer.json) makes the file
             sufficient for export and prediction. `config` is written by this function.
+        halved: Write matrices and kernels as float16: half the size, and close enough to start a
+            training from. Biases, norms and their statistics stay as they are.
 
     Raises:
         ActisegError: If the disk is full; a former file is then still there.
     """
     path = Path(path)
     tensors = {k: v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    if halved:
+        tensors = {k: _halved(v) for k, v in tensors.items()}
     # Serialised in memory first: safetensors reports a full disk as an error without errno.
     content = save(tensors, {**(metadata or {}), "config": model.config.to_json()})
     write_whole(path, content, durable=True)
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    if tensor.ndim < 2 or tensor.dtype != torch.float32:
+        return tensor
+    half = tensor.half()
+    return half if bool(half.isfinite().all()) else tensor
 
 
 def load_model(

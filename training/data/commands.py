@@ -75,6 +75,9 @@ class Kitchen:
     """JPEG quality, 1 to 100."""
     without_hands: bool = False
     """Paint the hands out of the pictures and leave the annotations as they are (ablation)."""
+    style: Literal["plain", "ink", "infrared"] = "plain"
+    """How pictures are drawn: as ever, with flat colours and ink outlines, or as an infrared camera
+    sees: kitchens that a network trained on `plain` ones does not know."""
     workers: int | None = None
     """Processes; one per core if not given."""
 
@@ -84,7 +87,13 @@ class Kitchen:
 
         size = parse_size(self.frame_size)
         config = KitchenConfig(
-            self.clips, self.seed, self.val_share, size, self.quality, not self.without_hands
+            self.clips,
+            self.seed,
+            self.val_share,
+            size,
+            self.quality,
+            not self.without_hands,
+            self.style,
         )
         make_kitchen(self.out, config, workers=self.workers)
         print(f"{self.clips} clips in {self.out}")

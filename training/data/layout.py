@@ -58,7 +58,7 @@ def sequence_name(seq_id: int, video: str, verb: str, noun: str) -> str:
 
 
 def video_of(sequence: str) -> str:
-    """Video of a sequence named NUMBER_PARTICIPANT_VIDEO_VERB_NOUN."""
+    """Video of a sequence named NUMBER_PARTICIPANT_VIDEO_VERB_NOUN, as EPIC-KITCHENS names them."""
     return "_".join(sequence.split("_")[1:3])
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from actiseg_ros.errors import ActisegError
 from actiseg_ros.prompts import PROMPT_TEMPLATE, parse_prompt
-from training.data.layout import sequence_name
+from training.data.layout import sequence_name, video_of
 from training.files.disk import read_json
 
 UInt8 = npt.NDArray[np.uint8]
@@ -53,6 +53,8 @@ class Clip:
     narration: str | None
     flagged: bool
     """Marked redundant, missing or other by the human check; not evaluated."""
+    video: str
+    """Recording that it is of."""
 
     @property
     def expressions(self) -> list[str]:
@@ -152,6 +154,7 @@ def _clip_of_record(record: Mapping[str, Any]) -> Clip:
         ),
         narration=narration,
         flagged=any(record.get(flag) for flag in REVIEW_FLAGS),
+        video=str(record["video"]),
     )
 
 
@@ -172,7 +175,7 @@ def _clip_of_expressions(sequence: str, content: Mapping[str, Any]) -> Clip:
             )
         )
     frames = tuple(str(name).removesuffix(".jpg") for name in content["frames"])
-    return Clip(sequence, frames, tuple(objects), narration, flagged=False)
+    return Clip(sequence, frames, tuple(objects), narration, False, video_of(sequence))
 
 
 def validation_split(data: Path) -> str:

@@ -26,7 +26,6 @@ from actiseg_ros.prompts import CANDIDATES, Candidates
 from actiseg_ros.vision import letterbox
 from actiseg_ros.vision.image_descriptor import ImageDescriptor, Rgb
 from actiseg_ros.vision.segmenter import Segmenter
-from training.data.layout import video_of
 from training.data.splits import Clip, load_clips
 from training.deploy.bundle_files import replace_calibration
 from training.deploy.novelty import Descriptors, altered, fit_novelty
@@ -113,16 +112,16 @@ class _FamiliarImages:
         self._segmenter = segmenter
         self._random = np.random.default_rng(0)
 
-    def add(self, clip: str, rgb: Rgb, descriptor: ImageDescriptor) -> int:
+    def add(self, video: str, rgb: Rgb, descriptor: ImageDescriptor) -> int:
         """Adds an image and an altered version of it; returns its place.
 
         Args:
-            clip: Sequence of the image.
+            video: Recording that it is of.
             rgb: uint8 [H, W, 3].
             descriptor: Of the image.
         """
         small = letterbox.resize(rgb, self._segmenter.bundle.input)
-        self.groups.append(video_of(clip))
+        self.groups.append(video)
         self.descriptors.append(descriptor)
         self.altered.append(self._segmenter.describe(altered(small, self._random)))
         return len(self.descriptors) - 1
@@ -149,7 +148,7 @@ def _trials(
     """The frames with a target by way of choosing candidates, with their place in `images`."""
     trials: dict[Candidates, list[tuple[Trial, int]]] = {policy: [] for policy in CANDIDATES}
     for frame in run_frames(segmenter, clips, data, criteria):
-        place = images.add(frame.clip, frame.rgb, frame.descriptor)
+        place = images.add(frame.video, frame.rgb, frame.descriptor)
         for policy, answer in frame.answers.items():
             if answer.trial is not None:
                 trials[policy].append((answer.trial, place))
@@ -162,7 +161,7 @@ def _add_familiar(segmenter: Segmenter, data: Path, split: Path, images: _Famili
     step = max(1, -(-len(clips) // _FAMILIAR))
     for clip in tracked(clips[::step], "familiar images", "clips"):
         rgb, _ = read_image(data, clip.sequence, clip.frames[0])
-        images.add(clip.sequence, rgb, segmenter.describe(rgb))
+        images.add(clip.video, rgb, segmenter.describe(rgb))
 
 
 def _gate_record(

@@ -33,6 +33,9 @@ class Export:
     """How deformable attention reads its points; gather for TensorRT."""
     positive_threshold: float | None = None
     """Objects that are active with less probability are not drawn; by default that of the run."""
+    weights: bool = False
+    """Put the weights into the bundle too (float16), so that `actiseg train --pretrained BUNDLE`
+    can start from it; the embedded bundle has them."""
 
     def run(self) -> int:
         """Exports and prints the largest differences from PyTorch."""
@@ -49,6 +52,7 @@ class Export:
             size=size,
             sampler=self.sampler,
             positive_threshold=self.positive_threshold,
+            weights=self.weights,
         )
         shown = ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
         print(f"{self.out}: largest differences from PyTorch: {shown}")
@@ -57,14 +61,20 @@ class Export:
 
 @dataclass(frozen=True)
 class Calibrate:
-    """Set the gate's limits from held-out clips and write them into a model bundle."""
+    """Set the gate's limits from held-out clips and write them into a model bundle.
 
-    bundle: Path
-    """Folder of the bundle; its bundle.json is replaced."""
-    data: Path
+    With `--plan` nothing is written: it tells how many clips which promise takes, and, with
+    `--data`, what the clips at hand lack for it.
+    """
+
+    bundle: Path | None = None
+    """Folder of the bundle; its bundle.json is replaced. With `--plan`, whose names are known; the
+    embedded one by default."""
+    data: Path | None = None
     """Root of the prepared data (ActionVOS layout)."""
-    split: Path
-    """Split file of clips that were not used for training."""
+    split: Path | None = None
+    """Split file of clips that were not used for training; with `--plan` by default the data's
+    ImageSets/val.json."""
     risk: float = 0.05
     """Largest allowed share of clips that go wrong among those with a go."""
     confidence: float = 0.9
@@ -73,20 +83,37 @@ class Calibrate:
     """Another split of the data, e.g. the training split, whose images are familiar too."""
     threads: int = 0
     """Threads of the network; 0 lets ONNX Runtime choose."""
+    plan: bool = False
+    """Tell what it takes, and calibrate nothing."""
 
     def run(self) -> int:
         """Calibrates and prints the limits with the evidence for them."""
-        from training.deploy.calibrate import calibrate
+        from training.deploy.calibration_plan import plan, shared_recordings
         from training.deploy.risk_control import Criteria
 
+        criteria = Criteria(risk=self.risk, confidence=self.confidence)
+        if self.plan:
+            from actiseg_ros.bundle import load_bundle
+            from actiseg_ros.narration.vocabulary import Vocabulary
+
+            known = load_bundle(self.bundle).vocabulary
+            vocabulary = Vocabulary({entry.class_id: entry.names for entry in known})
+            print("\n".join(plan(criteria, vocabulary, self.data, self.split)))
+            return 0
+        if self.bundle is None or self.data is None or self.split is None:
+            raise ActisegError("calibrate needs --bundle, --data and --split (or --plan)")
+        from training.deploy.calibrate import calibrate
+
+        if shared := shared_recordings(self.data, self.split):
+            print(
+                f"note: {len(shared)} recordings of {self.split} have the names of recordings in "
+                f"train.json ({', '.join(shared[:3])}); if they are the same, the promise does not "
+                "hold: split by recording"
+            )
         outcomes = calibrate(
-            self.bundle,
-            self.data,
-            self.split,
-            Criteria(risk=self.risk, confidence=self.confidence),
-            familiar=self.familiar,
+            self.bundle, self.data, self.split, criteria, familiar=self.familiar,
             threads=self.threads,
-        )
+        )  # fmt: skip
         for policy, outcome in outcomes.items():
             print(f"candidates: {policy}")
             print("\n".join(f"  {line}" for line in outcome.lines()))

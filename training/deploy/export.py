@@ -21,7 +21,8 @@ from tokenizers import Tokenizer
 from actiseg_ros.bundle import SCHEMA, file_sha256, load_bundle
 from actiseg_ros.errors import ActisegError, BundleError
 from actiseg_ros.prompts import PROMPT_TEMPLATE
-from training.checkpoints.weights import load_model
+from training.checkpoints.starts import WEIGHTS
+from training.checkpoints.weights import load_model, save_weights
 from training.data.splits import read_split
 from training.deploy.bundle_files import write_record
 from training.deploy.onnx_graphs import (
@@ -124,6 +125,7 @@ def export_model(
     provenance: Mapping[str, Any],
     size: tuple[int, int] | None = None,
     positive_threshold: float = POSITIVE_THRESHOLD,
+    weights: bool = False,
 ) -> dict[str, float]:
     """Writes a verified bundle; an existing folder is replaced only after that.
 
@@ -135,6 +137,7 @@ def export_model(
         provenance: Where the weights come from: configuration, seed, data, metrics, version.
         size: Height and width of the graphs' input; None for the model's default.
         positive_threshold: Objects that are active with less probability are not drawn, in [0, 1].
+        weights: Put the network's weights beside the graphs, to start other trainings from.
 
     Returns:
         Largest difference of each output from PyTorch.
@@ -157,6 +160,9 @@ def export_model(
         differences = verify(model, Graphs(folder, files), size)
         tokenizer.no_truncation()
         (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
+        if weights:
+            own = {"tokenizer": tokenizer.to_str()}
+            save_weights(folder / WEIGHTS, model, own, halved=True)
         description = describe(model, files, size, vocabulary, provenance, positive_threshold)
         description["files"] = {p.name: file_sha256(p) for p in sorted(folder.iterdir())}
         write_record(folder, description)
@@ -234,6 +240,7 @@ def export(
     size: tuple[int, int] | None = None,
     sampler: str = "grid_sample",
     positive_threshold: float | None = None,
+    weights: bool = False,
 ) -> dict[str, float]:
     """Exports a checkpoint file; see `export_model`.
 
@@ -249,6 +256,7 @@ def export(
         sampler: `grid_sample`, or `gather` for runtimes whose GridSample is not to be trusted.
         positive_threshold: See `export_model`; None for the training run's own, or 0.75 for a
             published checkpoint.
+        weights: See `export_model`.
 
     Raises:
         ActisegError: If the checkpoint is unusable or the graphs do not agree with PyTorch.
@@ -270,4 +278,5 @@ def export(
         provenance=provenance,
         size=size,
         positive_threshold=positive_threshold,
+        weights=weights,
     )

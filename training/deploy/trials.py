@@ -49,10 +49,12 @@ class Answer:
     Attributes:
         result: Answer of the network.
         trial: What the gate would see and whether going would fail; None without a target.
+        truth: Where the target is, bool [H, W]; None without a target.
     """
 
     result: Segmentation
     trial: Trial | None
+    truth: npt.NDArray[np.bool_] | None
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,16 @@ class LabelledFrame:
 
     Attributes:
         clip: Sequence that it belongs to.
+        video: Recording that it is of.
+        name: Of the frame.
         rgb: The image, uint8 [H, W, 3].
         descriptor: What novelty detection knows of it.
         answers: For every way of choosing candidates in which there is something to ask.
     """
 
     clip: str
+    video: str
+    name: str
     rgb: Rgb
     descriptor: ImageDescriptor
     answers: Mapping[Candidates, Answer]
@@ -119,9 +125,15 @@ def run_frames(
             answers = {}
             for policy, prompt in encoded.items():
                 result = segmenter.answer(looked, prompt)[0]
-                trial = _trial(result, clip, truth, segmenter.bundle, distance, criteria)
-                answers[policy] = Answer(result, trial)
-            yield LabelledFrame(clip.sequence, rgb, looked.descriptors[0], answers)
+                ids = [
+                    item.object_id
+                    for item in clip.objects
+                    if clean_names([item.name]) == (result.prompt.target,)
+                ]
+                trial = _trial(result, clip, truth, ids, segmenter.bundle, distance, criteria)
+                answers[policy] = Answer(result, trial, np.isin(truth, ids) if trial else None)
+            described = looked.descriptors[0]
+            yield LabelledFrame(clip.sequence, clip.video, frame, rgb, described, answers)
 
 
 def _unmoved(labels: Rgb) -> Rgb:
@@ -132,6 +144,7 @@ def _trial(
     result: Segmentation,
     clip: Clip,
     truth: npt.NDArray[np.uint8],
+    ids: Sequence[int],
     bundle: Bundle,
     distance: float,
     criteria: Criteria,
@@ -139,7 +152,6 @@ def _trial(
     prompt = result.prompt
     if not prompt.target:
         return None
-    ids = [item.object_id for item in clip.objects if clean_names([item.name]) == (prompt.target,)]
     drawn = result.labels == prompt.names.index(prompt.target) + 1
     features = replace(target_features(result, bundle, None), distance=distance)
     return Trial(clip.sequence, features, *failures(drawn, truth, ids, criteria))

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import field, fields, make_dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
+from actiseg_ros.errors import BundleError
+from training.checkpoints.starts import start_preset
 from training.config.run import TrainConfig
 from training.strategies import STRATEGIES, reference_values
 
@@ -32,10 +36,15 @@ def _field(strategy: str) -> str:
 
 
 def _defaults(command: type[Any], arguments: Sequence[str]) -> Any:
-    """The command's values where its arguments give none: those of the reference that they name."""
+    """The command's values where its arguments give none.
+
+    They are those of the reference that the arguments name, and of the bundle to start from.
+    """
     choice = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     choice.add_argument("--reference", default="paper")
     choice.add_argument("--strategy", default="baseline")
+    choice.add_argument("--preset")
+    choice.add_argument("--pretrained", type=Path)
     try:
         chosen, _ = choice.parse_known_args(arguments)
     except SystemExit:  # an option without its value: the real parser explains
@@ -48,6 +57,9 @@ def _defaults(command: type[Any], arguments: Sequence[str]) -> Any:
         values |= {
             _field(name): kind.released for name, kind in STRATEGIES.items() if fields(kind.Options)
         }
+    if chosen.preset is None:
+        with suppress(BundleError):  # the run itself explains
+            values["preset"] = start_preset(chosen.pretrained) or TrainConfig.preset
     return command(data=tyro.MISSING, out=tyro.MISSING, **values)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from actiseg_ros.errors import ActisegError
 from training.checkpoints.published import load_published
 from training.checkpoints.reading import load_weights
+from training.checkpoints.starts import start_file
 from training.config.run import Recipe, TrainConfig
 from training.data.clips import ClipDataset
 from training.data.splits import load_clips, read_split
@@ -148,9 +149,10 @@ def _network(
             silence(model.activity_map)
         if not with_pairs:
             silence(model.narrated_head)
-    if config.pretrained is not None:
+    start = start_file(config.pretrained, config.preset)
+    if start is not None:
         fresh = _ACTIVITY if config.fresh_heads else _HEADS if index > 0 else ()
-        _load(model, config.pretrained, fresh)
+        _load(model, start, fresh)
     return strategy.extend(model)
 
 
@@ -179,7 +181,7 @@ def _tokenizer(config: TrainConfig) -> Tokenizer:
         return load_tokenizer(config.roberta)
     if own.exists():
         return load_tokenizer(own)
-    tokenizer = _tokenizer_of(config.pretrained)
+    tokenizer = _tokenizer_of(start_file(config.pretrained, config.preset))
     if tokenizer is None:
         clips = load_clips(_split_file(config))
         prompts = [expression for clip in clips for expression in clip.expressions]

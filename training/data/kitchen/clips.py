@@ -14,6 +14,7 @@ from training.data.kitchen.hands import Person, draw_person
 from training.data.kitchen.motion import Pose, draw_camera
 from training.data.kitchen.scene import Hand, Scene, Thing
 from training.data.kitchen.shapes import Sprite, draw
+from training.data.kitchen.style import Style
 from training.data.kitchen.vocabulary import CLASS_OF_NAME
 from training.data.kitchen.worktop import draw_worktop
 
@@ -28,6 +29,7 @@ class Kitchen:
     seed: tuple[int, ...]
     worktop: NDArray[np.float32]
     person: Person
+    style: Style = "plain"
     instances: dict[str, Sprite] = field(default_factory=dict)
     hand_sprites: dict[tuple[bool, float], Sprite] = field(default_factory=dict)
 
@@ -40,10 +42,10 @@ class Kitchen:
         return Thing(name, CLASS_OF_NAME[name], self.instances[name], track)
 
 
-def draw_kitchen(seed: tuple[int, ...]) -> Kitchen:
+def draw_kitchen(seed: tuple[int, ...], style: Style = "plain") -> Kitchen:
     """Draw the kitchen of a video from its seed."""
     rng = np.random.default_rng([*seed, 0])
-    return Kitchen(seed, draw_worktop(rng), draw_person(rng))
+    return Kitchen(seed, draw_worktop(rng), draw_person(rng), style)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ import cv2
 from actiseg_ros.bags.epic_actions import COLUMNS
 from actiseg_ros.errors import ActisegError
 from training.data.kitchen.clips import compose_clips, draw_kitchen
+from training.data.kitchen.style import Style, check_style
 from training.data.kitchen.writer import (
     Appearance,
     hand_object_file,
@@ -43,6 +44,7 @@ class KitchenConfig:
         frame_size: Width and height of the JPEGs; annotations are in 1920x1080 pixels regardless.
         quality: JPEG quality, 1 to 100.
         hands: False paints the hands out of the pictures and leaves all annotations as they are.
+        style: How pictures are drawn.
     """
 
     clips: int
@@ -51,8 +53,10 @@ class KitchenConfig:
     frame_size: tuple[int, int] = (1920, 1080)
     quality: int = 90
     hands: bool = True
+    style: Style = "plain"
 
     def __post_init__(self) -> None:
+        check_style(self.style)
         if self.clips < 1:
             raise ActisegError(f"clips: {self.clips}; expected at least 1")
         if self.seed < 0:
@@ -110,7 +114,7 @@ def _run(job: _Job) -> int:
     """Draw one video; the part file, written last, marks it as done."""
     cv2.setNumThreads(1)
     config, seed = job.config, (job.config.seed, job.index)
-    kitchen = draw_kitchen(seed)
+    kitchen = draw_kitchen(seed, config.style)
     clips = compose_clips(seed, kitchen, job.clips)
     appearance = Appearance(config.frame_size, config.quality, config.hands)
     part = write_video(job.out, job.split, job.video, kitchen, clips, seed, appearance)
@@ -123,7 +127,10 @@ def _claim(out: Path, config: KitchenConfig) -> bool:
     state = out / _STATE
     if not state.exists():
         require_free(out, "a kitchen")
-    held = claim(state, {"version": VERSION, **asdict(config)}, "a kitchen")
+    plan = {"version": VERSION, **asdict(config)}
+    if config.style == "plain":
+        del plan["style"]  # folders from before there were styles go on
+    held = claim(state, plan, "a kitchen")
     return bool(held.get("complete", False))
 
 

@@ -25,6 +25,7 @@ from training.data.kitchen.generate import write_tables
 from training.data.kitchen.motion import draw_camera
 from training.data.kitchen.render import Lens
 from training.data.kitchen.scene import Hand, Scene
+from training.data.kitchen.style import Style, check_style
 from training.data.kitchen.vocabulary import CLASS_OF_NAME, LEFT_HAND, RIGHT_HAND
 from training.data.kitchen.writer import (
     Appearance,
@@ -37,8 +38,9 @@ from training.files.disk import replacing, write_text
 from training.files.processes import in_processes
 from training.files.progress import tracked
 
-VIDEO_ID = "P01_101"
-_THINGS = 7
+_VIDEO_ID = "P01_101"
+_THINGS, _OWNED = 7, 10
+"""Things in a video, and things that a kitchen of several videos has."""
 _LAYOUTS, _CASTS = 150, 40
 _PAUSE = 2.2
 """Seconds between narrated parts: both hands put down what they hold and take up the next."""
@@ -55,6 +57,10 @@ class VideoOptions:
         fps: Frames a second.
         size: Width and height in pixels.
         truth_every: Ground truth is written for each n-th frame of an action.
+        kitchen: Kitchen that it is filmed in; None is one of its own. Videos of one kitchen have
+            the same worktop, hands and things, in other places and actions.
+        style: How pictures are drawn.
+        video_id: Name of the recording.
     """
 
     seed: int = 0
@@ -62,8 +68,12 @@ class VideoOptions:
     fps: int = 15
     size: tuple[int, int] = (854, 480)
     truth_every: int = 8
+    kitchen: int | None = None
+    style: Style = "plain"
+    video_id: str = _VIDEO_ID
 
     def __post_init__(self) -> None:
+        check_style(self.style)
         if self.seconds < 8:
             raise ActisegError(f"seconds: {self.seconds}; expected at least 8 for one action")
         if not 5 <= self.fps <= 120:
@@ -82,8 +92,10 @@ class KitchenVideo:
         video: H.264 mp4 (MPEG-4 part 2 where PyAV has no H.264 encoder).
         narrations: EPIC table columns and ``object_names``, a list of all annotated nouns.
         video_id: The video's id in the table.
-        truth: ActionVOS layout with split ``val``; frame n is shown at n / fps seconds.
+        truth: ActionVOS layout with split ``val``, if it was asked for; frame n is shown at n / fps
+            seconds.
         fps: Frames a second.
+        clips: Its actions, as they are staged.
     """
 
     video: Path
@@ -91,10 +103,16 @@ class KitchenVideo:
     video_id: str
     truth: Path
     fps: int
+    clips: tuple[KitchenClip, ...]
 
 
 def make_video(
-    out: Path, options: VideoOptions, *, workers: int | None = None, progress: bool = True
+    out: Path,
+    options: VideoOptions,
+    *,
+    workers: int | None = None,
+    progress: bool = True,
+    truth: bool = True,
 ) -> KitchenVideo:
     """Draw a video, its narrations and its ground truth.
 
@@ -105,23 +123,33 @@ def make_video(
         options: What to draw.
         workers: Processes; by default one for each processor.
         progress: Show a progress bar.
+        truth: Write the ground truth too.
     """
     out.mkdir(parents=True, exist_ok=True)
     seed = (options.seed, 1 << 20)
-    kitchen = draw_kitchen(seed)
+    kitchen = video_kitchen(options)
     clips = compose_video(seed, kitchen, options)
+    name = options.video_id
     files = KitchenVideo(
-        out / "video.mp4", out / "narrations.csv", VIDEO_ID, out / "truth", options.fps
+        out / "video.mp4", out / "narrations.csv", name, out / "truth", options.fps, tuple(clips)
     )
-    _write_narrations(files.narrations, clips)
+    _write_narrations(files.narrations, clips, name)
     _encode(files.video, kitchen, clips, seed, options, workers, progress)
+    if not truth:
+        return files
     with tempfile.TemporaryDirectory(dir=out) as scratch:
         tree = Path(scratch)
         appearance = Appearance(size=(854, 480))
-        part = write_video(tree, "val", VIDEO_ID, kitchen, clips, seed, appearance)
+        part = write_video(tree, "val", name, kitchen, clips, seed, appearance)
         write_tables(tree, [part])
         prepare(tree / "VISOR", tree / "annotations", files.truth, ["val"], workers=1)
     return files
+
+
+def video_kitchen(options: VideoOptions) -> Kitchen:
+    """The kitchen of a video; always the same for the same options."""
+    seed = options.seed if options.kitchen is None else options.kitchen
+    return draw_kitchen((seed, 1 << 20), options.style)
 
 
 def compose_video(
@@ -133,11 +161,11 @@ def compose_video(
         One clip for each action; its frames are those with ground truth.
     """
     rng = np.random.default_rng([*seed, 4])
-    present: dict[int, str] = {}
-    while len(present) < _THINGS:
-        cast = cast_action(rng)
-        for name in [*cast.used, *cast.bystanders][: _THINGS - len(present)]:
-            present.setdefault(CLASS_OF_NAME[name], name)
+    if options.kitchen is None:
+        present = _gathered(rng, _THINGS)
+    else:
+        owned = _gathered(np.random.default_rng([*kitchen.seed, 6]), _OWNED)
+        present = {int(key): owned[int(key)] for key in rng.permutation([*owned])[:_THINGS]}
     scene = _lay_table(rng, kitchen, present)
     index_of = {thing.name: i for i, thing in enumerate(scene.things)}
     clips: list[KitchenClip] = []
@@ -150,6 +178,16 @@ def compose_video(
         clips.append(clip)
         clock = stop + _PAUSE
     return [replace(clip, scene=scene) for clip in clips]
+
+
+def _gathered(rng: np.random.Generator, count: int) -> dict[int, str]:
+    """Names of things by their class: what random actions use and what lies beside it."""
+    present: dict[int, str] = {}
+    while len(present) < count:
+        cast = cast_action(rng)
+        for name in [*cast.used, *cast.bystanders][: count - len(present)]:
+            present.setdefault(CLASS_OF_NAME[name], name)
+    return present
 
 
 def _lay_table(rng: np.random.Generator, kitchen: Kitchen, present: dict[int, str]) -> Scene:
@@ -203,13 +241,13 @@ def _next_action(
     return best[1], best[2]
 
 
-def _write_narrations(path: Path, clips: list[KitchenClip]) -> None:
+def _write_narrations(path: Path, clips: list[KitchenClip], video_id: str) -> None:
     text = StringIO()
     writer = csv.DictWriter(text, [*COLUMNS, "object_names"], lineterminator="\n")
     writer.writeheader()
     for number, clip in enumerate(clips):
         names = sorted([t.name for t in clip.scene.things] + [LEFT_HAND[0], RIGHT_HAND[0]])
-        writer.writerow({**action_row(VIDEO_ID, number, clip), "object_names": str(names)})
+        writer.writerow({**action_row(video_id, number, clip), "object_names": str(names)})
     write_text(path, text.getvalue())
 
 

@@ -15,6 +15,7 @@ from actiseg_ros.bags.epic_actions import timestamp
 from training.data.kitchen.clips import Kitchen, KitchenClip
 from training.data.kitchen.render import Lens, render, streak
 from training.data.kitchen.scene import Moment, label_map
+from training.data.kitchen.style import restyled
 from training.data.kitchen.vocabulary import CLASS_OF_NAME, SCENERY, epic_noun
 from training.files.disk import write_json, write_whole
 
@@ -151,7 +152,7 @@ def shoot(
         smear=streak(*drift),
         hand_smear=streak(*fastest),
     )
-    return lens.expose(image, rng)
+    return lens.expose(restyled(image, kitchen.style), rng)
 
 
 @dataclass(frozen=True)

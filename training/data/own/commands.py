@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class _ImportOptions:
-    narrations: Path
-    """Table in EPIC-KITCHENS-100's columns, as `actiseg frames` writes it; frame numbers are those
-    in the pictures' names (VIDEO_frame_0000000012.jpg), or times where there is a manifest."""
+    narrations: tuple[Path, ...]
+    """Tables in EPIC-KITCHENS-100's columns, as `actiseg frames` writes one for each recording;
+    frame numbers are those in the pictures' names (VIDEO_frame_0000000012.jpg), or times where
+    there is a manifest."""
     out: Path
     """Data set to write, in the ActionVOS layout; may hold other splits."""
     split: str = "train"

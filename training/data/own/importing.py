@@ -95,7 +95,7 @@ class _Clip:
 def import_annotations(
     annotations: Annotations,
     images: Path,
-    narrations: Path,
+    narrations: Sequence[Path],
     out: Path,
     epic: Vocabulary,
     options: ImportOptions | None = None,
@@ -107,7 +107,7 @@ def import_annotations(
     Args:
         annotations: As an annotation tool's reader gives them.
         images: Folder of the pictures, perhaps in folders below it.
-        narrations: Table in EPIC-KITCHENS's columns; at least video_id, start_timestamp,
+        narrations: Tables in EPIC-KITCHENS's columns; at least video_id, start_timestamp,
             stop_timestamp and narration.
         out: Folder of the data set; may hold other splits.
         epic: EPIC's names of nouns, as far as they are known here.
@@ -126,7 +126,12 @@ def import_annotations(
     actions, unreadable = read_narrations(narrations)
     problems = [*annotations.problems, *unreadable]
     pictures = _usable(annotations.pictures, names, files, problems)
-    recordings = read_manifests([images, images.parent, narrations.parent])
+    recordings = read_manifests(
+        [
+            *(images, images.parent, *(table.parent for table in narrations)),
+            *(manifest.parent for manifest in images.rglob("manifest.json")),
+        ]
+    )
     matches = match([p for p in pictures if p.instances], actions, recordings)
     problems += _doubles(matches)
     _refuse(problems, options.on_error)
@@ -388,12 +393,13 @@ def _name_of(instance: Instance) -> str:
 
 
 def _nothing(
-    narrations: Path,
+    tables: Sequence[Path],
     pictures: Sequence[AnnotatedPicture],
     matches: Matches,
     problems: Sequence[Problem],
 ) -> str:
     """Why nothing is left to write."""
+    narrations = ", ".join(map(str, tables))
     told = [f"\n  {problem}" for problem in problems[:_TOLD]]
     if matches.homeless:
         told.append(
@@ -488,7 +494,7 @@ def _tell(
 
 
 def _row(action: NarratedAction) -> str:
-    return f"line {action.line} {action.narration!r}"
+    return f"{action.video}, line {action.line} {action.narration!r}"
 
 
 def _some(listed: Sequence[str]) -> str:

@@ -53,6 +53,7 @@ class NarratedAction:
         noun_class: EPIC's class id, -1 if unknown.
         nouns: All nouns of the row as spoken words.
         noun_classes: Their class ids, without unknown ones.
+        object_names: Candidate objects that were named with it.
     """
 
     video: str
@@ -66,6 +67,7 @@ class NarratedAction:
     noun_class: int
     nouns: tuple[str, ...]
     noun_classes: frozenset[int]
+    object_names: tuple[str, ...] = ()
 
     def shows(self, place: Place) -> bool:
         """Whether a picture of this recording was taken while it lasted."""
@@ -134,28 +136,29 @@ def read_manifests(folders: Iterable[Path]) -> Recordings:
     return Recordings(places, ends)
 
 
-def read_narrations(path: Path) -> tuple[list[NarratedAction], list[Problem]]:
-    """Reads a table of narrations in EPIC's columns.
+def read_narrations(paths: Iterable[Path]) -> tuple[list[NarratedAction], list[Problem]]:
+    """Reads tables of narrations in EPIC's columns, a table for each recording or for several.
 
     Returns:
         The actions in the order of recording and time, and a problem for each row that cannot be
         used.
 
     Raises:
-        TableError: The table cannot be read or lacks a column.
+        TableError: A table cannot be read or lacks a column.
     """
     problems: list[Problem] = []
-
-    def refuse(error: TableError) -> None:
-        problems.append(Problem(str(path), str(error).removeprefix(str(path)).lstrip(":, ")))
-
     actions = []
     needed = ("video_id", "start_timestamp", "stop_timestamp", "narration")
-    for row in read_table(path, needed, on_error=refuse):
-        try:
-            actions.append(_action(row))
-        except TableError as error:
-            refuse(error)
+    for path in paths:
+
+        def refuse(error: TableError, path: Path = path) -> None:
+            problems.append(Problem(str(path), str(error).removeprefix(str(path)).lstrip(":, ")))
+
+        for row in read_table(path, needed, on_error=refuse):
+            try:
+                actions.append(_action(row))
+            except TableError as error:
+                refuse(error)
     return sorted(actions, key=lambda action: (action.video, action.times, action.line)), problems
 
 
@@ -175,6 +178,7 @@ def _action(row: Row) -> NarratedAction:
         raise row.error("video_id", "the name of a recording")
     classes = row.listed("all_noun_classes") if row.get("all_noun_classes") else []
     nouns = row.listed("all_nouns") if row.get("all_nouns") else []
+    candidates = row.listed("object_names") if row.get("object_names") else []
     named = dict.fromkeys(readable_name(str(noun)) for noun in (row.get("noun"), *nouns) if noun)
     return NarratedAction(
         video=row["video_id"],
@@ -188,6 +192,7 @@ def _action(row: Row) -> NarratedAction:
         noun_class=row.integer("noun_class") if row.get("noun_class") else -1,
         nouns=tuple(named),
         noun_classes=frozenset(c for c in classes if isinstance(c, int) and c >= 0),
+        object_names=tuple(map(str, candidates)),
     )
 
 

@@ -363,7 +363,7 @@ def test_unmatched_is_listed(lab: Lab, capsys: pytest.CaptureFixture[str]) -> No
     assert report["pictures_outside_narrations"] == ["lab_01_frame_0000000040.jpg"]
     assert report["pictures_without_object"] == ["lab_01_frame_0000000050.jpg"]
     assert report["pictures_without_annotation"] == ["lab_01_frame_0000000060.jpg"]
-    assert report["narrations_without_picture"] == ["line 3 'take cup'"]
+    assert report["narrations_without_picture"] == ["lab_01, line 3 'take cup'"]
     assert "nameless.jpg" in capsys.readouterr().err
 
 

@@ -1,0 +1,249 @@
+"""How many clips a calibration needs for a promise, and what the clips at hand lack."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from actiseg_ros.errors import ActisegError
+from actiseg_ros.narration.vocabulary import Vocabulary
+from training.data.splits import load_clips
+from training.deploy.risk_control import (
+    Criteria,
+    binomial_upper_bound,
+    keeps_risk,
+    upper_bound,
+)
+from training.deploy.trials import prompt_of
+
+_MOST_FAILURES = 5
+"""Failures up to which the plan tells how many clips they take."""
+
+
+def clips_needed(failures: int, criteria: Criteria) -> int:
+    """Fewest clips with a go for a promise although some of them fail.
+
+    Args:
+        failures: Clips with a go that fail.
+        criteria: Risk, confidence and horizon.
+
+    Returns:
+        The smallest number of clips with which calibration certifies the risk
+        (`risk_control.keeps_risk`).
+    """
+    return _fewest(failures, lambda clips: _kept_risk(failures, clips, criteria))
+
+
+def clips_needed_in_the_long_run(failures: int, risk: float, confidence: float) -> int:
+    """Fewest clips for a promise of the long run alone, which is the number that tables have.
+
+    Args:
+        failures: Clips with a go that fail.
+        risk: Largest allowed share of failing clips, in (0, 1).
+        confidence: Confidence that it holds, in (0, 1).
+
+    Returns:
+        The smallest number of clips for which the exact upper bound of `failures` is at most
+        `risk` (`risk_control.binomial_upper_bound`).
+    """
+    return _fewest(
+        failures, lambda clips: binomial_upper_bound(failures, clips, confidence) <= risk
+    )
+
+
+def _kept_risk(failures: int, clips: int, criteria: Criteria) -> bool:
+    return bool(keeps_risk(np.array([failures]), np.array([clips]), criteria)[0])
+
+
+def _fewest(failures: int, enough: Callable[[int], bool]) -> int:
+    low, high = failures, failures + 1
+    while not enough(high):
+        low, high = high, 2 * high
+    while high - low > 1:  # every further clip without a failure helps
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+@dataclass(frozen=True)
+class Stock:
+    """The clips of a split.
+
+    Attributes:
+        split: Its file.
+        clips: All of its clips.
+        targets: Clips whose narration names one of their objects, by recording. Only they count.
+    """
+
+    split: Path
+    clips: int
+    targets: Mapping[str, int]
+
+    @property
+    def usable(self) -> int:
+        """Clips that count."""
+        return sum(self.targets.values())
+
+
+def read_stock(split: Path, vocabulary: Vocabulary) -> Stock:
+    """Counts the clips of a split that calibration can use.
+
+    Args:
+        split: File in the form of ``ImageSets/val.json``.
+        vocabulary: Names that the bundle knows.
+
+    Raises:
+        ActisegError: The file is missing or has another form.
+    """
+    clips = [clip for clip in load_clips(split) if not clip.flagged]
+    targets = Counter({clip.video: 0 for clip in clips})
+    for clip in clips:
+        prompt = prompt_of(clip, "named", vocabulary)
+        targets[clip.video] += prompt is not None and bool(prompt.target)
+    return Stock(split, len(clips), dict(sorted(targets.items())))
+
+
+def plan(
+    criteria: Criteria,
+    vocabulary: Vocabulary,
+    data: Path | None = None,
+    split: Path | None = None,
+) -> list[str]:
+    """Tells what a promise takes, and what the clips of a data set lack for it.
+
+    Args:
+        criteria: Risk and confidence of the promise.
+        vocabulary: Names that the bundle knows.
+        data: Root of the ActionVOS layout; None tells of the promise alone.
+        split: Clips that were kept for calibration; by default ``ImageSets/val.json`` of `data`.
+
+    Returns:
+        Lines for the user.
+
+    Raises:
+        ActisegError: A split cannot be read, or `data` has none.
+    """
+    lines = _promise(criteria)
+    if data is None and split is None:
+        return lines
+    train = None if data is None else data / "ImageSets" / "train.json"
+    if split is None:
+        assert data is not None
+        split = data / "ImageSets" / "val.json"
+    training = read_stock(train, vocabulary) if train and train.is_file() else None
+    held: Stock | None = None
+    if split.is_file():
+        held = read_stock(split, vocabulary)
+    elif training is None:
+        raise ActisegError(f"{split}: missing; `actiseg import` or `prepare` writes it")
+    same = training is not None and held is not None and split.samefile(training.split)
+    lines += _kept(held, split, criteria)
+    if held is not None and training is not None and not same:
+        lines += _shared(held, training)
+    wanted = clips_needed(0, criteria)
+    missing = wanted - (held.usable if held else 0)
+    if missing > 0 and training is not None and not same:
+        lines += _move(training, held, missing)
+    return lines
+
+
+def _promise(criteria: Criteria) -> list[str]:
+    risk, confidence = criteria.risk, criteria.confidence
+    lines = [
+        f"promise: of the clips with a go at most {risk:.1%} go wrong, with {confidence:.0%} "
+        "confidence. Clips with a go that it takes:",
+        f"  failures  for the long run  and for the next {criteria.horizon}, which is certified",
+    ]
+    lines += [
+        f"  {failures:8}  {clips_needed_in_the_long_run(failures, risk, confidence):16}  "
+        f"{clips_needed(failures, criteria)}"
+        for failures in range(_MOST_FAILURES + 1)
+    ]
+    lines.append(
+        "A clip is one narrated action, whole recordings of which training has seen nothing. Only "
+        "clips whose narration names an annotated object count, and of them those that the gate "
+        "lets go: it turns some away, so keep about twice as many."
+    )
+    return lines
+
+
+def _kept(held: Stock | None, split: Path, criteria: Criteria) -> list[str]:
+    if held is None:
+        return [f"{split}: missing, so nothing is kept for calibration"]
+    named = ", ".join(f"{video} {count}" for video, count in held.targets.items())
+    lines = [
+        f"{split}: {held.usable} of {held.clips} clips have a target, in {len(held.targets)} "
+        f"recordings ({_short(named)})"
+    ]
+    borne = -1
+    while clips_needed(borne + 1, criteria) <= held.usable:
+        borne += 1
+    if borne >= 0:
+        need = clips_needed(borne, criteria)
+        lines.append(
+            f"  enough: it bears {borne} failures if the gate lets {need} of them go; "
+            f"{clips_needed(borne + 1, criteria) - held.usable} more would bear one more"
+        )
+    else:
+        best = upper_bound(0, held.usable, criteria)
+        lines.append(
+            f"  not enough: {clips_needed(0, criteria) - held.usable} clips are missing; "
+            f"at best these could promise {best:.1%}"
+        )
+    if len(held.targets) == 1:
+        lines.append(
+            "  one recording only: keep two or more, or the gate learns one light and one worktop"
+        )
+    return lines
+
+
+def _shared(held: Stock, training: Stock) -> list[str]:
+    both = sorted(held.targets.keys() & training.targets.keys())
+    if not both:
+        return []
+    return [
+        f"  {len(both)} recordings are in {training.split.name} too ({_short(', '.join(both))}): "
+        "frames of one recording are too alike for a promise; split by recording (`actiseg "
+        "import … --val-videos`)"
+    ]
+
+
+def _move(training: Stock, held: Stock | None, missing: int) -> list[str]:
+    """Recordings of the training split that would fill the gap."""
+    known = held.targets.keys() if held else set[str]()
+    spare = {video: count for video, count in training.targets.items() if video not in known}
+    moved: list[str] = []
+    for video, count in sorted(spare.items(), key=lambda item: (-item[1], item[0])):
+        if missing <= 0:
+            break
+        moved.append(video)
+        missing -= count
+    if missing > 0 or len(moved) == len(spare):
+        return [
+            f"  {training.split.name} has {training.usable} clips with a target: too few for both; "
+            "record and annotate more"
+        ]
+    names = ",".join(sorted([*moved, *known]))
+    return [f"  for example: actiseg import … --val-videos {names}"]
+
+
+def _short(text: str, most: int = 120) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
+def shared_recordings(data: Path, split: Path) -> Sequence[str]:
+    """Recordings of a split that the training split beside it has too.
+
+    Args:
+        data: Root of the ActionVOS layout.
+        split: Split file.
+    """
+    train = data / "ImageSets" / "train.json"
+    if not train.is_file() or not split.is_file() or train.samefile(split):
+        return ()
+    own, other = ({clip.video for clip in load_clips(path)} for path in (split, train))
+    return sorted(own & other)
