@@ -209,6 +209,9 @@ class TrainConfig:
     """Fraction of all steps with a rising rate (cosine only)."""
     lr_drop: tuple[int, ...] = (3, 5)
     """Epochs after which the multistep schedule divides the rate by ten."""
+    input_size: tuple[int, int] | None = None
+    """Height and width in pixels of the input of tiny and small, instead of the preset's: a smaller
+    one for the first of two runs, say, whose weights the second starts from."""
     frames_per_clip: int | None = None
     """Frames that a training sample has."""
     objects: Literal["one", "all"] | None = None
@@ -282,6 +285,11 @@ class TrainConfig:
                 "From random ones, the text encoder's included, it learns next to nothing; "
                 "--from-scratch does it all the same"
             )
+        if self.input_size is not None:
+            free = RECIPES[self.preset] is not _PAPER
+            require(free, "input_size", self.input_size, "left out, for r50 and r101 augment it")
+            smallest = min(self.input_size)
+            require(smallest >= 64, "input_size", self.input_size, "at least 64 pixels a side")
         headless = self.fresh_heads and self.pretrained is None
         require(not headless, "fresh_heads", True, "left out where no --pretrained is given")
         if self.task == "referring":

@@ -73,6 +73,9 @@ def build_setup(config: TrainConfig, recipe: Recipe) -> TrainingSetup:
         ActisegError: If data, tokenizer or weights are missing or unusable.
     """
     sizes = preset(config.preset)
+    if config.input_size is not None:
+        height, width = config.input_size
+        sizes = replace(sizes, input_height=height, input_width=width)
     strategy = make_strategy(config)
     tokenizer = _tokenizer(config)
     if not sizes.text.frozen:

@@ -97,6 +97,17 @@ def test_pictures_are_normalised_as_the_preset_says(data: Path, tmp_path: Path) 
     assert -1 <= float(frames.min()) < 0 < float(frames.max()) <= 1
 
 
+def test_the_input_can_be_smaller_than_the_presets(data: Path, tmp_path: Path) -> None:
+    config = _config(data, tmp_path, input_size=(72, 128))
+    setup = build_setup(config, config.recipe())
+    assert (setup.sizes.input_height, setup.sizes.input_width) == (72, 128)
+    assert collate([setup.dataset[0]]).frames.shape[-2:] == (72, 128)
+    with pytest.raises(ActisegError, match=r"--input-size is \(72, 128\)"):
+        replace(config, preset="r50", from_scratch=True).check()
+    with pytest.raises(ActisegError, match="at least 64"):
+        replace(config, input_size=(60, 128)).check()
+
+
 class _Acting(Strategy[StrategyOptions]):
     """Does something at one batch of a run, once."""
 
