@@ -31,6 +31,9 @@ class Export:
     """Columns of the network input, pixels."""
     sampler: Literal["grid_sample", "gather"] = "grid_sample"
     """How deformable attention reads its points; gather for TensorRT."""
+    precision: Literal["float32", "int8"] = "float32"
+    """Numbers of the prompt decoder's matrix products. int8 makes r50 and r101 faster on a CPU and
+    all others not; what it costs must be measured (docs/performance.md)."""
     positive_threshold: float | None = None
     """Objects that are active with less probability are not drawn; by default that of the run."""
     weights: bool = False
@@ -53,6 +56,7 @@ class Export:
             sampler=self.sampler,
             positive_threshold=self.positive_threshold,
             weights=self.weights,
+            precision=self.precision,
         )
         shown = ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
         print(f"{self.out}: largest differences from PyTorch: {shown}")

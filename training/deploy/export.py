@@ -12,7 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from training.deploy.onnx_graphs import (
     PromptDecoderGraph,
     TextEncoderGraph,
     example_inputs,
+    quantise,
     set_sampler,
     write_graphs,
 )
@@ -41,6 +42,7 @@ from training.files.provenance import utc_now
 from training.model import ActionVOS
 from training.noise.text import names_in_split
 
+Precision = Literal["float32", "int8"]
 THRESHOLDS = {"mask": 0.5, "background": 0.1}
 UNCERTAINTY = {"tau_m": 0.20, "tau_e": 0.85}
 TOLERANCES = {"masks": 1e-3}
@@ -126,6 +128,7 @@ def export_model(
     size: tuple[int, int] | None = None,
     positive_threshold: float = POSITIVE_THRESHOLD,
     weights: bool = False,
+    precision: Precision = "float32",
 ) -> dict[str, float]:
     """Writes a verified bundle; an existing folder is replaced only after that.
 
@@ -138,9 +141,11 @@ def export_model(
         size: Height and width of the graphs' input; None for the model's default.
         positive_threshold: Objects that are active with less probability are not drawn, in [0, 1].
         weights: Put the network's weights beside the graphs, to start other trainings from.
+        precision: `int8` rounds the matrix products of the prompt decoder after the graphs were
+            found to agree.
 
     Returns:
-        Largest difference of each output from PyTorch.
+        Largest difference of each output from PyTorch; with `int8` that is what rounding costs.
 
     Raises:
         ActisegError: If `out` is something other than a bundle, the threshold is no probability, or
@@ -158,6 +163,11 @@ def export_model(
         folder.mkdir()
         files = write_graphs(model, folder, size)
         differences = verify(model, Graphs(folder, files), size)
+        if precision == "int8":
+            quantise(folder / files["prompt_decoder"])
+            counts = CHECKS_ONCE_A_PROMPT[1] if model.config.encoder_layers else CHECKS[1]
+            differences = compare_with_pytorch(model, Graphs(folder, files), size, counts)
+            provenance = {**provenance, "precision": precision}
         tokenizer.no_truncation()
         (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
         if weights:
@@ -241,6 +251,7 @@ def export(
     sampler: str = "grid_sample",
     positive_threshold: float | None = None,
     weights: bool = False,
+    precision: Precision = "float32",
 ) -> dict[str, float]:
     """Exports a checkpoint file; see `export_model`.
 
@@ -257,6 +268,7 @@ def export(
         positive_threshold: See `export_model`; None for the training run's own, or 0.75 for a
             published checkpoint.
         weights: See `export_model`.
+        precision: See `export_model`.
 
     Raises:
         ActisegError: If the checkpoint is unusable or the graphs do not agree with PyTorch.
@@ -279,4 +291,5 @@ def export(
         size=size,
         positive_threshold=positive_threshold,
         weights=weights,
+        precision=precision,
     )

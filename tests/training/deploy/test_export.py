@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from training.deploy.onnx_graphs import (
     Graphs,
     ImageEncoderGraph,
     example_inputs,
+    quantise,
     set_sampler,
 )
 from training.model import train_tokenizer
@@ -122,6 +124,18 @@ def test_a_failed_export_keeps_the_old_bundle(
         export_model(make(EXPORTED), tokenizer, bundle, vocabulary=VOCABULARY, provenance={})
     assert (bundle / "bundle.json").read_bytes() == before
     assert [p.name for p in bundle.parent.iterdir() if p.name.startswith(".")] == []
+
+
+def test_eight_bits_change_little(bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    shutil.copytree(bundle, folder)
+    decoder = folder / FILES["prompt_decoder"]
+    quantise(decoder)
+    assert {p.name for p in folder.iterdir()} == {p.name for p in bundle.iterdir()}
+    operators = {node.op_type for node in onnx.load(decoder).graph.node}
+    assert "MatMulInteger" in operators or "DynamicQuantizeMatMul" in operators
+    differences = compare_with_pytorch(make(EXPORTED), Graphs(folder, FILES, 1), SIZE, (1, 3, 6))
+    assert 1e-5 < differences["masks"] < 0.5 and differences["boxes"] < 0.05, differences
 
 
 def test_gather_replaces_grid_sample_and_changes_nothing() -> None:
