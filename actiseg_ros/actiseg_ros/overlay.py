@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actiseg_ros.gate.state import Decision
+from actiseg_ros.vision.label_map import areas
 from actiseg_ros.vision.segmenter import Segmentation
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -72,7 +73,11 @@ def _hatch(picture: npt.NDArray[np.uint8], uncertain: npt.NDArray[np.bool_]) -> 
     area = uncertain.astype(np.uint8)
     if area.shape != (height, width):
         area = cv2.resize(area, (width, height), interpolation=cv2.INTER_NEAREST)
-    cv2.copyTo(np.full_like(picture, 255), area & _stripes(height, width), picture)
+    x, y, width, height = cv2.boundingRect(area)
+    if width:
+        inside = (slice(y, y + height), slice(x, x + width))
+        white = np.full_like(picture[inside], 255)
+        cv2.copyTo(white, area[inside] & _stripes(*area.shape)[inside], picture[inside])
 
 
 @lru_cache(maxsize=4)
@@ -85,12 +90,13 @@ def _stripes(height: int, width: int) -> npt.NDArray[np.uint8]:
 
 def _draw_names(picture: npt.NDArray[np.uint8], segmentation: Segmentation, target: str) -> None:
     scale = _text_scale(picture)
+    pixels = areas(segmentation.labels)
     for index, name in enumerate(segmentation.prompt.names):
+        if not pixels[index + 1]:
+            continue
         x, y, width, height = cv2.boundingRect(
             cv2.inRange(segmentation.labels, index + 1, index + 1)
         )
-        if not width:
-            continue
         text = f"{_ascii(name)} {segmentation.active[index]:.2f}"
         place = (x, max(y - 4, round(40 * scale)))
         _write(picture, text, place, scale, color_of(index + 1))

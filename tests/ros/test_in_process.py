@@ -6,17 +6,22 @@ import shutil
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
+import rclpy
 from lifecycle_msgs.msg import Transition
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.parameter import Parameter
+from sensor_msgs.msg import Image
 
+from actiseg_ros.pipeline import Result
+from actiseg_ros.ros.result_publisher import ResultPublisher
 from actiseg_ros.ros.segment_node import SegmentNode
 from tests.actiseg_ros.dummy_bundle import write_dummy_bundle
 from tests.ros.conftest import LIMITS
 from tests.ros.faults import resident
-from tests.ros.harness import Probe, raw, running, scene
+from tests.ros.harness import Probe, eventually, raw, running, scene
 from tests.ros.test_decision import heavy
 
 
@@ -60,7 +65,28 @@ def test_two_nodes_in_one_process_and_executor(bundle: Path) -> None:
         for probe in probes:
             probe.close()
     left = {thread.name for thread in set(threading.enumerate()) - before}
-    assert not left & {"heartbeat", "inference"}
+    assert not left & {"heartbeat", "inference", "overlay", "points"}
+
+
+def test_what_nobody_listens_to_is_not_made() -> None:
+    node = rclpy.create_node("quiet", namespace="/quiet")
+    try:
+        failures: list[Exception] = []
+        publisher = ResultPublisher(node, failures.append)
+        publisher.start()
+        # Of this nothing can be made: whoever tries finds no labels.
+        result = Result(None, None, 0, segmentation=object())  # type: ignore[arg-type]
+        rgb = np.zeros((4, 4, 3), np.uint8)
+        publisher.publish(result, rgb, None)  # type: ignore[arg-type]
+        publisher.publish_overlay(result, rgb, None, None)  # type: ignore[arg-type]
+        node.create_subscription(Image, "quiet/mask", lambda message: None, 1)
+        eventually(lambda: publisher._mask.get_subscription_count(), "a listener")
+        with pytest.raises(AttributeError):
+            publisher.publish(result, rgb, None)  # type: ignore[arg-type]
+        publisher.stop()
+        assert not failures
+    finally:
+        node.destroy_node()
 
 
 def test_an_impossible_parameter_is_an_error_of_the_constructor(bundle: Path) -> None:

@@ -28,6 +28,7 @@ from actiseg_ros.ros.parameters import ParameterSpec
 from actiseg_ros.vision.compressed import claimed_size, decode_compressed, encode_jpeg
 from actiseg_ros.vision.depth import Camera, Points, camera
 from actiseg_ros.vision.images import Rgb, decode_raw, to_bytes
+from actiseg_ros.vision.label_map import areas
 from actiseg_ros.vision.segmenter import Segmentation
 
 _NAN = float("nan")
@@ -155,9 +156,9 @@ def objects_message(
     if segmentation is None:
         return message
     message.narration = str(segmentation.prompt.narration)
-    areas = np.bincount(segmentation.labels.ravel(), minlength=len(segmentation.active) + 1)
+    pixels = areas(segmentation.labels)
     message.objects = [
-        _object(segmentation, index, int(areas[index + 1]), uncertainty)
+        _object(segmentation, index, int(pixels[index + 1]), uncertainty)
         for index, uncertainty in enumerate(mask_uncertainties(segmentation, bundle))
     ]
     return message

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,18 @@ from actiseg_ros.gate.state import Decision
 from actiseg_ros.overlay import draw_overlay
 from actiseg_ros.pipeline import Result
 from actiseg_ros.ros.messages import header_of, jpeg, mono8, objects_message, uncertainty_image
+from actiseg_ros.ros.worker import LatestWorker
 from actiseg_ros.vision.images import Rgb
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """What an overlay is drawn of."""
+
+    result: Result
+    rgb: Rgb
+    bundle: Bundle
+    decision: Decision
 
 
 class ResultPublisher:
@@ -24,9 +37,13 @@ class ResultPublisher:
 
     Args:
         node: Node that publishes.
+        on_error: Hears what goes wrong while an overlay is drawn.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, on_error: Callable[[Exception], None]) -> None:
+        self._on_error = on_error
+        self._drawer: LatestWorker[_Drawing] | None = None
+
         def publisher(kind: type[Any], name: str) -> Any:
             overrides = QoSOverridingOptions.with_default_policies()
             return node.create_publisher(kind, name, 10, qos_overriding_options=overrides)
@@ -39,6 +56,8 @@ class ResultPublisher:
     def publish(self, result: Result, rgb: Rgb, bundle: Bundle) -> None:
         """Publishes the maps and objects of one image; empty ones if nothing was looked for.
 
+        What nobody listens to is not made.
+
         Args:
             result: What was found.
             rgb: The image, uint8 [H, W, 3].
@@ -46,16 +65,31 @@ class ResultPublisher:
         """
         header, found = header_of(result.frame), result.segmentation
         nothing = np.zeros(rgb.shape[:2], np.uint8)
-        self._mask.publish(mono8(header, found.labels if found else nothing))
-        self._objects.publish(objects_message(header, found, bundle))
-        uncertain = uncertainty_image(found, bundle) if found else nothing
-        self._uncertainty.publish(mono8(header, uncertain))
+        if self._mask.get_subscription_count():
+            self._mask.publish(mono8(header, found.labels if found else nothing))
+        if self._objects.get_subscription_count():
+            self._objects.publish(objects_message(header, found, bundle))
+        if self._uncertainty.get_subscription_count():
+            uncertain = uncertainty_image(found, bundle) if found else nothing
+            self._uncertainty.publish(mono8(header, uncertain))
+
+    def start(self) -> None:
+        """Begins to draw overlays, in a thread of its own: the next image does not wait for one."""
+        self._drawer = LatestWorker(self._draw, self._on_error, "overlay")
+
+    def stop(self) -> None:
+        """Ends it."""
+        drawer, self._drawer = self._drawer, None
+        if drawer is not None:
+            drawer.stop(timeout=2.0)
 
     def publish_overlay(self, result: Result, rgb: Rgb, bundle: Bundle, decision: Decision) -> None:
-        """Draws and publishes the overlay, if somebody listens."""
-        if not self._overlay.get_subscription_count():
-            return
-        found = result.segmentation
-        uncertain = uncertain_map(found, bundle) if found else None
-        picture = draw_overlay(rgb, found, decision, uncertain)
-        self._overlay.publish(jpeg(header_of(result.frame), picture))
+        """Draws and publishes the overlay, if somebody listens; newer ones replace it."""
+        if self._drawer is not None and self._overlay.get_subscription_count():
+            self._drawer.submit(_Drawing(result, rgb, bundle, decision))
+
+    def _draw(self, drawing: _Drawing) -> None:
+        found = drawing.result.segmentation
+        uncertain = uncertain_map(found, drawing.bundle) if found else None
+        picture = draw_overlay(drawing.rgb, found, drawing.decision, uncertain)
+        self._overlay.publish(jpeg(header_of(drawing.result.frame), picture))

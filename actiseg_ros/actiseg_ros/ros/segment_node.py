@@ -102,7 +102,7 @@ class SegmentNode(LifecycleNode):
         self._gate = Gate(self._read_clock, self._gate_options())
         self._inputs = Inputs(self, self.reporter)
         self._instructions = Instructions(self, self.reporter, lambda: self._pipeline)
-        self._results = ResultPublisher(self)
+        self._results = ResultPublisher(self, self._on_overlay_failure)
         self._points = ActivePoints(self, self._inputs, self.reporter, self._settings)
         self._bond = Bond(self)
         self._diagnostics = NodeDiagnostics(self.reporter, self._inputs, self._gate, self._settings)
@@ -178,6 +178,7 @@ class SegmentNode(LifecycleNode):
         try:
             self._pipeline.activate()
             self._worker = LatestWorker(self._judge_image, self._on_failure, "inference")
+            self._results.start()
             self._subscribe()
             super().on_activate(state)
             self._bond.form()
@@ -259,6 +260,7 @@ class SegmentNode(LifecycleNode):
         self._decisions.publish()
         self._inputs.unsubscribe_all()
         self._points.stop()
+        self._results.stop()
         worker = self._worker
         if worker is None:
             return
@@ -356,6 +358,10 @@ class SegmentNode(LifecycleNode):
         self._gate.handle(InferenceFailed())
         self.reporter.error("model", f"{type(error).__name__}: {error}", "failure")
         self._decisions.publish()
+
+    def _on_overlay_failure(self, error: Exception) -> None:
+        """Reports an error of the picture for people, which says nothing about the decision."""
+        self.reporter.error("image", f"overlay: {type(error).__name__}: {error}", "overlay")
 
     def _publish_diagnostics(self) -> None:
         status = NodeStatus(

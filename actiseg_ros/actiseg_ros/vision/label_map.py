@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -54,6 +55,13 @@ def merge(
         labels[wins] = index + 1
         best[wins] = plane[wins]
     return labels
+
+
+def areas(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """Pixels of each label, int64 [256], of a label map uint8 [H, W]."""
+    if labels.size < 1 << 24:  # several times as fast, but it counts in float32
+        return cv2.calcHist([labels], [0], None, [256], [0, 256]).ravel().astype(np.int64)
+    return np.bincount(labels.ravel(), minlength=256)
 
 
 def sigmoid(x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

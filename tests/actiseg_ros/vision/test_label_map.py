@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from actiseg_ros.bundle import InputSpec
-from actiseg_ros.vision.label_map import draw_labels, merge, sigmoid
+from actiseg_ros.vision.label_map import areas, draw_labels, merge, sigmoid
 from actiseg_ros.vision.letterbox import Enlargement, Letterbox, crop, enlargement
 
 SPEC = InputSpec(16, 20, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -104,3 +104,13 @@ def test_too_many_objects_or_wrong_shapes_are_refused() -> None:
         merge(np.zeros((256, 1, 1), np.float32), np.ones(256, np.bool_))
     with pytest.raises(ValueError, match=r"\[P\]"):
         merge(np.zeros((2, 1, 1), np.float32), np.ones(3, np.bool_))
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (720, 1280), (4097, 4096)])
+def test_areas_count_every_pixel(shape: tuple[int, int]) -> None:
+    labels = np.random.default_rng(0).integers(0, 256, 1000, np.uint8)
+    labels = np.resize(labels, shape)
+    found = areas(labels)
+    assert found.sum() == labels.size and found.dtype == np.int64
+    for label in (0, 7, 255):
+        assert found[label] == np.count_nonzero(labels == label)
