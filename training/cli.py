@@ -31,11 +31,13 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "export": ("training.deploy.commands:Export", "weights to a model bundle for the robot"),
     "calibrate": ("training.deploy.commands:Calibrate", "set the limits of a bundle's gate"),
     "gate-study": ("training.deploy.commands:GateStudy", "does a gate keep what it promises?"),
+    "review": ("training.review.commands:Review", "decisions with pictures on one page"),
     "benchmark": ("training.benchmark.commands:Benchmark", "the cells of the paper's tables"),
     "report": ("training.report.commands:Report", "tables, figures and findings as a page"),
     "bag": ("training.data.commands:Bag", "video and narrations to a rosbag2"),
     "import": ("training.data.own.commands:Import", "annotated pictures to ActionVOS layout"),
     "narration": ("training.data.commands:Narration", "what the node takes from narrations"),
+    "prelabel": ("training.data.prelabel.commands:Prelabel", "labels by a model, to be corrected"),
     "frames": ("training.data.recordings.commands:Frames", "pictures of a bag or video, to label"),
 }
 """Name to ``MODULE:CLASS`` and a line about it. The class is a dataclass with ``run() -> int``."""

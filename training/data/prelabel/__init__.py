@@ -1,0 +1,1 @@
+"""Labels that a model draws, for people to correct."""

@@ -1,0 +1,1 @@
+"""One page to look through what a gate decided, worst frames first."""
