@@ -476,8 +476,6 @@ class PMHM(Strategy[PMHMOptions]):
 
     rests_parameters = True  # those of the auxiliary heads, while they are frozen
 
-    rests_parameters = True  # those of the auxiliary head, while it is frozen
-
     def __init__(self, options: PMHMOptions) -> None:
         super().__init__(options)
         self._heads: ParallelHeads | None = None

@@ -1,4 +1,4 @@
-"""Which cues a model follows: its numbers on a kitchen that it never saw, and without each cue.
+"""What a model answers on a kitchen that it never saw, without the narration and without hands.
 
 An object is active because the narration names it, or because a hand uses it. A model that has
 learned both must lose accuracy when the narration is withheld, and when the hands are painted out
@@ -30,7 +30,7 @@ Numbers = Mapping[str, float | int]
 
 
 @dataclass(frozen=True)
-class Cues:
+class Ablations:
     """Evaluate a bundle on a new kitchen: as it is, without narration, and without hands."""
 
     bundle: Path
@@ -45,7 +45,7 @@ class Cues:
     """Also write the numbers to this file."""
 
 
-def measure(options: Cues) -> dict[str, Numbers]:
+def measure(options: Ablations) -> dict[str, Numbers]:
     """Runs the comparison.
 
     Returns:
@@ -86,7 +86,7 @@ def table(results: Mapping[str, Numbers]) -> str:
     return "\n".join(lines)
 
 
-def _kitchen(options: Cues, *, hands: bool) -> Path:
+def _kitchen(options: Ablations, *, hands: bool) -> Path:
     """Draws and prepares the kitchen; returns the folder in the ActionVOS layout."""
     name = "with_hands" if hands else "without_hands"
     tree, data = options.work / f"tree_{name}", options.work / f"data_{name}"
@@ -114,7 +114,7 @@ def _write(path: Path, records: object) -> Path:
 
 def main() -> None:
     """Measures and prints the table."""
-    options = tyro.cli(Cues, prog="python -m training.benchmark.cues")
+    options = tyro.cli(Ablations, prog="python -m training.benchmark.ablations")
     results = measure(options)
     if options.json is not None:
         write_json(options.json, results)
