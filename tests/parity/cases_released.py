@@ -182,7 +182,7 @@ def output_of(masks: Sequence[Tensor], heads: tuple[Tensor, ...] = ()) -> Any:
             **fields,
         )
 
-    return layer(masks[-1], aux=tuple(map(layer, masks[:-1])), extra_masks=heads)
+    return layer(masks[-1], aux=tuple(map(layer, masks[:-1])), extra=heads)
 
 
 def mask_losses(strategy: Strategy[Any], case: Case) -> tuple[dict[str, Tensor], Tensor]:
@@ -430,7 +430,7 @@ def _pmhm(case: str, arrays: Mapping[str, Any]) -> Iterator[Result]:
     made = step(masks, arrays["masks"], matches=arrays["matches"], heads=heads)
     strategy = released("pmhm", heads=len(heads))
     assert isinstance(strategy, PMHM)
-    context, leaves = made.context, made.context.output.extra_masks
+    context, leaves = made.context, made.context.output.extra
     yield from _regions(case, strategy.options, arrays, context)
     losses, whole = mask_losses(strategy, made)
     names = {"loss_tv": "loss_tversky"}
@@ -476,9 +476,7 @@ def _regions(
     )
     size = masks.numel()
     of_queries = [
-        quantile_regions(
-            masks, context.output.extra_masks, torch.full((len(masks),), query), options
-        )
+        quantile_regions(masks, context.output.extra, torch.full((len(masks),), query), options)
         for query in range(masks.shape[2])
     ]
     for name, field in (("U", "uncertain"), ("S", "confident")):

@@ -39,7 +39,7 @@ def context_of(
     epoch: int = 0,
     epochs: int = 1,
     second_view: Tensor | None = None,
-    extra_masks: tuple[Tensor, ...] = (),
+    extra: tuple[Tensor, ...] = (),
 ) -> StepContext:
     """A step whose matched queries say `logits`.
 
@@ -55,7 +55,7 @@ def context_of(
         epoch: Of the step.
         epochs: Of the run.
         second_view: Masks of the second view, like `logits`.
-        extra_masks: Masks of each auxiliary head, [P, T, Q, h, w].
+        extra: Masks of each auxiliary head, [P, T, Q, h, w].
     """
 
     def all_masks(masks: Tensor) -> Tensor:
@@ -67,7 +67,7 @@ def context_of(
     output = layer(
         all_masks(logits),
         aux=tuple(layer(all_masks(masks)) for masks in earlier),
-        extra_masks=extra_masks,
+        extra=extra,
     )
     fields = dict(getattr(batch, "__dict__", {})) | {
         "masks": full_size(labels).bool(),

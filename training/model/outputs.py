@@ -63,8 +63,7 @@ class Output(LayerOutput):
             None without `mask_evidence`.
         narrated: Logit for prompts without a picture that the narration speaks of the object,
             [K, 1]; None unless asked for.
-        extra_masks: Mask logits of each head that a learning strategy adds, [P, T, Q, h, w]; none
-            without one.
+        extra: What heads that a learning strategy adds say, in its own order and shapes.
     """
 
     aux: tuple[LayerOutput, ...]
@@ -76,7 +75,7 @@ class Output(LayerOutput):
     likeness: Tensor | None = None
     activity: Tensor | None = None
     narrated: Tensor | None = None
-    extra_masks: tuple[Tensor, ...] = ()
+    extra: tuple[Tensor, ...] = ()
 
     @property
     def reference_points(self) -> Tensor:

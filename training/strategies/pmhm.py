@@ -400,7 +400,7 @@ class ParallelHeads(nn.Module):
         clip_of_prompt: Tensor | None = None,
         **options: Any,
     ) -> Output:
-        """The model's output, in training with the auxiliary heads' masks as `extra_masks`.
+        """The model's output, in training with the auxiliary heads' masks as `extra`.
 
         Arguments as of `ActionVOS.forward`.
         """
@@ -411,7 +411,7 @@ class ParallelHeads(nn.Module):
             return output
         of_prompts = sizes if clip_of_prompt is None else sizes[clip_of_prompt]
         masks = [self._masks(head, output, of_prompts) for head in self.auxiliary]
-        return dataclasses.replace(output, extra_masks=tuple(masks))
+        return dataclasses.replace(output, extra=tuple(masks))
 
     def _masks(self, head: nn.Module, output: Output, sizes: Tensor) -> Tensor:
         """The masks [P, T, Q, h, w] of one auxiliary head."""
@@ -519,7 +519,7 @@ class PMHM(Strategy[PMHMOptions]):
 
         main, uncertain, queries = context.last.logits, regions.uncertain, context.last.queries
         agreeing = main.detach() if options.detach_main else main
-        heads = [matched(masks, queries).float() for masks in context.output.extra_masks]
+        heads = [matched(masks, queries).float() for masks in context.output.extra]
         earlier = [matched(layer.output.masks, queries).float() for layer in context.earlier]
         terms["loss_head"] = self._consistency(agreeing, heads, uncertain)
         terms["loss_layer"] = self._consistency(agreeing, earlier, uncertain)
@@ -540,7 +540,7 @@ class PMHM(Strategy[PMHMOptions]):
         """U and the confident pixels of a layer's matched queries."""
         options = self.options
         if options.regions == "quantiles":
-            heads = context.output.extra_masks if layer.last else ()
+            heads = context.output.extra if layer.last else ()
             return quantile_regions(layer.output.masks, heads, layer.queries, options)
         p = layer.logits.detach().sigmoid()
         taus = options.tau_m, options.tau_e

@@ -94,12 +94,11 @@ def test_every_place_changes_the_loss(data: Path, tmp_path: Path, toy: Any) -> N
         assert total(name, **(off | {name: own})) != pytest.approx(plain, rel=1e-6), name
 
 
-def test_a_ninth_strategy_has_a_name_colour_and_marker_of_its_own(toy: Any) -> None:
+def test_a_tenth_strategy_has_a_name_colour_and_marker_of_its_own(toy: Any) -> None:
     assert strategy_name("toy") == "Toy"
     styles = [_style(name) for name in STRATEGIES]
-    assert len(styles) == 9
-    assert len({str(style["color"]) for style in styles}) == 9
-    assert len({str(style["marker"]) for style in styles}) == 9
+    assert len({str(style["color"]) for style in styles}) == len(styles) == 10
+    assert len({str(style["marker"]) for style in styles}) == len(styles)
 
 
 def test_one_file_in_the_package_is_enough(tmp_path: Path) -> None:
@@ -119,7 +118,7 @@ def test_one_file_in_the_package_is_enough(tmp_path: Path) -> None:
 
     options = output("-m", "training.cli", "train", "--help")
     assert "--toy.samples" in options
-    assert "pmhm,sce,toy" in options
+    assert "pmhm,repair,sce,toy" in options
     listed = output("-m", "training.strategies")
     assert "| `toy` | Toy | Two networks with a teacher each" in listed
     assert "`--toy.samples 0.5`" in listed

@@ -85,7 +85,7 @@ class Case:
             valid=torch.tensor(self.valid),
             queries=torch.tensor(self.queries),
             earlier=[tensor(masks) for masks in self.earlier],
-            extra_masks=(tensor(self.auxiliary) if auxiliary is None else auxiliary,),
+            extra=(tensor(self.auxiliary) if auxiliary is None else auxiliary,),
         )
 
     def all_queries(self, main: Tensor) -> Tensor:
@@ -280,7 +280,7 @@ def test_labels_are_left_out_in_the_last_layer_alone() -> None:
     masks = tensor(smooth(np.random.default_rng(2), PROMPTS, FRAMES, 5, *SIZE))
     output, targets = replace(predictions(layers=3), masks=masks), labels()
     queries = match([*output.aux, output], targets)
-    output = SimpleNamespace(**vars(output), extra_masks=(masks,))
+    output = SimpleNamespace(**vars(output), extra=(masks,))
 
     def losses(targets: Any) -> dict[str, Tensor]:
         return strategy.losses(StepContext(targets, output, matches=queries))  # type: ignore[arg-type]
@@ -402,10 +402,10 @@ def test_auxiliary_head_starts_as_a_twin_and_leaves_no_trace(config: Any) -> Non
     names, alone = list(model.state_dict()), run_network(model)
     strategy = PMHM(PMHMOptions(dropout=0))
     network = strategy.extend(model)
-    assert run_network(network.eval()).extra_masks == ()
+    assert run_network(network.eval()).extra == ()
     network.training = True
     output = run_network(network)
-    torch.testing.assert_close(output.extra_masks[0], output.masks)
+    torch.testing.assert_close(output.extra[0], output.masks)
     torch.testing.assert_close(output.masks, alone.masks)
     assert strategy.exported(network) is model
     assert list(model.state_dict()) == names
@@ -424,7 +424,7 @@ def test_a_frozen_head_passes_gradients_on_and_keeps_none() -> None:
     for frozen in (False, True):
         network.frozen = frozen
         network.zero_grad()
-        run_network(network).extra_masks[0].sum().backward()
+        run_network(network).extra[0].sum().backward()
         assert all((p.grad is None) == frozen for p in network.auxiliary.parameters())
         assert network.model.decoder.layers[-1].norm_cross.weight.grad.abs().sum() > 0
         assert all(p.grad is None for p in network.model.mask_head.parameters())
@@ -433,7 +433,7 @@ def test_a_frozen_head_passes_gradients_on_and_keeps_none() -> None:
 @pytest.mark.parametrize("unit", ["queries", "channels", "frames"])
 def test_dropout_tells_the_heads_apart(unit: str) -> None:
     _, network = heads(dropout=0.5, dropout_of=unit)
-    (masks,) = run_network(network).extra_masks
+    (masks,) = run_network(network).extra
     assert not torch.allclose(masks, run_network(network).masks, atol=1e-2)
 
 
@@ -450,15 +450,15 @@ def test_features_lose_whole_frames_or_channels_and_gain_noise() -> None:
 
 def test_several_heads_vote_and_are_averaged() -> None:
     _, network = heads(heads=2, auxiliary_start="random")
-    first, second = run_network(network).extra_masks
+    first, second = run_network(network).extra
     assert not torch.allclose(first, second)
     case = Case()
     one = case.context()
-    both = replace(one, output=copied(one.output, extra_masks=(tensor(case.auxiliary),) * 2))
+    both = replace(one, output=copied(one.output, extra=(tensor(case.auxiliary),) * 2))
     strategy = PMHM(PMHMOptions(heads=2))
     alone, twice = strategy.losses(one), strategy.losses(both)
     torch.testing.assert_close(alone["loss_head"], twice["loss_head"])
-    none = replace(one, output=copied(one.output, extra_masks=()))
+    none = replace(one, output=copied(one.output, extra=()))
     assert strategy.losses(none)["loss_head"] == 0
 
 
@@ -517,7 +517,7 @@ def learn(strategy: PMHM, network: ParallelHeads, optimizer: Any, steps: range) 
         strategy.inputs(None, StepPosition(step // 3, 3), 0)  # type: ignore[arg-type]
         output = run_network(network)
         optimizer.zero_grad(set_to_none=True)
-        symmetric_divergence(output.masks, output.extra_masks[0]).mean().backward()
+        symmetric_divergence(output.masks, output.extra[0]).mean().backward()
         optimizer.step()
 
 

@@ -1,0 +1,248 @@
+"""Repair: how far borders were moved, which nouns were exchanged, and what is done about it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file
+
+from training.config.run import TrainConfig
+from training.data.clips import Batch, ClipDataset, collate
+from training.data.splits import Clip, ObjectPrompt
+from training.data.targets import mask_boxes
+from training.data.transforms import FixedSize
+from training.engine.trainer import train
+from training.losses.context import StepPosition
+from training.model import PRESETS
+from training.noise.layer import LabelNoise
+from training.noise.mask import MaskNoise
+from training.strategies.repair import Repair, RepairOptions
+from training.strategies.support.boundary import (
+    border_profile,
+    boxes_of_masks,
+    edge_strength,
+    nested,
+    steepest_shift,
+)
+from training.strategies.support.nouns import (
+    Lexicon,
+    NounMemory,
+    channel_loss,
+    exchange_rate,
+    judge,
+)
+
+HERE = StepPosition()
+
+
+# Borders
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.integers(-3, 3))
+def test_shifted_masks_are_dilated_or_eroded_by_a_square(seed: int, shift: int) -> None:
+    masks = np.random.default_rng(seed).random((2, 3, 17, 23)) < 0.5
+    masks = np.stack([[cv2.blur(m.astype(np.float32), (5, 5)) > 0.5 for m in p] for p in masks])
+    moved = nested(torch.from_numpy(masks), 3).shifted(torch.tensor([shift, 0])).numpy()
+    square = np.ones((2 * abs(shift) + 1,) * 2, np.uint8)
+    change = cv2.erode if shift > 0 else cv2.dilate
+    for mask, found in zip(masks[0], moved[0], strict=True):
+        np.testing.assert_array_equal(change(mask.astype(np.uint8), square) > 0, found)
+    np.testing.assert_array_equal(moved[1], masks[1])
+
+
+@pytest.mark.parametrize("shift", range(-4, 5))
+def test_the_profile_is_highest_where_the_picture_has_its_edge(shift: int) -> None:
+    y, x = np.mgrid[:80, :100]
+    true = (abs(y - 40) <= 20) & (abs(x - 50) <= 25)
+    picture = np.random.default_rng(0).normal(0, 0.2, (1, 1, 3, 80, 100)) + 2.0 * true
+    given_label = (abs(y - 40) <= 20 + shift) & (abs(x - 50) <= 25 + shift)
+    moved = nested(torch.from_numpy(given_label)[None, None], 6)
+    edges = edge_strength(torch.from_numpy(picture))
+    profile, found = border_profile(edges, torch.ones(1, 1, 80, 100, dtype=torch.bool), moved)
+    assert found.all()
+    assert abs(int(steepest_shift(profile, 1.15)) - shift) <= 1
+    # Without an edge nothing is told.
+    flat = edge_strength(torch.from_numpy(picture - 2.0 * true))
+    profile, _ = border_profile(flat, torch.ones(1, 1, 80, 100, dtype=torch.bool), moved)
+    assert int(steepest_shift(profile, 1.3)) == 0
+
+
+def test_boxes_are_those_of_the_data() -> None:
+    masks = np.random.default_rng(1).random((3, 2, 9, 14)) < 0.02
+    masks[1] = False
+    boxes = boxes_of_masks(torch.from_numpy(masks), torch.tensor([[9, 14]] * 3)).numpy()
+    x1, y1, x2, y2 = np.moveaxis(mask_boxes(masks), -1, 0)
+    expected = np.stack([(x1 + x2) / 28, (y1 + y2) / 18, (x2 - x1) / 14, (y2 - y1) / 9], -1)
+    np.testing.assert_allclose(boxes, expected, atol=1e-6)
+
+
+def _batch(data: Path, noise: LabelNoise | None) -> Batch:
+    transform = FixedSize(180, 320, spatial=False, photometric=False)
+    clips = ClipDataset(
+        data, "train", frames_per_clip=1, objects="all", transform=transform,
+        negative_masks=True, noise=noise,
+    )  # fmt: skip
+    return collate([clips[index] for index in range(len(clips))]).to(torch.device("cpu"))
+
+
+@pytest.mark.parametrize("kernel", [0, 9, 15, 21])
+def test_algorithm_2_is_undone_and_clean_labels_stay(drawn_data: Path, kernel: int) -> None:
+    clean = _batch(drawn_data, None)
+    given_labels = _batch(
+        drawn_data, LabelNoise(mask=MaskNoise(kernel, "keep")) if kernel else None
+    )
+    strategy = Repair(RepairOptions(names=False), Lexicon.of([]))
+    strategy.begin_epoch(0, 1)
+    repaired = strategy.inputs(given_labels, HERE, 0).batch
+    if not kernel:
+        assert torch.equal(repaired.masks, clean.masks)
+        assert torch.equal(repaired.boxes, clean.boxes)
+        return
+    active = (clean.positive[:, 0] > 0) & clean.masks.flatten(1).any(1)
+
+    def iou(masks: torch.Tensor) -> torch.Tensor:
+        both = (masks & clean.masks).flatten(1).sum(1)
+        return (both / (masks | clean.masks).flatten(1).sum(1))[active].mean()
+
+    assert abs(int(strategy._run_shift()) - kernel // 2 * 320 / 854) <= 1
+    assert iou(repaired.masks) > iou(given_labels.masks) + 0.05
+    # Those that the noise leaves alone are left alone.
+    assert torch.equal(repaired.masks[~active], given_labels.masks[~active])
+
+
+def test_eroded_labels_grow_again(drawn_data: Path) -> None:
+    clean = _batch(drawn_data, None)
+    eroded = replace(
+        clean, masks=nested(clean.masks, 3).shifted(torch.full((len(clean.masks),), 3))
+    )
+    strategy = Repair(RepairOptions(names=False), Lexicon.of([]))
+    strategy.inputs(eroded, HERE, 0)
+    assert int(strategy._run_shift()) in (-4, -3, -2)
+
+
+# Nouns
+
+
+def _likelihoods(count: int, classes: int, seed: int, sharpness: float) -> tuple[torch.Tensor, ...]:
+    """Probabilities of a classifier that knows how much it knows, and the true classes."""
+    random = np.random.default_rng(seed)
+    likelihoods = random.dirichlet(np.full(classes, sharpness), count)
+    true = np.array([random.choice(classes, p=row) for row in likelihoods])
+    return torch.from_numpy(likelihoods).float(), torch.from_numpy(true)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.2, 0.4, 0.6])
+def test_the_rate_is_found_and_bayes_is_right_as_often_as_it_says(rate: float) -> None:
+    likelihoods, true = _likelihoods(20_000, 12, 0, 0.05)
+    random = np.random.default_rng(1)
+    exchanged = torch.from_numpy(random.random(len(true)) < rate)
+    other = (true + torch.from_numpy(random.integers(1, 12, len(true)))) % 12
+    given_classes = torch.where(exchanged, other, true)
+    found = exchange_rate(likelihoods, given_classes, 0.3)
+    assert found == pytest.approx(rate, abs=0.02)
+    judged = judge(likelihoods, given_classes, found)
+    right = given_classes == true
+    assert judged.right.mean() == pytest.approx(right.float().mean(), abs=0.02)
+    sure = judged.other_probability > 0.8
+    if rate:
+        assert sure.float().mean() > 0.35 * rate
+        assert (judged.other == true)[sure].float().mean() > 0.8
+    else:
+        assert sure.float().mean() < 0.001
+
+
+def test_the_channel_keeps_or_draws_any_other() -> None:
+    found = torch.tensor([0.7, 0.2, 0.1]).log()
+    losses = channel_loss(found.expand(3, 3), torch.arange(3), 0.4)
+    expected = [0.6 * own + 0.2 * (1 - own) for own in (0.7, 0.2, 0.1)]
+    torch.testing.assert_close(losses, -torch.tensor(expected).log())
+
+
+def _clip(sequence: str, *objects: tuple[int, str, int]) -> Clip:
+    entries = tuple(
+        ObjectPrompt(number, number, name, class_id, f"{name} used in the action of cut", True)
+        for number, name, class_id in objects
+    )
+    return Clip(sequence, ("a",), entries, "cut", flagged=False)
+
+
+LEXICON = Lexicon.of(
+    [
+        _clip("x", (1, "left hand", 300), (2, "red onion", 7), (3, "Knife", 4)),
+        _clip("y", (1, "right hand", 301), (2, "onion", 7), (4, "onion", 7)),
+    ]
+)
+
+
+def test_the_lexicon_knows_classes_and_no_sides() -> None:
+    def of(noun: str) -> int:
+        return LEXICON.given(f"{noun} used in the action of take it")
+
+    assert len(LEXICON.names) == 3
+    assert of("left hand") == of("right hand") != of("knife")
+    assert of("onion") == of("red onion")
+    assert of("whale") == LEXICON.size - 1
+    assert LEXICON.given("what is this") == -1
+    assert LEXICON.narrated("knife used in the action of cut the onion") == [of("onion")]
+    caption = "knife used in the action of peel"
+    assert LEXICON.renamed(caption, of("onion")) == "onion used in the action of peel"
+    told = [LEXICON.tells_noun(of(noun)) for noun in ("onion", "left hand", "whale")]
+    assert told == [True, False, False]
+
+
+def test_what_an_epoch_sees_counts_from_the_next_one_on() -> None:
+    memory = NounMemory(3, 4, rate=0.3)
+    rows = torch.tensor([0, 2])
+    sure = torch.tensor([[0.97, 0.01, 0.01, 0.01]]).log().repeat(2, 1)
+    memory.note_given(rows, torch.tensor([0, 1]))
+    memory.add(rows, sure)
+    assert torch.equal(memory.judgement().right, torch.ones(3))
+    resumed = NounMemory(3, 4)
+    resumed.load_state_dict(memory.state_dict())
+    for one in (memory, resumed):
+        one.close_epoch()
+        judged = one.judgement()
+        assert judged.right[0] > 0.9
+        assert judged.right[1] == 1
+        assert judged.right[2] < 0.1
+        assert judged.other[2] == 0
+    assert memory.rate == resumed.rate
+
+
+# Training
+
+
+@pytest.fixture
+def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny = replace(PRESETS["tiny"], input_height=60, input_width=107)
+    monkeypatch.setitem(PRESETS, "tiny", tiny)
+
+
+@pytest.mark.usefixtures("small_network")
+def test_a_run_tells_its_estimates_and_leaves_a_plain_network(
+    drawn_data: Path, tmp_path: Path
+) -> None:
+    def run(name: str, strategy: str, epochs: int, resume: bool = False) -> dict[str, torch.Tensor]:
+        config = TrainConfig(
+            data=drawn_data, out=tmp_path / name, strategy=strategy, epochs=epochs, batch_size=2,
+            val_split="", workers=0, text_noise=0.5, mask_noise=9, resume=resume,
+        )  # fmt: skip
+        assert train(config) == 0
+        return load_file(tmp_path / name / "last.safetensors")
+
+    plain, repaired = run("plain", "baseline", 3), run("repair", "repair", 3)
+    assert plain.keys() == repaired.keys()
+    epochs = json.loads((tmp_path / "repair" / "run.json").read_text(encoding="utf-8"))["epochs"]
+    assert len(epochs) == 3
+    assert all(0 < entry["exchange_rate"] < 1 for entry in epochs)
+    assert "doubted" not in epochs[0] and "doubted" not in epochs[1]
+    assert 0 < epochs[2]["doubted"] < 1

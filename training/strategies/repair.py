@@ -1,0 +1,340 @@
+"""Repair: labels are brought back to what the picture shows, each channel of noise by itself.
+
+Under Alg. 1 masks and narrations are right and nouns may be wrong; under Alg. 2 nouns are right and
+all borders lie too far outside, by one width that nobody tells. So masks are moved back to the
+edges of the picture (`support.boundary`), and nouns are judged by what the region looks like
+(`support.nouns`). Both widths and rates are estimated, and are nothing where labels are clean. The
+equations are in docs/repair.md.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, distributed, nn
+
+from training.config.options import require
+from training.config.run import StrategyOptions, TrainConfig
+from training.data.splits import load_clips
+from training.losses.context import StepContext, StepPosition
+from training.losses.criterion import Terms, published_terms, weigh_samples
+from training.model import ActionVOS, Output
+from training.strategies.base import StepInputs, Strategy, register
+from training.strategies.support.boundary import (
+    border_profile,
+    boxes_of_masks,
+    edge_strength,
+    nested,
+    steepest_shift,
+)
+from training.strategies.support.nouns import (
+    Judgement,
+    Lexicon,
+    NounMemory,
+    channel_loss,
+)
+
+if TYPE_CHECKING:
+    from training.data.clips import Batch
+
+
+@dataclass(frozen=True)
+class RepairOptions(StrategyOptions):
+    """Masks moved to the picture's edges, nouns judged by the region's looks."""
+
+    masks: bool = True
+    """Move the borders of masks back to the edges of the picture."""
+    reach: int = 8
+    """Largest shift that is looked for, in pixels of the network's input, at least 1."""
+    prominence: float = 1.15
+    """By what factor edges must be stronger at the shifted border than at the given one, at least
+    1; below it labels stay."""
+    memory: float = 0.98
+    """Weight of the former batches in the run's mean profile, in [0, 1)."""
+    own: float = 0.5
+    """Share of a clip's own profile in the one that is decided on, in [0, 1]; pictures of one run
+    may be enlarged differently."""
+    names: bool = True
+    """Judge nouns, correct those that are surely wrong, and trust the doubtful ones less."""
+    warmup: float = 0.34
+    """Share of the epochs before nouns are judged, in [0, 1]; rounded up, at least one epoch."""
+    confidence: float = 0.8
+    """Probability above which a noun is replaced by another class's, in (0.5, 1]."""
+    narrated: float = 3.0
+    """How many times likelier than by its looks an active object is of a class that the narration
+    names, at least 1."""
+    width: int = 64
+    """Channels of the classifier of regions, at least 1."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("reach", 1), ("prominence", 1), ("narrated", 1), ("width", 1)):
+            require(getattr(self, name) >= least, f"repair.{name}", getattr(self, name),
+                    f"at least {least}")  # fmt: skip
+        require(0 <= self.memory < 1, "repair.memory", self.memory, "in [0, 1)")
+        require(0 <= self.own <= 1, "repair.own", self.own, "in [0, 1]")
+        require(0 <= self.warmup <= 1, "repair.warmup", self.warmup, "in [0, 1]")
+        require(0.5 < self.confidence <= 1, "repair.confidence", self.confidence, "in (0.5, 1]")
+
+
+class NounClassifier(nn.Module):
+    """A model that also says at every place which noun what lies there would have.
+
+    The classifier reads the backbone's maps at strides 8 and 16, which no prompt has touched, and
+    sends no gradient back to them.
+
+    Args:
+        model: The model, whose parts keep their names below `model`.
+        classes: C.
+        width: Channels between both layers.
+    """
+
+    def __init__(self, model: ActionVOS, classes: int, width: int) -> None:
+        super().__init__()
+        self.model = model
+        channels = model.backbone.channels
+        self.fine = nn.Conv2d(channels[1], width, 1)
+        self.coarse = nn.Conv2d(channels[2], width, 1)
+        self.out = nn.Conv2d(width, classes, 1)
+
+    def forward(self, frames: Tensor, *inputs: Any, **options: Any) -> Output:
+        """The model's output, in training with logits [N, T, C, h, w] of the nouns as `extra`.
+
+        Arguments as of `ActionVOS.forward`.
+        """
+        if not self.training:
+            return cast("Output", self.model(frames, *inputs, **options))
+        stages: list[Tensor] = []
+        hook = self.model.backbone.register_forward_hook(lambda _, __, made: stages.extend(made))
+        try:
+            output: Output = self.model(frames, *inputs, **options)
+        finally:
+            hook.remove()
+        fine = self.fine(stages[1].detach())
+        coarse = F.interpolate(self.coarse(stages[2].detach()), size=fine.shape[-2:])
+        logits = self.out(F.relu(fine + coarse))
+        return dataclasses.replace(output, extra=(logits.unflatten(0, frames.shape[:2]),))
+
+
+@register("repair", "Repair", RepairOptions)
+class Repair(Strategy[RepairOptions]):
+    """The published losses on repaired labels and prompts; nothing is added at inference.
+
+    A prompt's noun is replaced if another class is surely meant. Otherwise the prompt counts with
+    the probability that its noun is right.
+    """
+
+    def __init__(self, options: RepairOptions, lexicon: Lexicon) -> None:
+        super().__init__(options)
+        self.lexicon = lexicon
+        self.memory = NounMemory(len(lexicon.rows), lexicon.size)
+        self._epoch = -1
+        self._judgement: Judgement | None = None
+        # Sum and count of the strengths at each shift, of objects that are not active and that are.
+        self._profiles = torch.zeros(2, 2, 2 * options.reach + 1)
+
+    @classmethod
+    def from_config(cls, config: TrainConfig) -> Repair:
+        """The strategy of a run, with its options and the nouns of its split.
+
+        Raises:
+            ActisegError: If the split cannot be read.
+        """
+        clips = load_clips(config.data / "ImageSets" / f"{config.split}.json")
+        return cls(cast("RepairOptions", config.strategy_options), Lexicon.of(clips))
+
+    def extend(self, model: ActionVOS) -> nn.Module:
+        """The model with a classifier of regions."""
+        if not self.options.names:
+            return model
+        return NounClassifier(model, self.lexicon.size, self.options.width)
+
+    def exported(self, network: nn.Module) -> ActionVOS:
+        """The model without the classifier."""
+        return cast("ActionVOS", network.model if self.options.names else network)
+
+    def begin_epoch(self, epoch: int, epochs: int) -> None:
+        """Judges all nouns by what the former epochs saw."""
+        if epoch > self._epoch:
+            self.memory.close_epoch()
+            self._epoch = epoch
+        first = max(1, math.ceil(self.options.warmup * epochs))
+        judged = self.options.names and epoch >= first
+        self._judgement = self.memory.judgement() if judged else None
+
+    def inputs(self, batch: Batch, position: StepPosition, network: int) -> StepInputs:
+        """The batch with masks at the picture's edges, and with the nouns that are believed."""
+        if self.options.masks:
+            batch = self._moved(batch)
+        if self.options.names:
+            batch = self._renamed(batch)
+        return StepInputs(batch)
+
+    def losses(self, context: StepContext) -> Terms:
+        """The published terms, weighed by trust in the nouns, and that of the classifier.
+
+        Logs the estimates: `border_shift` in pixels of active objects, `exchange_rate`, and the
+        shares of prompts that were `renamed` and `doubted`.
+        """
+        terms = published_terms(context)
+        context.log["border_shift"] = self._run_shift()
+        if not self.options.names:
+            return terms
+        terms["loss_noun"] = self._classifier_loss(context)
+        context.log["exchange_rate"] = self.memory.rate
+        if self._judgement is not None:
+            rows = self._rows(context.batch)
+            trust = self._trust(rows)
+            context.log["doubted"] = (1 - trust).mean()
+            context.log["renamed"] = self._surely_other()[rows].float().mean()
+            terms = weigh_samples(terms, trust.to(context.labels.device))
+        return terms
+
+    @property
+    def coefficients(self) -> dict[str, float]:
+        """The classifier's, small: the norm of all gradients together is limited."""
+        return {"loss_noun": 0.05}
+
+    # Masks
+
+    def _moved(self, batch: Batch) -> Batch:
+        """The batch with masks and boxes whose borders are back at the edges."""
+        options = self.options
+        clips = batch.clip_of_prompt
+        moved = nested(batch.masks, options.reach)
+        edges, inside = edge_strength(batch.frames)[clips], ~batch.padding[clips]
+        profile, found = border_profile(edges, inside, moved)
+        # Alg. 2 moves the borders of active objects only.
+        active = batch.positive[:, 0].clamp(0, 1)
+        group = 2 * clips + active
+        sums = profile.new_zeros(2 * len(batch.frames), profile.shape[1])
+        counts = torch.zeros_like(sums)
+        sums.index_add_(0, group, profile)
+        counts.index_add_(0, group, found.float())
+        own = sums / counts.clamp(min=1)
+        run = self._remember(sums, counts)[torch.arange(len(sums), device=sums.device) % 2]
+        share = options.own * (counts > 0)
+        shifts = steepest_shift(share * own + (1 - share) * run, options.prominence)
+        # Single clips mislead: where the run's borders lie at the edges, all stay.
+        shifts = torch.where(steepest_shift(run, options.prominence) == 0, 0, shifts)[group]
+        masks = moved.shifted(shifts)
+        # A label that nothing would be left of stays as it is.
+        gone = ~masks.flatten(1).any(1)
+        masks = torch.where(gone[:, None, None, None], batch.masks, masks)
+        same = ((shifts == 0) | gone)[:, None, None]
+        boxes = torch.where(same, batch.boxes, boxes_of_masks(masks, batch.sizes[clips]))
+        return replace(batch, masks=masks & inside, boxes=boxes.to(batch.boxes.dtype))
+
+    def _remember(self, sums: Tensor, counts: Tensor) -> Tensor:
+        """The run's mean profile of both kinds of objects, [2, 2 R + 1], with this batch."""
+        new = torch.stack([sums, counts]).unflatten(1, (-1, 2)).sum(1)
+        if distributed.is_available() and distributed.is_initialized():
+            distributed.all_reduce(new)
+        keep = self.options.memory
+        self._profiles = keep * self._profiles.to(new.device) + (1 - keep) * new
+        return self._run_profiles()
+
+    def _run_profiles(self) -> Tensor:
+        sums, counts = self._profiles
+        return sums / counts.clamp(min=1e-6)
+
+    def _run_shift(self) -> Tensor:
+        """Shift of active objects by the run's mean profile, pixels."""
+        return steepest_shift(self._run_profiles(), self.options.prominence)[1]
+
+    # Nouns
+
+    def _renamed(self, batch: Batch) -> Batch:
+        """The batch whose surely wrong nouns are replaced; remembers which ones were given."""
+        rows = self._rows(batch)
+        given = torch.tensor([self.lexicon.given(caption) for caption in batch.captions])
+        self.memory.note_given(rows.to(self.memory.seen.device), given)
+        if self._judgement is None:
+            return batch
+        sure, other = self._surely_other()[rows].tolist(), self._judgement.other[rows].tolist()
+        captions = [
+            self.lexicon.renamed(caption, number) if replaced else caption
+            for caption, replaced, number in zip(batch.captions, sure, other, strict=True)
+        ]
+        return replace(batch, captions=captions)
+
+    def _classifier_loss(self, context: StepContext) -> Tensor:
+        """Loss of the regions with a known noun, a scalar; their classes are remembered."""
+        (maps,) = context.output.extra
+        batch = context.batch
+        device = maps.device
+        cover = F.adaptive_avg_pool2d(
+            batch.masks.float().flatten(0, 1), (maps.shape[-2], maps.shape[-1])
+        )
+        cover = cover.unflatten(0, batch.masks.shape[:2])
+        area = cover.flatten(1).sum(1)
+        logits = (
+            torch.stack(
+                [
+                    torch.einsum("tchw,thw->c", maps[clip].float(), own)
+                    for clip, own in zip(batch.clip_of_prompt.tolist(), cover, strict=True)
+                ]
+            )
+            / area.clamp(min=1e-6)[:, None]
+        )
+        found = logits.log_softmax(1)
+        rows = self._rows(batch)
+        given = self.memory.given[rows.to(self.memory.given.device)].to(device)
+        shown = (area > 0) & (given >= 0)
+        loss = channel_loss(found, given.clamp(min=0), self.memory.rate) * shown
+        with torch.no_grad():
+            believed = (found + self._said(batch).to(device)).log_softmax(1)
+            self.memory.add(rows.to(device)[shown], believed[shown])
+        return loss.sum() / shown.sum().clamp(min=1)
+
+    def _said(self, batch: Batch) -> Tensor:
+        """What the narrations add to the logarithms of active objects' classes, [P, C]."""
+        added = torch.zeros(len(batch.captions), self.lexicon.size)
+        bonus = math.log(self.options.narrated)
+        for row, (caption, active) in enumerate(
+            zip(batch.captions, batch.positive[:, 0].tolist(), strict=True)
+        ):
+            if active:
+                added[row, self.lexicon.narrated(caption)] = bonus
+        return added
+
+    def _surely_other(self) -> Tensor:
+        """Objects whose noun is replaced, bool [K]."""
+        assert self._judgement is not None
+        told = torch.tensor([self.lexicon.tells_noun(c) for c in range(self.lexicon.size)])
+        other = self._judgement.other
+        sure = self._judgement.other_probability > self.options.confidence
+        return sure & told.to(other.device)[other]
+
+    def _trust(self, rows: Tensor) -> Tensor:
+        """Weight of each prompt, float32 [P] in [0, 1]."""
+        assert self._judgement is not None
+        trust = torch.where(
+            self._surely_other(), self._judgement.other_probability, self._judgement.right
+        )
+        return trust[rows.to(trust.device)]
+
+    def _rows(self, batch: Batch) -> Tensor:
+        keys = zip(batch.sequences, batch.object_ids, strict=True)
+        return torch.tensor([self.lexicon.rows[key] for key in keys])
+
+    # In checkpoints
+
+    def state_dict(self) -> dict[str, Any]:
+        """Both estimates, and what they rest on."""
+        return {
+            "epoch": self._epoch,
+            "profiles": self._profiles.cpu(),
+            "nouns": self.memory.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on with them."""
+        self._epoch = state["epoch"]
+        self._profiles = state["profiles"]
+        self.memory.load_state_dict(state["nouns"])
