@@ -172,7 +172,7 @@ def _clip(sequence: str, *objects: tuple[int, str, int]) -> Clip:
         ObjectPrompt(number, number, name, class_id, f"{name} used in the action of cut", True)
         for number, name, class_id in objects
     )
-    return Clip(sequence, ("a",), entries, "cut", flagged=False)
+    return Clip(sequence, ("a",), entries, "cut", flagged=False, video="P01_01")
 
 
 LEXICON = Lexicon.of(
