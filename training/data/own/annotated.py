@@ -117,6 +117,17 @@ def polygons_rle(polygons: Sequence[Sequence[float]], width: int, height: int) -
     return rle
 
 
+def check_covers(rle: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The shape itself.
+
+    Raises:
+        ValueError: It covers no pixel.
+    """
+    if not mask_tools().area(rle):
+        raise ValueError("covers no pixel of the picture; outline it again")
+    return rle
+
+
 def pixels_rle(pixels: Bool) -> Mapping[str, Any]:
     """Run-length form of a map of pixels, bool [H, W]."""
     rle: Mapping[str, Any] = mask_tools().encode(np.asfortranarray(pixels, np.uint8))

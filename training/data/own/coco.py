@@ -12,6 +12,7 @@ from training.data.own.annotated import (
     AnnotatedPicture,
     Annotations,
     Instance,
+    check_covers,
     check_size,
     mask_tools,
     polygons_rle,
@@ -141,7 +142,7 @@ def _instance(
     active, side = said_of(own)
     file, width, height = images[image]
     try:
-        rle = _shape(annotation.get("segmentation"), width, height)
+        rle = check_covers(_shape(annotation.get("segmentation"), width, height))
     except ValueError as error:
         raise ValueError(f"{names[category]!r} of {file}: {error}") from error
     return image, Instance(names[category], rle, active, side, where)

@@ -16,6 +16,7 @@ from training.data.own.annotated import (
     AnnotatedPicture,
     Annotations,
     Instance,
+    check_covers,
     check_size,
     mask_tools,
     pixels_rle,
@@ -97,7 +98,7 @@ def _instance(shape: Any, where: str, width: int, height: int) -> Instance:
     flags = shape.get("flags")
     active, side = said_of(flags if isinstance(flags, dict) else {})
     try:
-        rle = _outline(shape, width, height)
+        rle = check_covers(_outline(shape, width, height))
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{label!r}: {error}") from error
     return Instance(label, rle, active, side, where)

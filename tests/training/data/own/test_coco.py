@@ -291,6 +291,7 @@ def _row(row: str) -> Callable[[Lab], None]:
         (_changed(segmentation=[[1, 2, 3]]), "3 numbers"),
         (_changed(segmentation=[[1, 2, 3, 4, 5, float("nan")]]), "no finite number"),
         (_changed(segmentation=[[1, 2, 3, 4, 5, 1e9]]), "far outside"),
+        (_changed(segmentation=[[-9, -9, -5, -9, -5, -5]]), "covers no pixel of the picture"),
         (_changed(segmentation={"size": [9, 9], "counts": "1"}), "have the size [9, 9]"),
         (_changed(segmentation={"size": [HEIGHT, WIDTH], "counts": "0n"}), "do not fill"),
         (_changed(segmentation={"size": [HEIGHT, WIDTH], "counts": [7, 9]}), "do not fill"),
@@ -365,6 +366,43 @@ def test_unmatched_is_listed(lab: Lab, capsys: pytest.CaptureFixture[str]) -> No
     assert report["pictures_without_annotation"] == ["lab_01_frame_0000000060.jpg"]
     assert report["narrations_without_picture"] == ["lab_01, line 3 'take cup'"]
     assert "nameless.jpg" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "kept"),
+    [("カップ", "カップを取る", "カップ"), ("нож", "взять нож", "нож"),
+     ("Schüssel", "Schüssel nehmen", "schüssel"), ("سكين", "خذ سكين", "سكين"),
+     ("pepper, red", '"cut pepper, red"', "pepper, red"),
+     ('knife "big"', "take knife", 'knife "big"'), ("a/b", "take a", "a/b")],
+)  # fmt: skip
+def test_names_of_all_languages_and_with_signs_come_through(
+    tmp_path: Path, name: str, said: str, kept: str
+) -> None:
+    lab = Lab(tmp_path, frames=(10,))
+    lab.object(1, name, [PEPPER])
+    lab.narrate(f"a,lab_01,00:00:00.1,00:00:01,1,30,{said}")
+    assert run(lab) == 0
+    assert classes(lab, "train") == {kept: 307}
+    assert (labels(lab) == ids(lab)[kept]).any()
+    assert f'"{kept}"'.replace('"big"', '""big""') in (
+        (lab.folder / "data" / "classes.csv").read_text().replace(f",{kept},", f',"{kept}",')
+    )
+
+
+def test_recordings_with_tables_of_their_own_are_imported_together(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, frames=())
+    # As `actiseg frames` writes several recordings: a folder each.
+    for number, video in enumerate(("kitchen", "day.2"), start=1):
+        lab.picture(f"{video}/images/{video}_frame_0000000010.jpg")
+        lab.object(number, "pepper", [PEPPER])
+    lab.narrate("a,kitchen,00:00:00.1,00:00:01,1,30,cut pepper")
+    other = lab.folder / "other.csv"
+    other.write_text(lab.narrations.read_text().replace("kitchen", "day.2"))
+    tables = [str(lab.narrations), str(other)]
+    assert run(lab, "--narrations", *tables, "--val-videos", "day.2") == 0
+    for split, video in (("train", "kitchen"), ("val", "day.2")):
+        (clip,) = load_clips(lab.folder / "data" / "ImageSets" / f"{split}.json")
+        assert clip.video == video
 
 
 def test_a_split_that_is_there_is_not_touched(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
