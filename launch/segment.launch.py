@@ -53,7 +53,7 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
     overrides: dict[str, str | bool] = {name: value(name) for name in TEXTS if value(name)}
     overrides |= {name: value(name) == "true" for name in FLAGS if value(name)}
-    image_topic = value("image_topic")
+    image_topic, enclave = value("image_topic"), value("enclave")
     return [
         LifecycleNode(
             package="actiseg_ros",
@@ -73,7 +73,11 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 ("depth", value("depth_topic")),
                 ("camera_info", value("camera_info_topic")),
             ],
-            ros_arguments=["--log-level", value("log_level")],
+            ros_arguments=[
+                "--log-level",
+                value("log_level"),
+                *(["--enclave", enclave] if enclave else []),
+            ],
         )
     ]
 
@@ -151,6 +155,11 @@ def generate_launch_description() -> LaunchDescription:
             default_value="info",
             choices=["debug", "info", "warn", "error", "fatal"],
             description="Least severe level that is logged",
+        ),
+        DeclareLaunchArgument(
+            "enclave",
+            default_value="",
+            description="Enclave of the node under SROS 2, see config/segment.policy.xml",
         ),
         DeclareLaunchArgument(
             "image_topic", default_value="image", description="Topic of the camera's images"

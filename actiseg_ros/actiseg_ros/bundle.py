@@ -121,6 +121,10 @@ class Contents:
         kept = self._kept.pop(name, None)
         return kept if kept is not None else self._read(name)
 
+    def release(self) -> None:
+        """Forgets what nobody has taken, such as weights that training alone reads."""
+        self._kept.clear()
+
     def _read(self, name: str) -> bytes:
         path, expected = self._folder / name, self._hashes[name]
         try:

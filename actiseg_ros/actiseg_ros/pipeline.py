@@ -329,6 +329,7 @@ def load_model(
         complaint = calibration.complaint if calibration else ""
     except BundleError as error:
         calibration, complaint = None, str(error)
+    bundle.contents.release()
     return Model(bundle, segmenter, vocabulary, calibration, complaint)
 
 

@@ -1,5 +1,8 @@
 """The embedded bundle: calibrated, and aware of what it has never seen."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -69,3 +72,21 @@ def test_images_without_a_scene_are_out_of_its_world(bundle: Bundle) -> None:
         random.integers(0, 256, (480, 854, 3), np.uint8),
     ):
         assert calibration.novelty.distance(segmenter.describe(image)) > limits.distance
+
+
+@pytest.mark.parametrize("module", ["actiseg_ros.pipeline", "training.deploy.onnx_graphs"])
+def test_nothing_is_kept_at_home_and_nobody_is_told(tmp_path: Path, module: str) -> None:
+    """ONNX Runtime reports its use to its maker, by way of a database at home, unless forbidden."""
+    code = (
+        f"import {module}\n"
+        "from actiseg_ros.pipeline import load_model\n"
+        "load_model('', threads=1, nouns_csv=None)\n"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"HOME": str(tmp_path), "MPLCONFIGDIR": str(tmp_path / "mpl")}
+    environment.pop("XDG_CACHE_HOME", None)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert not list(tmp_path.rglob("*onnxruntime*"))
