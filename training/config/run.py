@@ -17,7 +17,7 @@ Reference = Literal["paper", "released"]
 """`paper`: as printed, and where the paper is silent as the authors' released code does, unless
 that is a defect; `released`: as that code does (docs/ambiguities.md)."""
 Augmentation = Literal["all", "photometric", "none"]
-Preset = Literal["tiny", "small", "r50", "r101"]
+Preset = Literal["tiny", "late", "small", "r50", "r101"]
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,7 @@ _TINY = Recipe(
 _SMALL = replace(_TINY, backbone_rate=0.3)
 RECIPES: dict[str, Recipe] = {
     "tiny": _TINY,
+    "late": _TINY,
     "small": _SMALL,
     "r50": _PAPER,
     "r101": _PAPER,
@@ -198,7 +199,7 @@ class TrainConfig:
     learning_rate: float | None = None
     """Peak learning rate of AdamW."""
     backbone_rate: float | None = None
-    """Learning rate of the backbone as a fraction of the peak rate."""
+    """Learning rate of the backbone as a fraction of the peak rate; 0 freezes it."""
     weight_decay: float | None = None
     """Decoupled weight decay of AdamW."""
     clip_norm: float | None = None

@@ -156,6 +156,8 @@ def _network(
     if start is not None:
         fresh = _ACTIVITY if config.fresh_heads else _HEADS if index > 0 else ()
         _load(model, start, fresh)
+    if recipe.backbone_rate == 0:
+        model.backbone.requires_grad_(False)
     return strategy.extend(model)
 
 

@@ -13,22 +13,27 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from training.model.per_prompt import times_shared
+
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
     """What evidence heads judge by, for P prompts of N clips.
 
     Attributes:
-        features: Prompt-free features of each prompt's picture, [P, T, D, h, w].
+        features: Prompt-free features of each prompt's picture, [P, T, D, h, w]; if all prompts
+            share one, [1, T, D, h, w].
         activity: Logits that what lies at a pixel is in use, of each clip, [N, T, h, w].
-        activity_of_prompts: The same for each prompt, [P, T, h, w].
+        activity_of_prompts: The same for each prompt, [P, T, h, w]; or shared, [1, T, h, w].
         narrated: Logit that the narration speaks of the object, [P, 1].
+        shared: Whether all prompts share one picture.
     """
 
     features: Tensor
     activity: Tensor
     activity_of_prompts: Tensor
     narrated: Tensor
+    shared: bool = False
 
 
 class ActivityMap(nn.Module):
@@ -98,9 +103,11 @@ class EvidenceHead(nn.Module):
         cover = masks.detach().float().sigmoid().flatten(3)
         cover = cover / (cover.sum(-1, keepdim=True) + 1.0)
         flat = evidence.features.flatten(3)
-        under = cover.to(flat.dtype) @ flat.transpose(2, 3)
+        active = evidence.activity_of_prompts.detach().float().flatten(2)[..., None]
+        times = times_shared if evidence.shared else torch.matmul
+        under = times(cover.to(flat.dtype), flat.transpose(2, 3))
         everywhere = flat.mean(3)[:, :, None].expand_as(under)
-        shown = cover @ evidence.activity_of_prompts.detach().float().flatten(2)[..., None]
+        shown = times(cover, active)
         said = evidence.narrated.detach().float()[:, None, None].expand_as(shown)
         cues = torch.cat([said, shown, torch.maximum(said, shown)], -1)
         answer = self.out(F.relu(self.hidden(torch.cat([queries, under, everywhere], -1))))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from training.model.attention import MLP
 from training.model.config import ModelConfig
 from training.model.outputs import MASK_STRIDE
+from training.model.per_prompt import times_shared
 
 
 class DynamicMaskHead(nn.Module):
@@ -61,15 +62,18 @@ class DynamicMaskHead(nn.Module):
         mask_features: Tensor,
         sizes: Tensor,
         trace: dict[str, Tensor] | None = None,
+        *,
+        shared: bool = False,
     ) -> Tensor:
         """Draws one mask per query.
 
         Args:
             hidden: Decoder output, [P, T, Q, D].
             centres: Refined box centres (x, y), fractions, [P, T, Q, 2].
-            mask_features: [P, T, D, h, w].
+            mask_features: [P, T, D, h, w]; [1, T, D, h, w] if all prompts share them.
             sizes: Unpadded (height, width) of each clip in pixels, [P or 1, 2].
             trace: Receives the parameters as `controller`, if given.
+            shared: Whether all prompts share the mask features.
 
         Returns:
             Mask logits [P, T, Q, h, w].
@@ -83,7 +87,9 @@ class DynamicMaskHead(nn.Module):
         w1 = w1.unflatten(-1, (c, self.features + 2))
         # The product with the features runs over all queries at once and never repeats them.
         kernels = w1[..., : self.features].flatten(2, 3)
-        x = (kernels @ mask_features.flatten(3)).unflatten(2, (queries, c))
+        flat = mask_features.flatten(3)
+        x = times_shared(kernels, flat) if shared else kernels @ flat
+        x = x.unflatten(2, (queries, c))
         x = x + w1[..., self.features :] @ self.coordinates(centres, sizes, shape)
         x = F.relu(x + b1[..., None])
         x = F.relu(w2.unflatten(-1, (c, c)) @ x + b2[..., None])
@@ -91,16 +97,19 @@ class DynamicMaskHead(nn.Module):
         return x.squeeze(3).unflatten(-1, shape)
 
 
-def likeness_masks(kernels: Tensor, features: Tensor) -> Tensor:
+def likeness_masks(kernels: Tensor, features: Tensor, *, shared: bool = False) -> Tensor:
     """Mask logits by how much each pixel looks like the sentence.
 
     Args:
         kernels: What to look for and how much of it, made from the sentences, [P, D + 1].
-        features: [P, T, D, h, w].
+        features: [P, T, D, h, w]; [1, T, D, h, w] if all prompts share them.
+        shared: Whether they do.
 
     Returns:
         [P, T, 1, h, w].
     """
-    kernels = kernels[:, None, None]
-    looks = kernels[..., :-1] @ features.flatten(3) / features.shape[2] ** 0.5
+    kernels = kernels[:, None, None].expand(-1, features.shape[1], -1, -1)
+    flat, wanted = features.flatten(3), kernels[..., :-1]
+    looks = times_shared(wanted, flat) if shared else wanted @ flat
+    looks = looks / features.shape[2] ** 0.5
     return (looks + kernels[..., -1:]).unflatten(-1, features.shape[-2:])

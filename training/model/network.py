@@ -184,10 +184,15 @@ class ActionVOS(nn.Module):
         decoded, mask_features = decode(image, text, per_prompt, trace)
         likeness = None
         if self.config.word_levels == 0:
-            likeness = likeness_masks(self.likeness(text.sentence), per_prompt(image.fine))
+            likeness = likeness_masks(
+                self.likeness(text.sentence),
+                per_prompt.or_shared(image.fine),
+                shared=per_prompt.shared,
+            )
         return self._heads(
             decoded,
             mask_features,
+            per_prompt,
             self._evidence(image, text, per_prompt) if self.config.mask_evidence else None,
             likeness,
             per_prompt(sizes),
@@ -199,7 +204,7 @@ class ActionVOS(nn.Module):
     def _decode_late(
         self, image: ImageFeatures, text: TextFeatures, per_prompt: PerPrompt, trace: Trace | None
     ) -> tuple[Decoded, Tensor]:
-        """Decoded queries, and the mask features [P, T, D, h, w] that all prompts share."""
+        """Decoded queries, and the mask features, [P or 1, T, D, h, w]."""
         shapes: list[Shape] = [(m.shape[3], m.shape[4]) for m in image.levels]
         paddings = None
         if image.paddings is not None:
@@ -207,7 +212,8 @@ class ActionVOS(nn.Module):
         pyramid = self._pyramid(shapes, paddings, trace)
         memory = torch.cat([level.flatten(3) for level in image.levels], 3).transpose(2, 3)
         decoder = cast("LateDecoder", self.decoder)
-        return decoder(text.sentence, memory, pyramid, per_prompt), per_prompt(image.fine)
+        decoded = decoder(text.sentence, memory, pyramid, per_prompt)
+        return decoded, per_prompt.or_shared(image.fine)
 
     def _decode_early(
         self, image: ImageFeatures, text: TextFeatures, per_prompt: PerPrompt, trace: Trace | None
@@ -287,6 +293,7 @@ class ActionVOS(nn.Module):
         self,
         decoded: Decoded,
         mask_features: Tensor,
+        per_prompt: PerPrompt,
         evidence: Evidence | None,
         likeness: Tensor | None,
         sizes: Tensor,
@@ -295,6 +302,7 @@ class ActionVOS(nn.Module):
         trace: Trace | None,
     ) -> Output:
         count = mask_features.shape[1]
+        shared = self.config.late_words and per_prompt.shared
         hidden = [h.unflatten(0, (-1, count)) for h in decoded.hidden]
         boxes = [b.unflatten(0, (-1, count)) for b in decoded.boxes]
         last = len(hidden) - 1
@@ -304,7 +312,8 @@ class ActionVOS(nn.Module):
             x = hidden[index]
             logits = self.class_heads[index](x)
             # The mask uses the centre that this layer found, not the one it started from.
-            masks = self.mask_head(x, boxes[index][..., :2].detach(), mask_features, sizes, trace)
+            centres = boxes[index][..., :2].detach()
+            masks = self.mask_head(x, centres, mask_features, sizes, trace, shared=shared)
             if likeness is not None:
                 masks = masks + likeness
             positives = self.positive_heads[index](x.mean((1, 2)))
@@ -325,7 +334,7 @@ class ActionVOS(nn.Module):
             hidden=torch.stack(hidden),
             references=torch.stack(boxes).detach(),
             initial_references=decoded.initial.unflatten(0, (-1, count)),
-            mask_features=mask_features,
+            mask_features=per_prompt(mask_features) if shared else mask_features,
             embedding=embedding,
             likeness=likeness,
             activity=None if evidence is None else evidence.activity,
@@ -336,10 +345,11 @@ class ActionVOS(nn.Module):
     ) -> Evidence:
         activity = self.activity_map(image.fine)
         return Evidence(
-            features=per_prompt(image.fine),
+            features=per_prompt.or_shared(image.fine),
             activity=activity,
-            activity_of_prompts=per_prompt(activity),
+            activity_of_prompts=per_prompt.or_shared(activity),
             narrated=self.narrated_head(text.sentence),
+            shared=per_prompt.shared,
         )
 
 

@@ -108,6 +108,15 @@ def test_the_input_can_be_smaller_than_the_presets(data: Path, tmp_path: Path) -
         replace(config, input_size=(60, 128)).check()
 
 
+def test_a_backbone_rate_of_nothing_freezes_the_backbone(data: Path, tmp_path: Path) -> None:
+    config = _config(data, tmp_path, preset="late", backbone_rate=0.0)
+    (network,) = build_setup(config, config.recipe()).networks
+    learns = {name: own.requires_grad for name, own in network.named_parameters()}
+    assert {name for name in learns if name.startswith("backbone.")} == {
+        name for name, own in learns.items() if not own
+    }
+
+
 class _Acting(Strategy[StrategyOptions]):
     """Does something at one batch of a run, once."""
 
