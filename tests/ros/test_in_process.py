@@ -68,6 +68,31 @@ def test_two_nodes_in_one_process_and_executor(bundle: Path) -> None:
     assert not left & {"heartbeat", "inference", "overlay", "points"}
 
 
+def test_an_error_in_a_transition_is_told_and_the_node_starts_anew(bundle: Path) -> None:
+    one = node("/erring", bundle)
+    probe = Probe("/erring", outputs=("grasp",))
+    try:
+        for _ in range(2):
+            assert one.trigger_configure() == TransitionCallbackReturn.SUCCESS
+            assert one.trigger_activate() == TransitionCallbackReturn.SUCCESS
+            probe.next("grasp", lambda m: "NO_IMAGE" in m.reasons)
+
+            def broken() -> None:
+                raise OSError("the disk is gone")
+
+            one._pipeline.deactivate = broken
+            assert one.trigger_deactivate() == TransitionCallbackReturn.ERROR
+            assert one._state_machine.current_state[1] == "unconfigured"
+            assert one.failed is not None and "cannot deactivate: the disk" in one.failed.text
+            # Nothing of before is left: no network, no worker, no listening, and no go.
+            assert one._pipeline is None and one._worker is None
+            assert probe.images.get_subscription_count() == 0
+            probe.decision("NOT_ACTIVE")
+    finally:
+        one.destroy_node()
+        probe.close()
+
+
 def test_what_nobody_listens_to_is_not_made() -> None:
     node = rclpy.create_node("quiet", namespace="/quiet")
     try:

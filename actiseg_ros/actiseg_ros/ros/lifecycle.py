@@ -68,6 +68,21 @@ def transition(
     return decorate
 
 
+def every(*steps: Callable[[], object]) -> None:
+    """Takes all steps, whichever of them fail, and raises the first error afterwards.
+
+    What is to be let go of must not stay because something before it could not.
+    """
+    first: Exception | None = None
+    for step in steps:
+        try:
+            step()
+        except Exception as error:
+            first = first or error
+    if first is not None:
+        raise first
+
+
 def answer_impossible_transitions(node: LifecycleNode) -> None:
     """Answers a request for a transition that the state does not have with a failure.
 

@@ -29,6 +29,7 @@ from std_srvs.srv import Trigger
 
 from actiseg_ros.errors import ImageError, RobotError
 from actiseg_ros.gate.events import (
+    Deactivated,
     Frame,
     ImageArrived,
     ImageRejected,
@@ -50,6 +51,7 @@ from actiseg_ros.ros.lifecycle import (
     SUCCESS,
     Failed,
     answer_impossible_transitions,
+    every,
     transition,
 )
 from actiseg_ros.ros.messages import Identity, decode_image, image_size, to_nanoseconds
@@ -116,9 +118,7 @@ class SegmentNode(LifecycleNode):
 
     def destroy_node(self) -> None:
         """Says no-go for the last time, lets go of everything that runs, and ends the node."""
-        self._release()
-        self._decisions.close()
-        super().destroy_node()
+        every(self._release, self._decisions.close, super().destroy_node)
 
     # Parameters and clock
 
@@ -238,29 +238,33 @@ class SegmentNode(LifecycleNode):
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """After an error in a transition the node starts anew as unconfigured."""
-        failed = self.failed
+        self._gate.handle(Deactivated())
         try:
             self._release()
         except Exception as error:
-            self.reporter.error("lifecycle", f"cannot recover: {error!r}", "recovery")
-        self._pipeline = None
-        self._gate.set_calibration(None)
-        self.failed = failed
+            self.reporter.error("lifecycle", f"let go of all but: {error!r}", "recovery")
         return SUCCESS
 
     def _release(self) -> None:
-        self._stop()
+        every(self._stop, self._forget)
+
+    def _forget(self) -> None:
         self._pipeline = None
         self._gate.set_calibration(None)
 
     def _stop(self) -> None:
-        self._bond.end()
-        if self._pipeline is not None:
-            self._pipeline.deactivate()
-        self._decisions.publish()
-        self._inputs.unsubscribe_all()
-        self._points.stop()
-        self._results.stop()
+        pipeline = self._pipeline
+        every(
+            self._bond.end,
+            pipeline.deactivate if pipeline else lambda: None,
+            self._decisions.publish,
+            self._inputs.unsubscribe_all,
+            self._points.stop,
+            self._results.stop,
+            self._stop_worker,
+        )
+
+    def _stop_worker(self) -> None:
         worker = self._worker
         if worker is None:
             return
