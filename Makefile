@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-epic test test-slow faults slurm-test lint check bench benchmark clean
+.PHONY: help setup demo demo-epic demo-own test test-slow faults slurm-test lint check bench benchmark clean
 
 EPIC ?= ../shared/epic
 ENV := source ./env.bash &&
@@ -18,6 +18,9 @@ demo: setup ## play a kitchen video through the node; results in build/demo
 
 demo-epic: setup ## the same with real EPIC-KITCHENS frames (EPIC=folder); results in build/demo-epic
 	@$(ENV) python -m training.demo --epic $(EPIC) --out build/demo-epic
+
+demo-own: setup ## a lab of its own, from recordings to a go, under 15 minutes; results in build/demo-own
+	@$(ENV) python -m training.demo.own --out build/demo-own
 
 test: setup lint ## lint, type checks and all tests
 	@$(ENV) python -m pytest

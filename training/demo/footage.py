@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from training.data.kitchen.style import Style
 from training.data.kitchen.video import VideoOptions, make_video
 from training.data.palette import read_label_png
 from training.data.splits import load_clips
@@ -53,16 +54,31 @@ class Truth:
         return read_label_png(self.file)
 
 
-def kitchen_footage(folder: Path, seconds: float, seed: int) -> DemoFootage:
+def kitchen_footage(
+    folder: Path,
+    seconds: float,
+    seed: int,
+    *,
+    kitchen: int | None = None,
+    style: Style = "plain",
+) -> DemoFootage:
     """Draws a kitchen video of actions, none of which the embedded model was trained on.
 
     Args:
         folder: Folder for video, narrations and truth.
         seconds: Length.
-        seed: Kitchen to draw.
+        seed: Actions and layout to draw.
+        kitchen: Kitchen to draw; by default one of the video's own.
+        style: How it is drawn.
     """
     options = VideoOptions(
-        seed=seed, seconds=seconds, fps=FRAME_RATE, size=SIZE, truth_every=_TRUTH_EVERY
+        seed=seed,
+        seconds=seconds,
+        fps=FRAME_RATE,
+        size=SIZE,
+        truth_every=_TRUTH_EVERY,
+        kitchen=kitchen,
+        style=style,
     )
     drawn = make_video(folder, options)
     truth = {}

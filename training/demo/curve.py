@@ -1,0 +1,186 @@
+"""What a few clips of one's own give: from the embedded network against from scratch.
+
+``python -m training.demo.curve --out build/curve`` draws a kitchen in another style, trains on ever
+more of its clips, with clean labels and with noisy ones, for the same number of steps each, and
+writes what every network reaches on clips of other videos. All of it is drawn.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from actiseg_ros.errors import ActisegError
+from training import cli
+from training.config.run import RECIPES, TrainConfig
+from training.data.kitchen import KitchenConfig, make_kitchen
+from training.data.kitchen.style import Style
+from training.data.prepare import prepare
+from training.data.splits import read_split
+from training.files.claims import claim
+from training.files.disk import read_json, write_json, write_text
+
+STARTS = ("embedded", "scratch")
+_NUMBERS = ("p_miou", "n_miou", "acc")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Train on ever more clips of a drawn kitchen in another style; run again, it goes on."""
+
+    out: Path = Path("build/curve")
+    """Folder for data, runs, curve.json and curve.md."""
+    clips: tuple[int, ...] = (5, 10, 20, 50, 100)
+    """Numbers of clips."""
+    val_clips: int = 40
+    """Clips of other videos that every network is measured on."""
+    steps: int = 200
+    """Optimiser steps of each training, at least."""
+    style: Style = "ink"
+    """How the kitchen is drawn."""
+    seed: int = 21
+    """Kitchen to draw; also of the trainings."""
+    text_noise: float = 0.4
+    """Share of wrong nouns in noisy labels."""
+    mask_noise: int = 15
+    """Kernel of the mask noise in noisy labels, pixels."""
+    labels: tuple[str, ...] = ("clean", "noisy")
+    """Which labels."""
+    starts: tuple[str, ...] = STARTS
+    """Which networks to start from."""
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One training."""
+
+    clips: int
+    start: str
+    labels: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.clips}-{self.start}-{self.labels}"
+
+
+def run(options: Curve) -> list[dict[str, Any]]:
+    """Trains and measures what is not there yet.
+
+    Returns:
+        One row for each training, in percent.
+
+    Raises:
+        ActisegError: An option is impossible, or a command failed.
+    """
+    for given, known in ((options.labels, ("clean", "noisy")), (options.starts, STARTS)):
+        for name in given:
+            if name not in known:
+                raise ActisegError(f"{name!r} is none of {', '.join(known)}")
+    if not options.clips or min(options.clips) < 1:
+        raise ActisegError(f"--clips is {options.clips}; expected numbers from 1 on")
+    data = _data(options)
+    rows = []
+    for cell in _cells(options):
+        result = options.out / "cells" / cell.name / "result.json"
+        if not result.is_file():
+            write_json(result, {**asdict(cell), **_measure(cell, data, options)})
+        rows.append(read_json(result))
+        write_json(options.out / "curve.json", rows)
+        write_text(options.out / "curve.md", "\n".join(table(rows)) + "\n")
+    return rows
+
+
+def _cells(options: Curve) -> Iterator[_Cell]:
+    for clips in options.clips:
+        for start in options.starts:
+            for labels in options.labels:
+                yield _Cell(clips, start, labels)
+
+
+def _data(options: Curve) -> Path:
+    """The kitchen in the ActionVOS layout, with a split for each number of clips."""
+    data = options.out / "data"
+    most = max(options.clips)
+    plan = {
+        name: value
+        for name, value in asdict(options).items()
+        if name in ("val_clips", "style", "seed", "steps", "text_noise", "mask_noise")
+    }
+    claim(options.out / "plan.json", {**plan, "most": most}, "a learning curve")
+    if not (data / "ImageSets" / "val.json").is_file():
+        every = most + options.val_clips
+        share = options.val_clips / every
+        drawn = KitchenConfig(every, options.seed, share, (854, 480), style=options.style)
+        make_kitchen(options.out / "tree", drawn)
+        tree = options.out / "tree"
+        prepare(tree / "VISOR", tree / "annotations", data)
+    train = read_split(data / "ImageSets" / "train.json")
+    for count in options.clips:
+        write_json(data / "ImageSets" / f"train_{count}.json", train[:count])
+    return data
+
+
+def _measure(cell: _Cell, data: Path, options: Curve) -> dict[str, Any]:
+    """Trains one network and says what it reaches."""
+    folder = options.out / "cells" / cell.name
+    samples = sum(
+        len(record["sparse_frames"])
+        for record in read_split(data / "ImageSets" / f"train_{cell.clips}.json")
+    )
+    batch = min(RECIPES[TrainConfig.preset].batch_size, samples)
+    epochs = -(-options.steps // max(1, samples // batch))
+    train = [
+        *("train", "--data", data, "--split", f"train_{cell.clips}", "--val-split", ""),
+        *("--epochs", epochs, "--batch-size", batch, "--seed", options.seed, "--out", folder),
+        *(["--pretrained", "embedded"] if cell.start == "embedded" else []),
+        *(["--resume"] if (folder / "checkpoint.pt").is_file() else []),
+    ]
+    if cell.labels == "noisy":
+        train += ["--text-noise", options.text_noise, "--mask-noise", options.mask_noise]
+    _command(train)
+    split = data / "ImageSets" / "val.json"
+    _command(
+        ["predict", "--checkpoint", folder / "last.safetensors", "--data", data, "--split", split,
+         "--clip-length", 1, "--out", folder / "predictions"]
+    )  # fmt: skip
+    _command(
+        ["evaluate", "--predictions", folder / "predictions", "--annotations",
+         data / "Annotations_Sparse" / "val", "--split", split, "--json", folder / "metrics.json"]
+    )  # fmt: skip
+    metrics = read_json(folder / "metrics.json")
+    return {"epochs": epochs, **{name: metrics[name] for name in _NUMBERS}}
+
+
+def _command(arguments: Sequence[object]) -> None:
+    words = [str(argument) for argument in arguments]
+    if status := cli.main(words):
+        raise ActisegError(f"actiseg {words[0]} ended with status {status}; see above")
+
+
+def table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The rows as a Markdown table."""
+    lines = ["| clips | start | labels | p-mIoU | n-mIoU | Acc |", "|---|---|---|---|---|---|"]
+    for row in rows:
+        numbers = " | ".join(f"{row[name]:.1f}" for name in _NUMBERS)
+        lines.append(f"| {row['clips']} | {row['start']} | {row['labels']} | {numbers} |")
+    return lines
+
+
+def main() -> int:
+    """Makes the curve; 2 for what the user can repair."""
+    try:
+        rows = run(tyro.cli(Curve, prog="python -m training.demo.curve"))
+    except (ActisegError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(table(rows)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
