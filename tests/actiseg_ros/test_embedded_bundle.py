@@ -28,7 +28,8 @@ def bundle(repository: Path) -> Bundle:
 
 
 def test_it_is_small_calibrated_and_found_without_a_path(bundle: Bundle) -> None:
-    assert sum((bundle.path / name).stat().st_size for name in bundle.files) <= 12 * 2**20
+    # Two thirds is what the robot runs; the rest are the weights that a training may begin with.
+    assert sum((bundle.path / name).stat().st_size for name in bundle.files) <= 16 * 2**20
     assert load_calibration(load_bundle()) is not None
 
 

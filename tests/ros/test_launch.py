@@ -148,4 +148,7 @@ def test_what_cannot_be_started_ends_the_launch(
     given = [text.replace("BAG", str(bag)).replace("ROS1", str(ros1)) for text in arguments]
     launch = Launch(tmp_path / "log", "replay.launch.py", *given)
     assert launch.popen.wait(60) == 1, launch.log
-    assert told in launch.log and "Traceback" not in launch.log
+    assert told in launch.log
+    # A node that is interrupted while it still loads its modules says so in Python's way.
+    others = [line for line in launch.log.splitlines() if not line.startswith("[segment_node")]
+    assert "Traceback" not in "\n".join(others)
