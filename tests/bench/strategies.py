@@ -85,9 +85,12 @@ def in_own_process(name: str, work: str) -> dict[str, Any]:
 
 def write_inputs(work: Path) -> None:
     """A small kitchen, and a tokenizer for presets that read prompts with RoBERTa's."""
-    kitchen = KitchenConfig(clips=4, seed=0, val_share=0.25, frame_size=(427, 240))
+    kitchen = KitchenConfig(clips=4, seed=0, val_share=0.0, frame_size=(427, 240))
     make_kitchen(work / "raw", kitchen, workers=1, progress=False)
-    prepare(work / "raw/VISOR", work / "raw/annotations", work / "data", workers=1, progress=False)
+    prepare(
+        work / "raw/VISOR", work / "raw/annotations", work / "data", ("train",),
+        workers=1, progress=False,
+    )  # fmt: skip
     tokenizer = train_tokenizer(["left hand used in the action of cut pepper"])
     (work / "roberta").mkdir()
     tokenizer.save(str(work / "roberta/tokenizer.json"))
@@ -174,7 +177,8 @@ def load(config: TrainConfig, size: str | None, count: int) -> list[Batch]:
 def seconds_per_step(trainer: Trainer, batches: list[Batch]) -> float:
     """Takes a step for each batch."""
     began = time.perf_counter()
-    steps = len(list(trainer.learn(batches)))  # its losses are read, so the device is done
+    steps = len(list(trainer.learn(batches)))
+    trainer.read()  # its losses, so the device is done
     return (time.perf_counter() - began) / steps
 
 

@@ -85,6 +85,11 @@ class Batch:
     """The frame that the sample of each prompt is about."""
     object_ids: list[int]
     """Object id of each prompt."""
+    first_frames: Tensor | None = None
+    """Of the D different pictures one of the N * T frames that show it, int64 [D]; None if no
+    picture is shown twice."""
+    picture_of_frame: Tensor | None = None
+    """Which of these each of the N * T frames shows, int64 [N * T]."""
     mean: Channels = IMAGENET_MEAN
     """As in `Sample`."""
     std: Channels = IMAGENET_STD
@@ -113,6 +118,7 @@ class Batch:
                 clips = item.name in ("frames", "padding", "sizes")
                 parts[item.name] = value[of_clips if clips else of_prompts]
         parts["clip_of_prompt"] = torch.zeros_like(parts["clip_of_prompt"])
+        parts["first_frames"] = parts["picture_of_frame"] = None
         return replace(self, **parts)
 
     def pin_memory(self) -> Batch:
@@ -142,6 +148,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
     for own, sample in zip(padding, samples, strict=True):
         own[:, : sample.size[0], : sample.size[1]] = False
     of_prompt = [sample for sample in samples for _ in sample.captions]
+    first_frames, picture_of_frame = _pictures(samples)
     return Batch(
         frames=_joined([_padded(sample.frames, height, width)[None] for sample in samples]),
         padding=padding,
@@ -159,9 +166,32 @@ def collate(samples: Sequence[Sample]) -> Batch:
         frame_names=[sample.frame_names for sample in of_prompt],
         start_frames=[sample.start_frame for sample in of_prompt],
         object_ids=[object_id for sample in samples for object_id in sample.object_ids],
+        first_frames=first_frames,
+        picture_of_frame=picture_of_frame,
         mean=samples[0].mean,
         std=samples[0].std,
     )
+
+
+def _pictures(samples: Sequence[Sample]) -> tuple[Tensor | None, Tensor | None]:
+    """`Batch.first_frames` and `Batch.picture_of_frame`.
+
+    Frames of one name are compared byte by byte: augmentation may have made them differ.
+    """
+    firsts: list[int] = []
+    shown: list[int] = []
+    seen: dict[tuple[str, str], list[tuple[int, Tensor]]] = {}
+    for sample in samples:
+        for name, frame in zip(sample.frame_names, sample.frames, strict=True):
+            known = seen.setdefault((sample.sequence, name), [])
+            picture = next((p for p, other in known if torch.equal(frame, other)), len(firsts))
+            if picture == len(firsts):
+                firsts.append(len(shown))
+                known.append((picture, frame))
+            shown.append(picture)
+    if len(firsts) == len(shown):
+        return None, None
+    return torch.tensor(firsts), torch.tensor(shown)
 
 
 def _padded(maps: Tensor, height: int, width: int) -> Tensor:

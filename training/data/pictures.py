@@ -62,5 +62,8 @@ def normalise(frames: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     Returns:
         float32 [..., 3, H, W].
     """
-    off, scale = (torch.tensor(v, device=frames.device)[:, None, None] for v in (mean, std))
+    off, scale = (
+        torch.tensor(values).to(frames.device, non_blocking=True)[:, None, None]
+        for values in (mean, std)
+    )
     return frames.float().div_(255).sub_(off).div_(scale)

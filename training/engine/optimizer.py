@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from training.config.run import Recipe
-
-Tensors = list[Tensor] | tuple[Tensor, ...]
 
 
 def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, object]]:
@@ -70,7 +68,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group["scale"]
 
 
-def moving_average(network: nn.Module, decay: float) -> AveragedModel:
+class MovingAverage:
     """An exponential moving average of a network's parameters and buffers.
 
     The decay rises from 0.1 towards its final value (``(1 + n) / (10 + n)`` after n updates), so
@@ -81,26 +79,42 @@ def moving_average(network: nn.Module, decay: float) -> AveragedModel:
         decay: final decay in [0, 1).
     """
 
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.module = copy.deepcopy(network)
+        """The network with its averaged weights."""
+        self._decay, self._updates = decay, 0
+
     @torch.no_grad()
-    def update(averages: Tensors, values: Tensors, _: Tensor | int) -> None:
-        updates = int(average.n_averaged) - 1  # on the host; the argument lies on the device
-        if averages[0].is_floating_point():
-            weight = 1 - min(decay, (1 + updates) / (10 + updates))
-            torch._foreach_lerp_(averages, values, weight)
-        else:  # counters such as the batches seen by batch normalisation
-            torch._foreach_copy_(averages, values)
+    def update(self, network: nn.Module) -> None:
+        """Takes in the network as it is now; nothing waits for its device."""
+        own, other = _values(self.module), _values(network)
+        pairs = list(zip(own, other, strict=True))
+        weight = 1 - min(self._decay, (1 + self._updates) / (10 + self._updates))
+        averages, values = _chosen(pairs, floating=True)
+        torch._foreach_lerp_(averages, values, weight)
+        # Counters such as the batches seen by batch normalisation.
+        counters, counted = _chosen(pairs, floating=False)
+        if counters:
+            torch._foreach_copy_(counters, counted)
+        self._updates += 1
 
-    average = AveragedModel(network, multi_avg_fn=update, use_buffers=True)
-    average.n_averaged.fill_(1)  # 0 would take over the first weights that come
-    return average
+    def state_dict(self) -> dict[str, Any]:
+        """The number of updates and the averaged weights, under the network's own names."""
+        return {"updates": self._updates, "average": self.module.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restores what `state_dict` gave."""
+        self._updates = state["updates"]
+        self.module.load_state_dict(state["average"])
 
 
-def average_state(average: AveragedModel) -> dict[str, Any]:
-    """The number of updates and the averaged weights, under the network's own names."""
-    return {"updates": int(average.n_averaged) - 1, "average": average.module.state_dict()}
+def _values(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]
 
 
-def load_average(average: AveragedModel, state: Mapping[str, Any]) -> None:
-    """Restores what `average_state` gave."""
-    average.n_averaged.fill_(state["updates"] + 1)
-    average.module.load_state_dict(state["average"])
+def _chosen(
+    pairs: Sequence[tuple[Tensor, Tensor]], *, floating: bool
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Both sides of the pairs of floating point numbers, or of the others."""
+    chosen = [pair for pair in pairs if pair[0].is_floating_point() == floating]
+    return [own for own, _ in chosen], [other for _, other in chosen]

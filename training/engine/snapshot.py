@@ -38,14 +38,14 @@ def save_snapshot(path: Path, state: dict[str, Any]) -> None:
     write_whole(path, buffer.getbuffer(), durable=True)
 
 
-def load_snapshot(path: Path, device: torch.device) -> dict[str, Any]:
-    """Reads what `save_snapshot` wrote; only tensors and plain values are accepted.
+def load_snapshot(path: Path) -> dict[str, Any]:
+    """Reads what `save_snapshot` wrote, into main memory; tensors and plain values alone.
 
     Raises:
         ActisegError: If the file is damaged or of another format.
     """
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True)
     except OSError:
         raise
     except Exception as error:  # torch raises many types for damaged or foreign files

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, cast
 
@@ -21,6 +22,7 @@ from training.config.run import Recipe
 from training.data.clips import Batch
 from training.engine.distributed import ProcessGroup
 from training.engine.setup import TrainingSetup
+from training.engine.step_numbers import Check, StepResult, require_finite
 from training.engine.trained_network import TrainedNetwork
 from training.losses.activity import activity_loss, narrated_loss
 from training.losses.context import StepContext, StepPosition
@@ -39,21 +41,7 @@ class Share(NamedTuple):
     batches: Sequence[Batch]
     """The gradients are added up over these."""
     kept: Sequence[Tensor | None]
-    """The samples (prompts) of each that count, bool [P]; None for all."""
-
-
-class NonFiniteError(Exception):
-    """A loss or gradient is infinite or not a number; says which, and on which samples."""
-
-
-class StepResult(NamedTuple):
-    """What a step says."""
-
-    losses: dict[str, float]
-    """Mean loss terms, their `total` and the gradient norm of the first network, the `total` of
-    the others, and the learning rate."""
-    log: dict[str, float]
-    """What the strategy says of the step's last batch."""
+    """The samples (prompts) of each that count, bool [P] on the host; None for all."""
 
 
 class TrainingStep:
@@ -87,12 +75,15 @@ class TrainingStep:
     def select(self, window: Sequence[Batch], position: StepPosition) -> Selection:
         """The samples of a window that each network learns from; empty with one network.
 
+        What is chosen comes to the host, since it decides which steps there are.
+
         Raises:
             NonFiniteError: If a loss is not finite.
         """
         if len(self.networks) == 1:
             return Selection([], {})
-        return self.strategy.select(self._losses_of_window(window, position), position)
+        chosen = self.strategy.select(self._losses_of_window(window, position), position)
+        return Selection([own.cpu() for own in chosen.kept], chosen.log)
 
     def divide(self, window: Sequence[Batch], selection: Selection) -> list[Sequence[Share]]:
         """For each step of a window the share of each network.
@@ -103,9 +94,7 @@ class TrainingStep:
             return self._sample_steps(window, selection.kept)
         counts = [len(batch.captions) for batch in window]
         masks: list[Sequence[Tensor | None]] = [
-            torch.zeros(sum(counts), dtype=torch.bool, device=kept.device)
-            .index_fill(0, kept, True)
-            .split(counts)
+            torch.zeros(sum(counts), dtype=torch.bool).index_fill(0, kept, True).split(counts)
             for kept in selection.kept
         ] or [[None] * len(window)]
         size = self.recipe.accumulate
@@ -122,7 +111,7 @@ class TrainingStep:
         ]
         counts = [len(batch.captions) for batch in window]
         sums = [own.sum() for own in torch.stack(losses).sum(0).split(counts)]
-        self._require_finite("loss", torch.stack(sums), window)
+        require_finite(Check.of("loss", torch.stack(sums), window), position.step, self.group)
         return losses
 
     def _sample_steps(
@@ -135,30 +124,32 @@ class TrainingStep:
 
         def share(own: Sequence[int], step: int) -> Share:
             batch, prompt = samples[own[min(step, len(own) - 1)]]
-            counts = torch.tensor([step < len(own)], device=self.group.device)
-            return Share([batch.prompt(prompt)], [counts])
+            return Share([batch.prompt(prompt)], [torch.tensor([step < len(own)])])
 
         return [[share(own, step) for own in chosen] for step in range(steps)]
 
     def take(self, shares: Sequence[Share], position: StepPosition, rate: float) -> StepResult:
-        """One step of every network.
+        """One step of every network, which nothing waits for.
 
         Args:
             shares: what each network learns from.
             position: where in the run this step is.
             rate: learning rate.
 
-        Raises:
-            NonFiniteError: If a loss or gradient is not finite; no network has then changed.
+        Returns:
+            What it says, on the device, to be read by and by (`UnreadSteps`).
         """
         values: dict[str, Tensor] = {}
         log: dict[str, Tensor | float] = {}
+        checks: list[Check] = []
         for index, (network, share) in enumerate(zip(self.networks, shares, strict=True)):
             network.begin_step(rate)
-            losses, told = self._backward(index, share, position)
+            losses, told, check = self._backward(index, share, position)
             network.require_gradients()
+            network.rest(self.strategy.resting(network.network))
             norm = network.clip(self.recipe.clip_norm)
-            self._require_finite("gradient", norm.expand(len(share.batches)), share.batches)
+            every = norm.expand(len(share.batches))
+            checks += check, Check.of("gradient", every, share.batches)
             log |= told
             if index == 0:
                 values = {**losses, "gradient_norm": norm}
@@ -166,17 +157,18 @@ class TrainingStep:
                 values[f"peer_{index}_total"] = losses["total"]
         for network in self.networks:
             network.step()
-        numbers = torch.stack(list(values.values())).tolist()
-        told_numbers = {name: float(value) for name, value in log.items()}
-        return StepResult(dict(zip(values, numbers, strict=True)) | {"rate": rate}, told_numbers)
+        return StepResult(values, log, checks)
 
     def _backward(
         self, index: int, share: Share, position: StepPosition
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor | float]]:
-        """Adds up the gradients of some batches; their mean losses, and what the strategy tells.
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor | float], Check]:
+        """Adds up the gradients of some batches.
 
         Batches count alike or, with a choice of samples, each by the number of its own: the mean is
         then one over all chosen samples.
+
+        Returns:
+            Their mean losses, what the strategy tells, and what has to be finite.
         """
         counts = [1 if kept is None else int(kept.sum()) for kept in share.kept]
         whole = max(1, sum(counts))
@@ -194,8 +186,7 @@ class TrainingStep:
             totals.append(losses["total"].detach())
             for name, value in losses.items():
                 means[name] = means.get(name, 0.0) + value.detach() * count / whole
-        self._require_finite("loss", torch.stack(totals), ran)
-        return means, log
+        return means, log, Check.of("loss", torch.stack(totals), ran)
 
     def losses(
         self, index: int, batch: Batch, position: StepPosition, kept: Tensor | None = None
@@ -207,7 +198,8 @@ class TrainingStep:
             batch: on any device.
             position: where in the run this is; with the process it says which prompts without a
                 picture are read.
-            kept: samples (prompts) that the network learns from, bool [P]; None for all.
+            kept: samples (prompts) that the network learns from, bool [P] on any device; None for
+                all.
 
         Returns:
             The losses, and what the strategy tells of them.
@@ -215,6 +207,8 @@ class TrainingStep:
         pairs, narrated = self._narration_pairs(position.step)
         context = self._ask(self.networks[index].views, index, batch, position, pairs)
         terms = self.strategy.losses(context) | self._from_scratch(context, narrated)
+        if kept is not None:
+            kept = kept.to(self.group.device, non_blocking=True)
         losses = reduced(terms, context, kept)
         losses["total"] = total(losses, self.coefficients)
         return losses, context.log
@@ -242,9 +236,11 @@ class TrainingStep:
     ) -> StepContext:
         """What a network says to a batch as the strategy presents it."""
         padded = bool(batch.padding.any())  # asked on the host, where it costs no synchronisation
-        inputs = self.strategy.inputs(
-            batch.to(self.group.device, non_blocking=True), position, index
-        )
+        moved = batch.to(self.group.device, non_blocking=True)
+        inputs = self.strategy.inputs(moved, position, index)
+        if inputs.batch.frames is not moved.frames:  # which of them are alike is not known
+            apart = replace(inputs.batch, first_frames=None, picture_of_frame=None)
+            inputs = inputs._replace(batch=apart)
         output, second = self._predict(views, inputs.batch, padded, pairs, inputs.second_view)
         return StepContext(
             inputs.batch,
@@ -270,19 +266,20 @@ class TrainingStep:
         """Predictions on a batch and on the second view; without padding no masks are computed."""
         ids, mask = self.setup.tokenize(batch.captions)
         device = self.group.device
-        with (
-            torch.autocast(device.type, torch.bfloat16, self.recipe.precision == "bfloat16"),
-            _fast_attention(device),
-        ):
+        repeats = None
+        if batch.first_frames is not None and batch.picture_of_frame is not None:
+            repeats = batch.first_frames, batch.picture_of_frame
+        with _rounding(device, self.recipe.precision), _fast_attention(device):
             predicted: tuple[Output, Output | None] = views(
                 batch.frames,
                 batch.padding if padded else None,
-                ids.to(device),
-                mask.to(device),
+                ids.to(device, non_blocking=True),
+                mask.to(device, non_blocking=True),
                 batch.sizes,
                 batch.clip_of_prompt,
                 second=second,
                 pairs=pairs,
+                repeats=repeats,
             )
         return predicted
 
@@ -318,27 +315,16 @@ class TrainingStep:
         if self.setup.pairs is None:
             return None, torch.empty(0)
         prompts, labels = self.setup.pairs.draw(_PAIRS, step, self.group.rank)
-        ids, mask = self.setup.tokenize(prompts)
-        device = self.group.device
-        return (ids.to(device), mask.to(device)), torch.tensor(labels, device=device)
+        values = *self.setup.tokenize(prompts), torch.tensor(labels)
+        ids, mask, asked = (own.to(self.group.device, non_blocking=True) for own in values)
+        return (ids, mask), asked
 
-    def _require_finite(self, what: str, values: Tensor, batches: Sequence[Batch]) -> None:
-        """Stops all processes before the weights take a step that would ruin them.
 
-        Args:
-            what: names the values.
-            values: one for each batch, float [B].
-            batches: the B batches.
-        """
-        finite = values.isfinite().tolist()
-        if not self.group.any(not all(finite))[0]:
-            return
-        value, where = "not finite", "in another process"
-        if not all(finite):
-            value = str(values[finite.index(False)].item())
-            wrong = [batch for batch, fine in zip(batches, finite, strict=True) if not fine]
-            where = f"on samples {', '.join(sorted({n for b in wrong for n in b.sequences}))}"
-        raise NonFiniteError(f"{what} is {value} {where}")
+def _rounding(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Matrix products and convolutions in bfloat16, if that is the precision."""
+    if precision != "bfloat16":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16)
 
 
 def _fast_attention(device: torch.device) -> AbstractContextManager[None]:

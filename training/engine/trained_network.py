@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,13 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from actiseg_ros.errors import ActisegError
 from training.config.run import Recipe
 from training.engine.distributed import ProcessGroup
-from training.engine.optimizer import (
-    average_state,
-    load_average,
-    moving_average,
-    parameter_groups,
-    set_rate,
-)
+from training.engine.optimizer import MovingAverage, parameter_groups, set_rate
 from training.model import Output
 
 
@@ -43,17 +38,21 @@ class Views(nn.Module):
         *inputs: Tensor | None,
         second: Tensor | None = None,
         pairs: tuple[Tensor, Tensor] | None = None,
+        repeats: tuple[Tensor, Tensor] | None = None,
     ) -> tuple[Output, Output | None]:
         """Predictions on the frames and on the second view, if there is one.
 
         Args:
             frames: float32 [N, T, 3, H, W].
             inputs: padding, ids, mask, sizes and clip of each prompt, the same for both views.
-            second: other frames of the same shape.
+            second: other frames of the same shape; what shows the same picture does so here too.
             pairs: prompts without a picture, read with the first view only.
+            repeats: frames that show the same picture, as in `ActionVOS.encode_image`.
         """
-        output = self.network(frames, *inputs, pairs=pairs)
-        return output, None if second is None else self.network(second, *inputs)
+        output = self.network(frames, *inputs, pairs=pairs, repeats=repeats)
+        if second is None:
+            return output, None
+        return output, self.network(second, *inputs, repeats=repeats)
 
 
 class TrainedNetwork:
@@ -64,7 +63,6 @@ class TrainedNetwork:
         recipe: optimisation settings.
         group: this process among those that train together.
         teacher_decay: decay of the average that a strategy asks as a teacher; 0 keeps none.
-        rests_parameters: whether some steps leave out some trainable parameters.
     """
 
     def __init__(
@@ -73,18 +71,16 @@ class TrainedNetwork:
         recipe: Recipe,
         group: ProcessGroup,
         teacher_decay: float = 0.0,
-        rests_parameters: bool = False,
     ) -> None:
         self.network = network.to(group.device)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.network, recipe), weight_decay=recipe.weight_decay
         )
-        self.average = moving_average(self.network, recipe.ema) if recipe.ema else None
-        self.teacher = moving_average(self.network, teacher_decay) if teacher_decay else None
+        self.average = MovingAverage(self.network, recipe.ema) if recipe.ema else None
+        self.teacher = MovingAverage(self.network, teacher_decay) if teacher_decay else None
         self.teacher_views = Views(self.teacher.module).eval() if self.teacher else None
         self.local_views = Views(self.network)
-        self._rests_parameters = rests_parameters
-        self.views = _distributed(self.local_views, group, rests_parameters)
+        self.views = _distributed(self.local_views, group)
 
     def begin_step(self, rate: float) -> None:
         """Clears the gradients and sets the learning rate of the step."""
@@ -106,15 +102,21 @@ class TrainedNetwork:
         Raises:
             ActisegError: If a trainable parameter has no part in the loss; names it.
         """
-        if not isinstance(self.views, DistributedDataParallel) or self._rests_parameters:
+        if not isinstance(self.views, DistributedDataParallel):
             return
         named = self.network.named_parameters()
         left_out = [name for name, own in named if own.requires_grad and own.grad is None]
         if left_out:
             raise ActisegError(
                 f"{len(left_out)} parameters have no part in the loss of this step, such as "
-                f"{left_out[0]}: a strategy that means this sets rests_parameters"
+                f"{left_out[0]}: a strategy that means this lets them take part and rest "
+                "(Strategy.resting)"
             )
+
+    def rest(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Takes the gradients of some parameters away, so that this step leaves them alone."""
+        for own in parameters:
+            own.grad = None
 
     def clip(self, norm: float) -> Tensor:
         """Scales the gradients down to a norm; returns the norm that they had (scalar)."""
@@ -125,7 +127,7 @@ class TrainedNetwork:
         self.optimizer.step()
         for average in (self.average, self.teacher):
             if average is not None:
-                average.update_parameters(self.network)
+                average.update(self.network)
 
     @property
     def averaged(self) -> nn.Module:
@@ -143,9 +145,9 @@ class TrainedNetwork:
         state = {
             "network": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "average": self.average and average_state(self.average),
+            "average": self.average and self.average.state_dict(),
         }
-        state |= {"teacher": average_state(self.teacher)} if self.teacher else {}
+        state |= {"teacher": self.teacher.state_dict()} if self.teacher else {}
         frozen = self.frozen.keys()
         for values in (state["network"], *(own["average"] for own in _averages(state))):
             for name in frozen:
@@ -160,18 +162,31 @@ class TrainedNetwork:
         self.optimizer.load_state_dict(state["optimizer"])
         for name, average in (("average", self.average), ("teacher", self.teacher)):
             if average is not None:
-                load_average(average, state[name])
+                average.load_state_dict(state[name])
 
 
 def _averages(state: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [state[name] for name in ("average", "teacher") if state.get(name)]
 
 
-def _distributed(module: nn.Module, group: ProcessGroup, rests_parameters: bool) -> nn.Module:
+def _distributed(module: nn.Module, group: ProcessGroup) -> nn.Module:
+    """The module whose gradients are averaged over the processes; every parameter takes part."""
     if group.size == 1:
         return module
-    return DistributedDataParallel(
-        module,
-        device_ids=[group.device] if group.device.type == "cuda" else None,
-        find_unused_parameters=rests_parameters,
-    )
+    for own in module.parameters():
+        if own.requires_grad and 1 in own.shape:
+            own.register_hook(partial(_with_strides, own.stride()))
+    devices = [group.device] if group.device.type == "cuda" else None
+    return DistributedDataParallel(module, device_ids=devices)
+
+
+def _with_strides(strides: tuple[int, ...], gradient: Tensor) -> Tensor:
+    """The gradient with the parameter's strides, where they differ in axes of one element alone.
+
+    Convolutions with 1x1 kernels may say the same order in memory in another way, for which the
+    processes would copy the gradient once more.
+    """
+    axes = zip(gradient.shape, gradient.stride(), strides, strict=True)
+    if any(size > 1 and own != wanted for size, own, wanted in axes):
+        return gradient
+    return gradient.as_strided(gradient.shape, strides)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -29,7 +30,8 @@ from training.engine.snapshot import (
     save_frozen,
     save_snapshot,
 )
-from training.engine.step import NonFiniteError, TrainingStep
+from training.engine.step import TrainingStep
+from training.engine.step_numbers import NonFiniteError, UnreadSteps
 from training.engine.stop_signals import StopRequest, stop_requests
 from training.engine.summary import summary
 from training.engine.trained_network import TrainedNetwork
@@ -43,7 +45,7 @@ from training.strategies import Selection, with_strategy_options
 
 CHECKPOINT = "checkpoint.pt"
 LOG_EVERY = 10
-"""Steps between two entries in the TensorBoard logs."""
+"""Steps between two entries in the TensorBoard logs, which is when the device is asked."""
 INTERRUPTED = 130
 """Exit status after a signal, as a shell reports it for Ctrl-C."""
 
@@ -107,13 +109,7 @@ class Trainer:
         self.setup: TrainingSetup = build_setup(start, self.recipe)
         self.strategy = self.setup.strategy
         self.networks = [
-            TrainedNetwork(
-                network,
-                self.recipe,
-                group,
-                self.strategy.teacher_decay,
-                self.strategy.rests_parameters,
-            )
+            TrainedNetwork(network, self.recipe, group, self.strategy.teacher_decay)
             for network in self.setup.networks
         ]
         self.training_step = TrainingStep(self.setup, self.networks, self.recipe, group)
@@ -127,6 +123,7 @@ class Trainer:
         self.done = 0.0
         """Of the epoch, in steps of the schedule."""
         self.meter = Meter()
+        self.unread = UnreadSteps(group)
         torch.manual_seed(config.seed + 1 + group.rank)  # dropout differs between processes
         self.strategy.open(config.out, resume=resumed)
         if resumed:
@@ -193,12 +190,13 @@ class Trainer:
             for window in self._windows():
                 if self._must_end(stop):
                     return False
-                for losses in self.learn(window):
+                for _ in self.learn(window):
                     progress.reach(self.done)
                     if self.step % LOG_EVERY == 0:
-                        progress.note(loss=f"{losses['total']:.3f}")
+                        numbers = self.read()
+                        progress.note(loss=f"{numbers['total']:.3f}")
                         if output is not None:
-                            output.add_scalars("train", losses, self.step)
+                            output.add_scalars("train", numbers, self.step)
                     if self.selection is not None and self._must_end(stop):
                         return False
         return True
@@ -232,33 +230,51 @@ class Trainer:
             pin_memory=self.group.device.type == "cuda",
         )
 
-    def learn(self, window: Sequence[Batch]) -> Iterator[dict[str, float]]:
-        """Takes the remaining optimiser steps of a window; yields the losses of each."""
-        try:
-            if self.selection is None:
+    def learn(self, window: Sequence[Batch]) -> Iterator[None]:
+        """Takes the remaining optimiser steps of a window, one each time; `read` tells of them."""
+        if self.selection is None:
+            with self._explained():
                 self.selection = self.training_step.select(window, self._position())
-            chosen = self.selection.log
-            steps = self.training_step.divide(window, self.selection)
-            before = self.window * self.steps_per_window
-            usual = math.ceil(len(window) / self.recipe.accumulate)
-            for index in range(self.taken, len(steps)):
-                shares = steps[index]
-                # Strategies may take more steps than the schedule counts for a window.
-                rate = self._rate(before + index * usual // len(steps))
-                result = self.training_step.take(shares, self._position(), rate)
-                self.step += 1
-                samples = sum(len(batch.frames) for batch in shares[0].batches) * self.group.size
-                log = {**chosen, **result.log}
-                self.meter.add(result.losses["total"], samples, log)
-                self.taken, self.done = index + 1, before + (index + 1) * usual / len(steps)
-                if self.taken == len(steps):
-                    self.window, self.taken, self.selection = self.window + 1, 0, None
-                yield result.losses | log
+        chosen = self.selection.log
+        steps = self.training_step.divide(window, self.selection)
+        before = self.window * self.steps_per_window
+        usual = math.ceil(len(window) / self.recipe.accumulate)
+        for index in range(self.taken, len(steps)):
+            shares = steps[index]
+            # Strategies may take more steps than the schedule counts for a window.
+            rate = self._rate(before + index * usual // len(steps))
+            result = self.training_step.take(shares, self._position(), rate)
+            samples = sum(len(batch.frames) for batch in shares[0].batches) * self.group.size
+            log = {**chosen, **result.log}
+            self.unread.add(self.step, samples, rate, result._replace(log=log))
+            self.step += 1
+            self.taken, self.done = index + 1, before + (index + 1) * usual / len(steps)
+            if self.taken == len(steps):
+                self.window, self.taken, self.selection = self.window + 1, 0, None
+            yield
+
+    def read(self) -> dict[str, float]:
+        """Reads what the steps since the last call said; the numbers of the last one, if any.
+
+        Raises:
+            ActisegError: If a loss or gradient was not finite.
+        """
+        with self._explained():
+            steps = self.unread.read()
+        for numbers in steps:
+            self.meter.add(numbers.losses["total"], numbers.samples, numbers.log)
+        return {**steps[-1].losses, "rate": steps[-1].rate, **steps[-1].log} if steps else {}
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Within, a number that is not finite ends the run with what to do about it."""
+        try:
+            yield
         except NonFiniteError as error:
             raise ActisegError(
-                f"step {self.step} (epoch {self.epoch + 1}): {error}; the weights were not changed "
-                "by it. Lower --learning-rate, or look at these samples, and continue with "
-                f"--resume from {self.checkpoint}"
+                f"step {error.step} (epoch {self.epoch + 1}): {error.said}; no checkpoint was "
+                "written after it. Lower --learning-rate, or look at these samples, and continue "
+                f"with --resume from {self.checkpoint}"
             ) from error
 
     def _position(self) -> StepPosition:
@@ -313,8 +329,13 @@ class Trainer:
         return True
 
     def _save(self) -> None:
-        """Writes the checkpoint; every process takes part with its random state."""
-        selection = self.selection and asdict(_on(torch.device("cpu"), self.selection))
+        """Writes the checkpoint; every process takes part with its random state.
+
+        Raises:
+            ActisegError: If a step since the last reading was not finite; nothing is written then.
+        """
+        self.read()
+        selection = self.selection and asdict(self.selection)
         own = random_state(self.group.device), self.taken, selection
         states, taken, selections = zip(*self.group.gather(own), strict=True)
         strategy = self.strategy.state_dict()
@@ -340,7 +361,7 @@ class Trainer:
         self.saved_at = time.monotonic()
 
     def _restore(self) -> None:
-        state = load_snapshot(self.checkpoint, self.group.device)
+        state = load_snapshot(self.checkpoint)
         require_same_options(self.checkpoint, state["config"], self.config.as_json())
         before = len(state["random"])
         if before != self.group.size:
@@ -351,7 +372,7 @@ class Trainer:
             )
         self.epoch, self.window, self.taken = state["epoch"], state["window"], state["taken"]
         selection = state["selections"][self.group.rank]
-        self.selection = selection and _on(self.group.device, Selection(**selection))
+        self.selection = selection and Selection(**selection)
         self.step, self.best, self.frozen = state["step"], state["best"], state["frozen"]
         self.meter.load_state_dict(state["meter"])
         networks = [state, *state["peers"]]
@@ -378,11 +399,6 @@ class Trainer:
     def _say(self, text: str) -> None:
         if self.group.main:
             say(text)
-
-
-def _on(device: torch.device, selection: Selection) -> Selection:
-    """The selection with its tensors on a device."""
-    return Selection([kept.to(device) for kept in selection.kept], dict(selection.log))
 
 
 def _line(metrics: dict[str, Any]) -> str:

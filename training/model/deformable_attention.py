@@ -96,7 +96,7 @@ class DeformableAttention(nn.Module):
         centre = references[:, :, None, :, None, :2]
         if references.shape[-1] == 2:
             sizes = torch.tensor([(w, h) for h, w in shapes], dtype=query.dtype)
-            return centre + offsets / sizes.to(query.device)[:, None]
+            return centre + offsets / sizes.to(query.device, non_blocking=True)[:, None]
         extent = references[:, :, None, :, None, 2:]
         return centre + offsets / self.points * extent * 0.5
 

@@ -98,7 +98,11 @@ class ActionVOS(nn.Module):
                 head.weight.data.copy_(linear[0].weight.data)
 
     def encode_image(
-        self, frames: Tensor, padding: Tensor | None = None, trace: Trace | None = None
+        self,
+        frames: Tensor,
+        padding: Tensor | None = None,
+        trace: Trace | None = None,
+        repeats: tuple[Tensor, Tensor] | None = None,
     ) -> ImageFeatures:
         """Encodes clips independently of any prompt.
 
@@ -106,12 +110,13 @@ class ActionVOS(nn.Module):
             frames: Normalised RGB, float32 [N, T, 3, H, W], padded with zeros.
             padding: Bool [N, T, H, W], True on padding; None if nothing is padded.
             trace: Receives intermediate tensors by name, if given.
+            repeats: If some of the N * T frames show the same picture, as in `Backbone.forward`.
 
         Returns:
             Features shared by all prompts of each clip.
         """
         clips, count = frames.shape[:2]
-        stages = self.backbone(frames.flatten(0, 1))
+        stages = self.backbone(frames.flatten(0, 1), repeats)
         maps = [
             projection(stage)
             for projection, stage in zip(
@@ -266,6 +271,7 @@ class ActionVOS(nn.Module):
         clip_of_prompt: Tensor | None = None,
         *,
         pairs: tuple[Tensor, Tensor] | None = None,
+        repeats: tuple[Tensor, Tensor] | None = None,
         auxiliary: bool = True,
         trace: Trace | None = None,
     ) -> Output:
@@ -274,7 +280,7 @@ class ActionVOS(nn.Module):
         `pairs` are further prompts (ids and mask, int64 [K, L]) without a picture, for which
         `Output.narrated` says whether the narration speaks of the object.
         """
-        image = self.encode_image(frames, padding, trace)
+        image = self.encode_image(frames, padding, trace, repeats)
         text = self.encode_text(input_ids, attention_mask, trace)
         out = self.decode(image, text, sizes, clip_of_prompt, auxiliary=auxiliary, trace=trace)
         if pairs is not None and self.config.mask_evidence:

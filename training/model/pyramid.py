@@ -80,7 +80,7 @@ def cell_centres(
         x = torch.linspace(0.5, w - 0.5, w, dtype=torch.float32, device=device)
         grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
         grid = torch.stack((grid_x, grid_y), -1).reshape(1, h * w, 2)
-        size = torch.tensor((w, h), dtype=torch.float32, device=device)
+        size = torch.tensor((w, h), dtype=torch.float32).to(device, non_blocking=True)
         if valid_ratios is not None:
             size = valid_ratios[:, level, None] * size
         centres.append(grid / size)

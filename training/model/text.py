@@ -222,7 +222,11 @@ class TextEncoder(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, trace: dict[str, Tensor] | None = None
     ) -> TextFeatures:
         """Encodes tokenised prompts, int64 [P, L] each."""
-        out = self.roberta(input_ids=input_ids, attention_mask=attention_mask)
+        # What is added to the attention. From the mask itself the library would first ask the
+        # device whether anything is padded, and wait for it.
+        least = torch.finfo(self.roberta.dtype).min
+        added = (1 - attention_mask[:, None, None].to(self.roberta.dtype)) * least
+        out = self.roberta(input_ids=input_ids, attention_mask=added)
         if trace is not None:
             trace["roberta_last_hidden"] = out.last_hidden_state
             trace["roberta_pooled"] = out.pooler_output

@@ -8,7 +8,7 @@ samples count, what it remembers for each pixel, and the augmentation it needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar, cast
@@ -32,7 +32,9 @@ class StepInputs(NamedTuple):
 
     batch: Batch
     second_view: Tensor | None = None
-    """Other frames for the same prompts and padding, normalised, float32 [N, T, 3, H, W]."""
+    """Other frames for the same prompts and padding, normalised, float32 [N, T, 3, H, W]; frames
+    that show the same picture (`Batch.picture_of_frame`) must do so here too, unless the batch says
+    that none do."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,6 @@ class Strategy(Generic[O_co]):
     teacher_decay: float = 0.0
     """Decay of a moving average of each network's weights, which `StepContext.teacher` asks; 0
     keeps none."""
-    rests_parameters: ClassVar[bool] = False
-    """True if some steps leave out some trainable parameters; processes that train together then
-    look for these in every step, which costs time."""
 
     def __init__(self, options: O_co) -> None:
         self.options = options
@@ -140,6 +139,18 @@ class Strategy(Generic[O_co]):
     def coefficients(self) -> Mapping[str, float]:
         """Weights of the terms that only this strategy has."""
         return {}
+
+    def resting(self, network: nn.Module) -> Iterable[nn.Parameter]:
+        """Trainable parameters that the step leaves as they are; asked after its backward passes.
+
+        They have a part in its losses all the same (their gradients are thrown away), since
+        processes that train together wait for the gradient of every parameter. The answer must be
+        the same in all processes.
+
+        Args:
+            network: What `extend` gave.
+        """
+        return ()
 
     # In checkpoints
 

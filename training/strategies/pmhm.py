@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
@@ -416,7 +416,8 @@ class ParallelHeads(nn.Module):
     def _masks(self, head: nn.Module, output: Output, sizes: Tensor) -> Tensor:
         """The masks [P, T, Q, h, w] of one auxiliary head."""
         parameters = {
-            name: parameter.detach() if self.frozen else parameter
+            # Frozen, it has a gradient of 0: processes wait for one of every parameter.
+            name: parameter.detach() + 0 * parameter if self.frozen else parameter
             for name, parameter in head.named_parameters()
         }
         queries, features = output.hidden[-1], self._disturbed(output.mask_features)
@@ -474,13 +475,12 @@ class PMHM(Strategy[PMHMOptions]):
     belongs to no image, so it is never in U.
     """
 
-    rests_parameters = True  # those of the auxiliary heads, while they are frozen
-
     def __init__(self, options: PMHMOptions) -> None:
         super().__init__(options)
         self._heads: ParallelHeads | None = None
         self._seed = 0
         self._batches = 0
+        self._learned = False
 
     def extend(self, model: ActionVOS) -> nn.Module:
         """The model with auxiliary heads; freezing follows the seed in force here."""
@@ -496,9 +496,16 @@ class PMHM(Strategy[PMHMOptions]):
         """Decides, for all processes alike, whether the auxiliary head learns from this batch."""
         freeze = self._scheduled(self.options.freeze, self.options.freeze_end, position)
         draw = np.random.default_rng((self._seed, self._batches)).random()
-        cast("ParallelHeads", self._heads).frozen = bool(draw < freeze)
+        frozen = bool(draw < freeze)
+        cast("ParallelHeads", self._heads).frozen = frozen
         self._batches += 1
+        self._learned |= not frozen
         return StepInputs(batch)
+
+    def resting(self, network: nn.Module) -> Iterable[nn.Parameter]:
+        """The auxiliary heads, if they were frozen in all batches of the step."""
+        learned, self._learned = self._learned, False
+        return () if learned else cast("ParallelHeads", network).auxiliary.parameters()
 
     def losses(self, context: StepContext) -> Terms:
         """Eq. 7 in the last layer, the published terms in the earlier ones.

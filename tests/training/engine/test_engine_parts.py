@@ -13,13 +13,7 @@ from torch import nn
 
 from training.config.run import RECIPES, TrainConfig
 from training.engine.loader import epoch_batches, reading_processes
-from training.engine.optimizer import (
-    average_state,
-    load_average,
-    moving_average,
-    parameter_groups,
-    rate_factor,
-)
+from training.engine.optimizer import MovingAverage, parameter_groups, rate_factor
 from training.model import build_model
 from training.strategies import make_strategy
 
@@ -85,18 +79,20 @@ def test_published_groups_have_their_rates_and_leave_out_what_is_frozen() -> Non
 
 def test_average_follows_the_weights_and_is_restored() -> None:
     network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    average = moving_average(network, 0.5)
+    average = MovingAverage(network, 0.5)
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.fill_(4.0)
+        network[1].num_batches_tracked.fill_(7)  # type: ignore[union-attr,operator]
     for _ in range(60):
-        average.update_parameters(network)
-    assert torch.allclose(average.module.state_dict()["0.weight"], torch.full((2, 2), 4.0))
-    other = moving_average(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)), 0.5)
-    load_average(other, average_state(average))
-    weight = "0.weight"
-    assert torch.equal(other.module.state_dict()[weight], average.module.state_dict()[weight])
-    assert average_state(other)["updates"] == 60
+        average.update(network)
+    own = average.module.state_dict()
+    assert torch.allclose(own["0.weight"], torch.full((2, 2), 4.0))
+    assert own["1.num_batches_tracked"] == 7, "counters are taken over"
+    other = MovingAverage(nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)), 0.5)
+    other.load_state_dict(average.state_dict())
+    assert torch.equal(other.module.state_dict()["0.weight"], own["0.weight"])
+    assert other.state_dict()["updates"] == 60
 
 
 def test_baseline_changes_nothing() -> None:

@@ -15,16 +15,13 @@ from typing import Any
 import pytest
 import torch
 
-from tests.training.drawn_data import draw_data
-from tests.training.model.micro import MICRO, MICRO_PUBLISHED
+from tests.training.engine.combinations import MICRO_PRESETS
 from training.config.run import TrainConfig
 from training.data.collate import collate
-from training.data.kitchen import KitchenConfig
 from training.engine.distributed import ProcessGroup
 from training.engine.trainer import Trainer
 from training.losses.context import StepPosition
 from training.model import PRESETS
-from training.model.text import train_tokenizer
 from training.strategies import STRATEGIES
 from training.strategies.co_teaching import CoTeachingOptions
 from training.strategies.pmhm import PMHMOptions
@@ -33,32 +30,19 @@ _EPOCHS = 2
 """NPN's first epoch differs from the others."""
 _OPTIONS: dict[str, Any] = {
     "co-teaching": CoTeachingOptions(window=2),
-    "pmhm": PMHMOptions(freeze=0),  # with it some steps rest the auxiliary head, as it declares
+    "pmhm": PMHMOptions(freeze=1, freeze_end=0),
 }
-_LATE = replace(MICRO, late_words=True, shared_attention="dense", queries=1)
-_PUBLISHED = replace(
-    MICRO_PUBLISHED,
-    mask_evidence=False,
-    text=replace(MICRO.text, frozen=True, vocab_size=1000, max_positions=66),
-    max_tokens=32,
-)
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def data(tokenized_data: Path) -> Path:
     """Three training clips in the ActionVOS layout, and a tokenizer in place of RoBERTa's."""
-    root = tmp_path_factory.mktemp("kitchen")
-    draw_data(root, KitchenConfig(clips=6, seed=3, val_share=0.34, frame_size=(213, 120)))
-    (root / "roberta").mkdir()
-    tokenizer = train_tokenizer(["left hand used in the action of cut pepper"])
-    tokenizer.save(str(root / "roberta" / "tokenizer.json"))
-    return root
+    return tokenized_data
 
 
 @pytest.fixture(autouse=True)
 def micro_networks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The presets' structures in a size that takes milliseconds."""
-    for name, sizes in {"tiny": MICRO, "small": _LATE, "r50": _PUBLISHED}.items():
+    for name, sizes in MICRO_PRESETS.items():
         monkeypatch.setitem(PRESETS, name, replace(sizes, name=name))
 
 

@@ -25,7 +25,8 @@ from training.data.collate import collate
 from training.engine import run_output
 from training.engine import trainer as engine
 from training.engine.setup import build_setup
-from training.engine.step import StepResult, TrainingStep
+from training.engine.step import TrainingStep
+from training.engine.step_numbers import StepResult
 from training.engine.trainer import INTERRUPTED, train
 from training.losses.context import StepContext, StepPosition
 from training.losses.criterion import Terms

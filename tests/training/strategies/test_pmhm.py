@@ -425,7 +425,9 @@ def test_a_frozen_head_passes_gradients_on_and_keeps_none() -> None:
         network.frozen = frozen
         network.zero_grad()
         run_network(network).extra[0].sum().backward()
-        assert all((p.grad is None) == frozen for p in network.auxiliary.parameters())
+        gradients = [p.grad for p in network.auxiliary.parameters() if p.grad is not None]
+        assert len(gradients) == len([*network.auxiliary.parameters()]), "DDP waits for all"
+        assert any(gradient.any() for gradient in gradients) != frozen
         assert network.model.decoder.layers[-1].norm_cross.weight.grad.abs().sum() > 0
         assert all(p.grad is None for p in network.model.mask_head.parameters())
 
@@ -518,7 +520,20 @@ def learn(strategy: PMHM, network: ParallelHeads, optimizer: Any, steps: range) 
         output = run_network(network)
         optimizer.zero_grad(set_to_none=True)
         symmetric_divergence(output.masks, output.extra[0]).mean().backward()
+        for own in strategy.resting(network):
+            own.grad = None
         optimizer.step()
+
+
+def test_a_frozen_head_rests_unless_some_batch_of_the_step_teaches_it() -> None:
+    strategy, network = heads()
+    auxiliary = [*network.auxiliary.parameters()]
+    for freezes, rests in (([1.0], True), ([1.0, 0.0], False), ([0.0, 1.0], False), ([1.0], True)):
+        for freeze in freezes:
+            strategy.options = replace(strategy.options, freeze=freeze, freeze_end=freeze)
+            strategy.inputs(None, StepPosition(), 0)  # type: ignore[arg-type]
+            assert network.frozen == bool(freeze)
+        assert [*strategy.resting(network)] == (auxiliary if rests else [])
 
 
 def test_resumed_run_ends_in_the_same_weights() -> None:

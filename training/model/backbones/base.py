@@ -13,9 +13,12 @@ class Backbone(nn.Module):
 
     Attributes:
         channels: Output channels at strides 4, 8, 16 and 32.
+        frames_apart: Whether a frame's maps are the same whatever else is in the batch, in training
+            too: no statistics of the batch.
     """
 
     channels: tuple[int, int, int, int]
+    frames_apart = False
     layer1: nn.Module
     layer2: nn.Module
     layer3: nn.Module
@@ -25,20 +28,28 @@ class Backbone(nn.Module):
         """Reduces [B, 3, H, W] to stride 4."""
         raise NotImplementedError
 
-    def forward(self, frames: Tensor) -> list[Tensor]:
+    def forward(self, frames: Tensor, repeats: tuple[Tensor, Tensor] | None = None) -> list[Tensor]:
         """Computes the four feature maps.
 
         Args:
             frames: Normalised RGB, float32 [B, 3, H, W]. Any size; map sizes round up.
+            repeats: If frames show the same picture, one frame of each of the D pictures (int64
+                [D]) and the picture of each frame (int64 [B]): each picture is then computed once,
+                unless the statistics of the batch count.
 
         Returns:
             Float32 [B, C_i, ceil(H / s), ceil(W / s)] for s = 4, 8, 16, 32.
         """
+        once = self.frames_apart or not self.training
+        if repeats is not None and once:
+            frames = frames.index_select(0, repeats[0])
         x = self.stem(frames)
         stages = []
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = layer(x)
             stages.append(x)
+        if repeats is not None and once:
+            return [stage.index_select(0, repeats[1]) for stage in stages]
         return stages
 
 

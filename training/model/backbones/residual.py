@@ -85,6 +85,8 @@ class BasicBlock(nn.Module):
 class ResNet(Backbone):
     """ResNet-50 or -101 (He et al. 2016, Table 1) with frozen batch norm."""
 
+    frames_apart = True
+
     def __init__(self, depth: Sequence[int]) -> None:
         super().__init__()
         self.channels = (256, 512, 1024, 2048)

@@ -138,7 +138,8 @@ class PixelHistory:
             values[place][:height, :width] = self._read(key, entry).reshape(height, width)
             visits[place] = entry.visits
         return Recalled(
-            torch.from_numpy(values).to(device).float(), torch.from_numpy(visits).to(device)
+            torch.from_numpy(values).to(device, non_blocking=True).float(),
+            torch.from_numpy(visits).to(device, non_blocking=True),
         )
 
     def update(self, batch: Batch, values: Tensor, *, again: bool = False) -> Recalled:
