@@ -35,7 +35,7 @@ from training.engine.trainer import Trainer
 from training.files.disk import write_json
 from training.model import preset
 from training.model.text import train_tokenizer
-from training.strategies import STRATEGIES
+from training.strategies import STRATEGIES, with_strategy_options
 from training.strategies.co_teaching import CoTeachingOptions
 
 EPOCHS = 6
@@ -114,6 +114,7 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, Any]:
         device=options.device,
         strategy_options=CoTeachingOptions(window=2) if name == "co-teaching" else None,
     )
+    config = with_strategy_options(config)
     config.out.mkdir()
     if config.threads:
         torch.set_num_threads(config.threads)
