@@ -54,11 +54,13 @@ _actiseg_env() {
   fi
   if [ -n "$restore_nounset" ]; then set -u; fi
 
-  # Shared memory large enough for camera images; keeps a choice made before. By both names: Fast DDS
-  # 3 (Kilted) reads the first one only, older ones the second.
+  # Shared memory large enough for camera images; keeps a choice made before. Jazzy's Fast DDS reads the
+  # variable's old name only, from Kilted on the new name counts and the old one is deprecated.
   if [ -z "${FASTDDS_DEFAULT_PROFILES_FILE:-${FASTRTPS_DEFAULT_PROFILES_FILE:-}}" ]; then
-    export FASTDDS_DEFAULT_PROFILES_FILE=$root/actiseg_ros/config/fastdds.xml
-    export FASTRTPS_DEFAULT_PROFILES_FILE=$FASTDDS_DEFAULT_PROFILES_FILE
+    case ${ROS_DISTRO:-jazzy} in
+      humble | iron | jazzy) export FASTRTPS_DEFAULT_PROFILES_FILE=$root/actiseg_ros/config/fastdds.xml ;;
+      *) export FASTDDS_DEFAULT_PROFILES_FILE=$root/actiseg_ros/config/fastdds.xml ;;
+    esac
   fi
 }
 

@@ -33,8 +33,11 @@ if [ -z "${FASTDDS_DEFAULT_PROFILES_FILE:-${FASTRTPS_DEFAULT_PROFILES_FILE:-}}" 
     udp) profile=/actiseg/actiseg_ros/config/fastdds_udp.xml ;;
     *) echo "entrypoint: DDS_TRANSPORT is '$transport', not shm, udp or auto" >&2; exit 2 ;;
   esac
-  # By both names: Fast DDS 3 reads the first one only, older ones the second.
-  export FASTDDS_DEFAULT_PROFILES_FILE=$profile FASTRTPS_DEFAULT_PROFILES_FILE=$profile
+  # Jazzy's Fast DDS reads the old name only, from Kilted on the new one counts.
+  case $ROS_DISTRO in
+    humble | iron | jazzy) export FASTRTPS_DEFAULT_PROFILES_FILE=$profile ;;
+    *) export FASTDDS_DEFAULT_PROFILES_FILE=$profile ;;
+  esac
 fi
 
 if [ -f /actiseg/env.bash ] && [ -f /actiseg/ros2_ws/install/local_setup.bash ]; then

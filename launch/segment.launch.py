@@ -41,8 +41,8 @@ FLAGS = {
     "active_points": "Publish the target's points, from depth_topic and camera_info_topic",
 }
 BRIDGE_PORT = 8765
-PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
-"""The second is the name of before Fast DDS 3 (Kilted), the only one that older ones read."""
+PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+"""Jazzy's Fast DDS reads the first name only, from Kilted on the second one counts."""
 
 
 def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -218,7 +218,8 @@ def generate_launch_description() -> LaunchDescription:
     environment = [SetEnvironmentVariable("RCUTILS_LOGGING_BUFFERED_STREAM", "1")]
     if not set(PROFILE_VARIABLES) & set(os.environ):
         # Shared memory large enough for camera images; the camera driver needs it too.
-        profile = str(CONFIG / "fastdds.xml")
-        environment += [SetEnvironmentVariable(name, profile) for name in PROFILE_VARIABLES]
+        old = os.environ.get("ROS_DISTRO", "jazzy") in ("humble", "iron", "jazzy")
+        variable = PROFILE_VARIABLES[0 if old else 1]
+        environment.append(SetEnvironmentVariable(variable, str(CONFIG / "fastdds.xml")))
     started = [OpaqueFunction(function=show), OpaqueFunction(function=start_node)]
     return LaunchDescription([*environment, *arguments, *started])

@@ -149,7 +149,8 @@ def entrypoint(repository: Path, tmp_path: Path) -> Path:
 
 
 def enter(script: Path, **environment: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
-    told = 'echo "$ORDER"; basename "${FASTDDS_DEFAULT_PROFILES_FILE:-none}"'
+    profile = "${FASTDDS_DEFAULT_PROFILES_FILE:-$FASTRTPS_DEFAULT_PROFILES_FILE}"
+    told = f'echo "$ORDER"; basename "{profile}"'
     done = subprocess.run(
         [str(script), "bash", "-c", told],
         env={"PATH": os.environ["PATH"], "ROS_DISTRO": "jazzy", **environment},
@@ -165,6 +166,8 @@ def test_the_entrypoint_sources_ros_then_the_workspace(entrypoint: Path) -> None
     assert told == ["ros own", "fastdds.xml"]
     assert enter(entrypoint, DDS_TRANSPORT="udp")[1][1] == "fastdds_udp.xml"
     assert enter(entrypoint, FASTDDS_DEFAULT_PROFILES_FILE="/my/own.xml")[1][1] == "own.xml"
+    (entrypoint.parent / "ros" / "kilted").mkdir()
+    assert enter(entrypoint, ROS_DISTRO="kilted")[1][1] == "fastdds.xml"
     done, _ = enter(entrypoint, DDS_TRANSPORT="pigeon")
     assert done.returncode == 2 and "pigeon" in done.stderr
 
