@@ -30,7 +30,12 @@ def test_equals_the_stacked_argmax(p: np.ndarray, active: np.ndarray) -> None:
 
 LOGIT = st.one_of(
     st.floats(-100, 100, width=32),
-    st.sampled_from([0.0, -0.0, 1e-9, -1e-9, 6e-8, -1e-7, 1e-3, -1e-3, 20.0, 50.0]),
+    st.sampled_from(
+        [
+            float(np.float32(value))
+            for value in [0.0, -0.0, 1e-9, -1e-9, 6e-8, -1e-7, 1e-3, -1e-3, 20.0, 50.0]
+        ]
+    ),
 )
 
 
