@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from training.benchmark.choices import CHOICES, Choice, column, write_page
 from training.benchmark.suites import cells_of
+from training.config.run import TrainConfig
 from training.engine.commands import parse_train
+
+
+@cache
+def parsed(strategy: str, *options: str) -> TrainConfig:
+    return parse_train(["--data", "data", "--out", "out", "--strategy", strategy, *options])
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=lambda own: own.folder)
 def test_every_choice_is_an_option_of_a_row(choice: Choice, repository: Path) -> None:
-    arguments = ["--data", "data", "--out", "out", "--strategy", choice.strategy]
-    chosen = parse_train([*arguments, *choice.options])
-    assert chosen != parse_train(arguments), "it is the default"
+    assert parsed(choice.strategy, *choice.options) != parsed(choice.strategy), "it is the default"
     page = (repository / "docs" / "ambiguities.md").read_text(encoding="utf-8")
     (row,) = re.findall(rf"^\| {choice.row} \|.*", page, re.M)
     keys = [option for option in choice.options if option.startswith("--")]

@@ -1,13 +1,11 @@
 """Every trainable parameter has a gradient in every step, whatever the options.
 
-Processes that train together wait for the gradients of all parameters; one without stops them all.
+Processes that train together wait for the gradients of all parameters; one without stops them all
+(`test_combinations.py` has such processes).
 """
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -136,26 +134,3 @@ class _Never:
 
 
 _NEVER: Any = _Never()
-
-
-@pytest.mark.parametrize(
-    ("strategy", "options"),
-    [("baseline", ("--negative-masks", "False")), ("pmhm", ("--pmhm.freeze", "0.7"))],
-)
-def test_two_processes_train(
-    strategy: str, options: tuple[str, ...], data: Path, tmp_path: Path
-) -> None:
-    """The published recipe of masks with `tiny`, and a head that rests now and then."""
-    run = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc-per-node", "2", "-m", "training.cli", "train", "--preset", "tiny"),
-            *("--data", str(data / "data"), "--out", str(tmp_path), "--strategy", strategy),
-            *("--epochs", "1", "--batch-size", "1", "--workers", "0", "--val-split", ""),
-            *("--device", "cpu", *options),
-        ],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert run.returncode == 0, run.stderr[-3000:]

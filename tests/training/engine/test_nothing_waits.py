@@ -153,7 +153,7 @@ def test_each_picture_once_teaches_the_same(
 ) -> None:
     """The published backbone, whose norms are frozen, on clips that repeat frames."""
     monkeypatch.setattr("training.model.network.build_backbone", lambda config: _thin_resnet())
-    options = {"preset": "r50", "augmentation": "none", "frames_per_clip": 5}
+    options = {"preset": "r50", "augmentation": "none", "frames_per_clip": 5, "objects": "all"}
     trainer = _trainer(tokenized_data, tmp_path, strategy, **options)
     batch = collate([trainer.setup.dataset[index] for index in (0, 1)])
     assert batch.first_frames is not None
