@@ -363,7 +363,7 @@ def build_model(config: str | ModelConfig) -> ActionVOS:
     """Builds a freshly initialised model.
 
     Args:
-        config: A preset name (`tiny`, `r50`, `r101`) or a configuration.
+        config: A preset name (`tiny`, `late`, `small`, `r50`, `r101`) or a configuration.
 
     Raises:
         ValueError: If there is no such preset.
