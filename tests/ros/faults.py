@@ -60,6 +60,7 @@ class Watch:
 
     def check(self, process: Process) -> None:
         """The process lives, and decisions have come one by one with a reason unless they go."""
+        self._probe.next("grasp")  # the heart still beats
         assert process.popen.poll() is None, process.log
         assert "Traceback" not in process.log
         numbers = [message.sequence for _, message in self.decisions]
