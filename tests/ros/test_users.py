@@ -30,11 +30,12 @@ finally:
 """
 # Neither the range LOCALHOST, which brings shared memory back, nor a card that others see.
 ALONE = (
-    "ip link set lo up multicast on && ip route add 224.0.0.0/4 dev lo && "
+    "set -e; ip link set lo up multicast on; ip route add 224.0.0.0/4 dev lo; set +e; "
+    # `&` after a list would start a shell, and killing that one leaves the node alone.
     'setpriv --reuid=65534 --regid=65534 --clear-groups "$NODE" --ros-args -r __ns:=/users '
     '-p bundle:="$BUNDLE" >"$LOG" 2>&1 & node=$!; '
     'FASTRTPS_DEFAULT_PROFILES_FILE=$OWN "$PYTHON" -c "$HEAR" "$PATIENCE"; '
-    "kill $node; wait $node"
+    "kill $node; wait $node; echo node ended $?"
 )
 
 
@@ -79,6 +80,7 @@ def test_messages_cross_users_by_udp(
         timeout=150,
     )
     shutil.rmtree(log_folder)
+    assert "node ended 0" in done.stdout
     assert ("heard both ways" in done.stdout) == heard, done.stderr + log.read_text()
     if not heard:
         assert "shared memory does not cross users" in log.read_text()
