@@ -98,6 +98,7 @@ def test_interrupt_is_status_130() -> None:
         ("--epochs", "0", "--epochs is 0; it must be at least 1"),
         ("--gce.q", "1.5", "--gce.q is 1.5; it must be in (0, 1]"),
         ("--strategy", "magic", "--strategy magic is unknown; known are"),
+        ("--pretrained", "gone.pth", "--pretrained gone.pth: there is no such file; name"),
     ],
 )
 def test_bad_training_option_is_named(

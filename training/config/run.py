@@ -129,6 +129,10 @@ class StrategyOptions:
         return {}
 
 
+CHECKPOINT = "checkpoint.pt"
+"""What a run that goes on starts from, in its folder."""
+_NAMED_STARTS = ("embedded", "imagenet")
+"""Values of `--pretrained` that are no files."""
 _REFERRING = {"negative_masks": True, "positive_coefficient": 0.0, "positive_threshold": 0.0}
 """What referring segmentation changes in a recipe: every object has a mask, none is judged."""
 
@@ -291,6 +295,7 @@ class TrainConfig:
             require(free, "input_size", self.input_size, "left out, for r50 and r101 augment it")
             smallest = min(self.input_size)
             require(smallest >= 64, "input_size", self.input_size, "at least 64 pixels a side")
+        self._require_start()
         headless = self.fresh_heads and self.pretrained is None
         require(not headless, "fresh_heads", True, "left out where no --pretrained is given")
         if self.task == "referring":
@@ -298,6 +303,17 @@ class TrainConfig:
             require(masks, "negative_masks", masks, "True where --task is referring")
         require(self.val_every >= 1, "val_every", self.val_every, "at least 1")
         require((self.workers or 0) >= 0, "workers", self.workers, "at least 0")
+
+    def _require_start(self) -> None:
+        """Refuses weights that are not there; a run that goes on does not need them any more."""
+        start = self.pretrained
+        if start is None or str(start) in _NAMED_STARTS or start.exists():
+            return
+        if not (self.resume and (self.out / CHECKPOINT).exists()):
+            raise ActisegError(
+                f"--pretrained {start}: there is no such file; name the weights to start from, or "
+                f"{' or '.join(_NAMED_STARTS)}"
+            )
 
     def as_json(self) -> dict[str, Any]:
         """Every option that matters, with the recipe's values filled in, as JSON types.

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from actiseg_ros.errors import ActisegError
-from training.config.run import TrainConfig
+from training.config.run import CHECKPOINT, TrainConfig
 from training.data.clips import Batch
 from training.data.splits import validation_split
 from training.engine.distributed import ProcessGroup, process_group
@@ -43,7 +43,6 @@ from training.files.progress import Progress, say
 from training.losses.context import StepPosition
 from training.strategies import Selection, with_strategy_options
 
-CHECKPOINT = "checkpoint.pt"
 LOG_EVERY = 10
 """Steps between two entries in the TensorBoard logs, which is when the device is asked."""
 INTERRUPTED = 130

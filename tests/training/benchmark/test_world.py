@@ -67,7 +67,7 @@ def test_parts_share_no_video(videos: list[str], count: int, shuffle: random.Ran
 
 @pytest.mark.parametrize("epochs", [3, 6, 9, 12])
 def test_the_recipe_scales_with_the_budget(epochs: int) -> None:
-    arguments = ["--data", "d", "--out", "o", "--epochs", str(epochs), "--pretrained", "w"]
+    arguments = ["--data", "d", "--out", "o", "--epochs", str(epochs), "--pretrained", "embedded"]
     config = parse_train([*arguments, *cell_options(epochs), "--strategy", "co-teaching"])
     config.check()
     recipe = config.recipe()

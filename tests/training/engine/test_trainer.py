@@ -23,7 +23,6 @@ from training.checkpoints.weights import load_model
 from training.config.run import StrategyOptions, TrainConfig
 from training.data.collate import collate
 from training.engine import run_output
-from training.engine import trainer as engine
 from training.engine.setup import build_setup
 from training.engine.step import TrainingStep
 from training.engine.step_numbers import StepResult
@@ -312,7 +311,7 @@ def test_resume_refuses_other_options_of_the_strategy(data: Path, tmp_path: Path
 
 def test_damaged_checkpoint_is_named(data: Path, tmp_path: Path) -> None:
     train(_config(data, tmp_path, epochs=1))
-    file = tmp_path / engine.CHECKPOINT
+    file = tmp_path / "checkpoint.pt"
     file.write_bytes(file.read_bytes()[:1000])
     with pytest.raises(ActisegError, match=r"checkpoint\.pt: not a readable checkpoint"):
         train(_config(data, tmp_path, epochs=1, resume=True))
