@@ -62,6 +62,11 @@ def video_of(sequence: str) -> str:
     return "_".join(sequence.split("_")[1:3])
 
 
+def verb_of(sequence: str) -> str:
+    """Verb of a sequence named NUMBER_PARTICIPANT_VIDEO_VERB_NOUN; empty if it has none."""
+    return "".join(sequence.split("_")[3:4])
+
+
 def whole_number(value: Any) -> int:
     """A whole number as tables and JSON files have it: 323, 323.0 or a text of either.
 

@@ -12,8 +12,10 @@ from typing import Any
 import numpy as np
 
 from actiseg_ros.bundle import Bundle
+from actiseg_ros.gate.rule import Reason
 from training.demo.footage import FRAME_RATE, DemoFootage
 from training.demo.recorded import Outputs, RecordedMessage, image_of
+from training.deploy.trials import is_alone
 from training.evaluation.metrics import Tally
 from training.files.provenance import processor_name
 
@@ -43,6 +45,26 @@ def score(outputs: Outputs, footage: DemoFootage) -> dict[str, float | None]:
     }
 
 
+def clear_frames(outputs: Outputs, footage: DemoFootage) -> dict[str, int]:
+    """Counts judged frames in which the decision's target is there and nothing lies at it.
+
+    Returns:
+        How many there are (``frames``), in how many the gate says go (``go``), and in how many only
+        the number of good frames in a row is not reached yet (``holding``).
+    """
+    counts = {"frames": 0, "go": 0, "holding": 0}
+    for entry in outputs.judged:
+        truth, decision = footage.truth.get(round(entry.stamp * FRAME_RATE)), entry.message
+        if truth is None:
+            continue
+        ids = [label for label, name in truth.names.items() if name == decision.target]
+        if is_alone(truth.labels(), ids):
+            counts["frames"] += 1
+            counts["go"] += bool(decision.go)
+            counts["holding"] += list(decision.reasons) == [Reason.HOLDING.value]
+    return counts
+
+
 def summarise(
     inputs: dict[str, list[RecordedMessage]], outputs: Outputs, footage: DemoFootage, bundle: Bundle
 ) -> dict[str, Any]:
@@ -61,6 +83,7 @@ def summarise(
         "no_go": len(decisions) - go,
         "reasons": dict(reasons.most_common()),
         **score(outputs, footage),
+        "clear": clear_frames(outputs, footage),
         "latency_ms": percentiles([entry.message.latency for entry in outputs.judged]),
         "judged_frames": len(outputs.judged),
         "dropped_frames": frames_in - len({entry.stamp for entry in outputs.masks}),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from actiseg_ros.vision.image_descriptor import ImageDescriptor, Rgb
 from actiseg_ros.vision.segmenter import Segmenter
 from training.data.splits import Clip, load_clips
 from training.deploy.bundle_files import replace_calibration
+from training.deploy.corruptions import CORRUPTIONS
 from training.deploy.novelty import Descriptors, altered, fit_novelty
 from training.deploy.risk_control import Criteria, Outcome, Trial, choose_limits
 from training.deploy.trials import read_image, run_frames
@@ -82,7 +84,7 @@ def calibrate(
         _add_familiar(segmenter, data, familiar, images)
     novelty, distances = images.fit_detector(criteria.novelty_quantile)
     edge = float(np.quantile(distances[:held_out], criteria.novelty_quantile))
-    distance_limit = max(1.0, edge) * criteria.novelty_margin
+    distance_limit = max(1.0, edge)
     outcomes = {
         policy: choose_limits(
             [
@@ -109,11 +111,13 @@ class _FamiliarImages:
         self.groups: list[str] = []
         self.descriptors: list[ImageDescriptor] = []
         self.altered: list[ImageDescriptor] = []
+        self.lies: dict[str, list[tuple[str, ImageDescriptor]]] = {name: [] for name in CORRUPTIONS}
+        self._next_lie = cycle(CORRUPTIONS)
         self._segmenter = segmenter
         self._random = np.random.default_rng(0)
 
     def add(self, video: str, rgb: Rgb, descriptor: ImageDescriptor) -> int:
-        """Adds an image and an altered version of it; returns its place.
+        """Adds an image, an altered version of it and one that lies; returns its place.
 
         Args:
             video: Recording that it is of.
@@ -124,18 +128,29 @@ class _FamiliarImages:
         self.groups.append(video)
         self.descriptors.append(descriptor)
         self.altered.append(self._segmenter.describe(altered(small, self._random)))
+        name = next(self._next_lie)
+        wrong = self._segmenter.describe(CORRUPTIONS[name](rgb, self._random))
+        self.lies[name].append((video, wrong))
         return len(self.descriptors) - 1
 
     def fit_detector(self, quantile: float) -> tuple[NoveltyDetector, npt.NDArray[np.float64]]:
         """Fits the detector; returns the held-out distance of each image too."""
-        both = [*self.descriptors, *self.altered]
-        inside = Descriptors(
-            groups=self.groups * 2,
-            patches=np.stack([image.patches for image in both]),
-            statistics=np.stack([image.statistics for image in both]),
-        )
-        detector, distances = fit_novelty(inside, quantile)
+        inside = _joined([*self.descriptors, *self.altered], self.groups * 2)
+        lies = [
+            _joined([image for _, image in found], [group for group, _ in found])
+            for found in self.lies.values()
+            if found
+        ]
+        detector, distances = fit_novelty(inside, quantile, lies=lies)
         return detector, distances[: len(self.descriptors)]
+
+
+def _joined(images: Sequence[ImageDescriptor], groups: Sequence[str]) -> Descriptors:
+    return Descriptors(
+        groups=groups,
+        patches=np.stack([image.patches for image in images]),
+        statistics=np.stack([image.statistics for image in images]),
+    )
 
 
 def _trials(

@@ -22,6 +22,7 @@ from actiseg_ros.gate.calibration import Calibration, load_calibration
 from actiseg_ros.gate.rule import Limits, Reason, judge
 from actiseg_ros.prompts import Candidates
 from actiseg_ros.vision.segmenter import Segmentation, Segmenter
+from training.data.layout import verb_of
 from training.data.splits import Clip, load_clips
 from training.deploy.bundle_files import read_steps
 from training.deploy.risk_control import (
@@ -176,7 +177,11 @@ def summary(
     confidence = certificate.confidence if certificate else Criteria().confidence
     good = [frame.trial for frame in frames if not frame.reasons]
     reasons = Counter(reason.value for frame in frames for reason in frame.reasons)
-    numbers = {"clips": len({frame.trial.clip for frame in frames}), "frames": len(frames)}
+    numbers: dict[str, Any] = {
+        "clips": len({frame.trial.clip for frame in frames}),
+        "frames": len(frames),
+        "alone_frames": sum(frame.trial.alone for frame in frames),
+    }
     if certificate is None:
         reasons[Reason.NOT_CALIBRATED.value] = len(frames)
         numbers |= _counts([], confidence) | {"uncertified": _counts(good, confidence)}
@@ -189,6 +194,7 @@ def summary(
         "confidence": confidence,
         "certified_risk": certificate.risk if certificate else None,
         "reasons": dict(reasons),
+        "verbs": _by_verb(good),
         "at_equal_risk": _at_equal_risk(curves, gate["share"]),
         "curves": curves | {"gate": [[gate["accepted_frames"] / len(frames), gate["share"]]]},
     }
@@ -203,6 +209,17 @@ def _counts(accepted: Sequence[Trial], confidence: float) -> dict[str, Any]:
         "share": len(failing) / len(clips) if clips else 0.0,
         "upper_bound": binomial_upper_bound(len(failing), len(clips), confidence),
         "accepted_frames": len(accepted),
+        "accepted_alone_frames": sum(trial.alone for trial in accepted),
+    }
+
+
+def _by_verb(accepted: Sequence[Trial]) -> dict[str, list[int]]:
+    """Accepted clips and failing ones among them for each verb, those with most failures first."""
+    clips = Counter(verb_of(clip) for clip in {trial.clip for trial in accepted})
+    failing = Counter(verb_of(clip) for clip in {trial.clip for trial in accepted if trial.failure})
+    return {
+        verb: [clips[verb], failing[verb]]
+        for verb in sorted(clips, key=lambda verb: (-failing[verb], -clips[verb], verb))
     }
 
 
@@ -289,6 +306,7 @@ def tables(studies: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             f"| {'none' if risk is None else f'{risk:.0%}'} | {study['clips']} "
             f"| {shown['accepted']} | {shown['failing']} | {shown['share']:.1%} "
             f"| {shown['upper_bound']:.1%} | {shown['accepted_frames'] / study['frames']:.1%} "
+            f"| {shown['accepted_alone_frames'] / max(1, study['alone_frames']):.1%} "
             f"| {foreign:.1%} |"
         )
     yield ""

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from actiseg_ros.gate.novelty import NoveltyDetector, patch_distances
+from actiseg_ros.gate.novelty import NoveltyDetector, overview, patch_distances
 from actiseg_ros.vision.compressed import decode_compressed, encode_jpeg
 
 Rgb = npt.NDArray[np.uint8]
@@ -54,13 +54,19 @@ def altered(rgb: Rgb, random: np.random.Generator) -> Rgb:
 
 
 def fit_novelty(
-    inside: Descriptors, quantile: float = 0.99, *, seed: int = 0
+    inside: Descriptors,
+    quantile: float = 0.99,
+    *,
+    lies: Sequence[Descriptors] = (),
+    seed: int = 0,
 ) -> tuple[NoveltyDetector, Float64]:
     """Describes what the images look like.
 
     Args:
         inside: Calibration images and their altered versions.
         quantile: Held-out quantile that becomes distance 1.
+        lies: For each of some lies, images that lie so. A lie that cannot be told from half of the
+            familiar images is left out.
         seed: Of the choice of prototypes.
 
     Returns:
@@ -69,7 +75,7 @@ def fit_novelty(
     """
     random = np.random.default_rng(seed)
     groups = sorted(set(inside.groups))
-    fold = np.array([groups.index(group) % min(_FOLDS, len(groups)) for group in inside.groups])
+    fold = _folds(inside, groups)
     parts, numbers = np.zeros((len(fold), 3)), np.zeros(len(fold))
     for held in range(int(fold.max()) + 1):
         test = fold == held
@@ -90,7 +96,70 @@ def fit_novelty(
         unit=np.asarray(unit),
         whitening=full.whitening / scale,
     )
-    return detector, np.maximum(np.maximum((foreign - usual) / unit, numbers / scale), 0.0)
+    views = [np.maximum((foreign - usual) / unit, numbers / scale)]
+    rows = []
+    for lie in lies:
+        row, held_out = _fit_lie(inside, lie, groups, quantile)
+        if row is not None:
+            rows.append(row)
+            views.append(held_out)
+    if rows:
+        detector = replace(detector, lies=np.stack(rows))
+    return detector, np.maximum(np.max(views, axis=0), 0.0)
+
+
+def _folds(images: Descriptors, groups: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The fold of each image; images of one group share it."""
+    return np.array([groups.index(group) % min(_FOLDS, len(groups)) for group in images.groups])
+
+
+def _fit_lie(
+    inside: Descriptors, lie: Descriptors, groups: Sequence[str], quantile: float
+) -> tuple[Float64 | None, Float64]:
+    """The row of one lie for `NoveltyDetector.lies`, and held-out distances of `inside`.
+
+    The row is None if the median of the lies does not lie beyond the quantile of the rest.
+    """
+    familiar, wrong = (overview(images.patches, images.statistics) for images in (inside, lie))
+    own, other = _folds(inside, groups), _folds(lie, groups)
+    held_out, found = np.zeros(len(familiar)), np.zeros(len(wrong))
+    for held in range(int(own.max()) + 1):
+        # One group only leaves nothing to fit on; it then has to describe itself.
+        alone = bool((own == held).all())
+        weights = _line(familiar[(own != held) | alone], wrong[(other != held) | alone])
+        held_out[own == held] = familiar[own == held] @ weights[:-1] + weights[-1]
+        found[other == held] = wrong[other == held] @ weights[:-1] + weights[-1]
+    edge, typical = float(np.quantile(held_out, quantile)), float(np.median(found))
+    if typical <= edge + _FLOOR:
+        return None, np.zeros(len(familiar))
+    row = _line(familiar, wrong) / (typical - edge)
+    row[-1] += 1 - edge / (typical - edge)
+    return row, 1 + (held_out - edge) / (typical - edge)
+
+
+def _line(familiar: Float64, wrong: Float64) -> Float64:
+    """Fisher's linear discriminant of two classes with a shrunk covariance that they share.
+
+    Args:
+        familiar: float64 [N, M].
+        wrong: float64 [K, M].
+
+    Returns:
+        float64 [M + 1], weights and a constant: 0 halfway between the means, 1 at that of `wrong`.
+    """
+    mean, width = familiar.mean(axis=0), familiar.std(axis=0) + _FLOOR
+    classes = [(images - mean) / width for images in (familiar, wrong)]
+    middles = [images.mean(axis=0) for images in classes]
+    covariance = sum(
+        (images - middle).T @ (images - middle) / (2 * len(images))
+        for images, middle in zip(classes, middles, strict=True)
+    )
+    average = float(np.trace(covariance)) / len(mean) + _FLOOR
+    covariance = (1 - SHRINKAGE) * covariance + SHRINKAGE * average * np.eye(len(mean))
+    weights = np.linalg.solve(covariance, middles[1] - middles[0])
+    weights /= max(float(weights @ (middles[1] - middles[0])) / 2, _FLOOR)
+    halfway = (middles[0] + middles[1]) / 2
+    return np.append(weights / width, -float(weights @ (halfway + mean / width)))
 
 
 def _views(

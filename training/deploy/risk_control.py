@@ -16,7 +16,7 @@ from scipy import stats
 from actiseg_ros.errors import ActisegError
 from actiseg_ros.gate.rule import Features, Limits, judge
 
-_LEVELS = tuple(np.linspace(0.02, 1.0, 50).round(2).tolist())
+_LEVELS = tuple(np.linspace(0.01, 1.0, 100).round(2).tolist())
 """Quantiles that are tried as limits, from strict to loose."""
 
 
@@ -34,8 +34,8 @@ class Criteria:
             n-failure.
         max_spill: No limit of the n-uncertainty lies above this: a mask of whose reach more is
             spill or overlap is never certified, however sure the network is.
-        novelty_quantile: Quantile of the held-out distances that the distance limit starts from.
-        novelty_margin: Factor on that quantile.
+        novelty_quantile: Quantile of the held-out distances that is their limit: so many familiar
+            images pass, whatever the number of views that are joined.
     """
 
     risk: float = 0.05
@@ -43,9 +43,8 @@ class Criteria:
     horizon: int = 250
     min_iou: float = 0.5
     max_collision: float = 0.1
-    max_spill: float = 0.3
-    novelty_quantile: float = 0.99
-    novelty_margin: float = 1.1
+    max_spill: float = 0.1
+    novelty_quantile: float = 0.985
 
     def __post_init__(self) -> None:
         """Checks the ranges.
@@ -61,12 +60,21 @@ class Criteria:
 
 @dataclass(frozen=True)
 class Trial:
-    """One held-out frame: what the gate would see, and whether going would fail."""
+    """One held-out frame: what the gate would see, and whether going would fail.
+
+    Attributes:
+        clip: Sequence.
+        features: What the gate would see.
+        p_failure: Whether going would miss.
+        n_failure: Whether going would collide.
+        alone: Whether nothing else lies at the target.
+    """
 
     clip: str
     features: Features
     p_failure: bool
     n_failure: bool
+    alone: bool = False
 
     @property
     def failure(self) -> bool:

@@ -154,7 +154,8 @@ def _trial(
         return None
     drawn = result.labels == prompt.names.index(prompt.target) + 1
     features = replace(target_features(result, bundle, None), distance=distance)
-    return Trial(clip.sequence, features, *failures(drawn, truth, ids, criteria))
+    failed = failures(drawn, truth, ids, criteria)
+    return Trial(clip.sequence, features, *failed, alone=is_alone(truth, ids))
 
 
 def prompt_of(clip: Clip, policy: Candidates, vocabulary: Vocabulary) -> Prompt | None:
@@ -201,6 +202,20 @@ def _read_labels(
             cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST), np.uint8
         )
     return labels
+
+
+def is_alone(truth: npt.NDArray[np.uint8], ids: Sequence[int]) -> bool:
+    """Whether the target is there and no other object lies on it or beside it.
+
+    Args:
+        truth: uint8 [H, W], true labels; 0 is background.
+        ids: True labels of the target.
+    """
+    real = np.isin(truth, ids)
+    # About a cell of the mask grid of a network input of 320 pixels.
+    margin = 2 * max(1, truth.shape[1] // 80) + 1
+    near = cv2.dilate(real.astype(np.uint8), np.ones((margin, margin), np.uint8)) > 0
+    return bool(real.any() and not (near & (truth > 0) & ~real).any())
 
 
 def failures(

@@ -21,7 +21,7 @@ from tests.actiseg_ros.dummy_bundle import paint, write_dummy_bundle
 from tests.training.deploy.labelled_clips import write_labelled_clips
 from training.deploy.calibrate import calibrate
 from training.deploy.risk_control import Criteria, Trial, binomial_upper_bound, choose_limits
-from training.deploy.trials import failures
+from training.deploy.trials import failures, is_alone
 
 
 def trial(clip: int, p: float, failure: bool, n: float = 0.0) -> Trial:
@@ -82,7 +82,7 @@ def test_doubt_about_the_activity_tightens_the_limits_too() -> None:
 
 
 def test_no_limit_lets_more_spill_pass_than_is_reasonable() -> None:
-    trials = [trial(i, 0.0, failure=False, n=i / 200) for i in range(200)]
+    trials = [trial(i, 0.0, failure=False, n=i / 800) for i in range(800)]
     outcome = choose_limits(trials, 0.75, 2.0, Criteria())
     assert outcome.certified and outcome.limits.n_uncertainty == Criteria().max_spill
 
@@ -144,6 +144,16 @@ def test_what_counts_as_failure() -> None:
     assert failures(truth > 0, truth, [1, 2], criteria) == (False, False)
     assert failures(truth == 2, truth, [1], criteria) == (True, True)
     assert failures(np.zeros_like(drawn), truth, [1], criteria) == (True, True)
+
+
+def test_when_a_target_is_alone() -> None:
+    truth = np.zeros((40, 80), np.uint8)
+    truth[10:20, 10:20] = 1
+    assert is_alone(truth, [1]) and not is_alone(truth, [2])
+    truth[10:20, 22:30] = 2
+    assert is_alone(truth, [1])
+    truth[10:20, 20:22] = 3  # a tool that touches it
+    assert not is_alone(truth, [1]) and is_alone(truth, [1, 2, 3])
 
 
 @pytest.fixture(scope="module")

@@ -43,6 +43,8 @@ def test_unseen_clips_keep_the_risk(
     assert 20 < found["accepted"] <= 48 and found["certified_risk"] == 0.1
     assert found["failing"] / found["accepted"] == found["share"] <= 0.1
     assert found["share"] < found["upper_bound"] < 0.2
+    assert found["verbs"] == {"cut": [found["accepted"], found["failing"]]}
+    assert 0 < found["accepted_alone_frames"] <= found["alone_frames"] < found["frames"]
     assert found["frames"] - found["accepted_frames"] <= sum(found["reasons"].values())
     assert (tmp_path / "risk_coverage.png").stat().st_size > 1000
 

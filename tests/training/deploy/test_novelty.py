@@ -18,6 +18,7 @@ from actiseg_ros.vision.image_descriptor import (
     image_statistics,
     patch_features,
 )
+from training.deploy.corruptions import channels, mirrored, turned
 from training.deploy.novelty import Descriptors, altered, fit_novelty
 
 
@@ -96,6 +97,30 @@ def test_spoilt_and_foreign_images_lie_beyond(
     limit = np.quantile(held_out, 0.99)
     found = [distance(detector, spoil(scene(seed))) for seed in range(2000, 2010)]
     assert sum(value > limit for value in found) >= 9, np.round(found, 2)
+
+
+def room(seed: int) -> np.ndarray:
+    """A scene whose lower part is skin-coloured, as where the wearer's arms come in."""
+    image = scene(seed)
+    image[60:, 40:120] = (image[60:, 40:120] // 4 + np.array([160, 110, 80])).astype(np.uint8)
+    return image
+
+
+def test_lies_of_familiar_parts_are_told_and_what_cannot_be_told_does_no_harm() -> None:
+    random = np.random.default_rng(0)
+    images = [room(seed) for seed in range(120)]
+    groups = [f"video{index % 24}" for index in range(120)]
+    lies = [turned, channels, mirrored]
+    wrong = [several([lie(image, random) for image in images], groups) for lie in lies]
+    detector, held_out = fit_novelty(several(images, groups), lies=wrong)
+    assert len(detector.lies) == 2  # mirrored rooms are rooms
+    limit = 1.1 * max(1, float(np.quantile(held_out, 0.99)))
+    new = [room(seed) for seed in range(500, 540)]
+    assert sum(distance(detector, image) > limit for image in new) <= 2
+    for lie in lies[:2]:
+        assert sum(distance(detector, lie(image, random)) > limit for image in new) >= 28
+    plain, _ = fit_novelty(several(images, groups))
+    assert all(distance(plain, image) <= distance(detector, image) + 1e-9 for image in new)
 
 
 def test_what_cannot_be_compared_is_infinitely_far(
