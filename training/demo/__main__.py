@@ -6,6 +6,7 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,20 @@ def run(options: Demo) -> dict[str, Any]:
     return summary
 
 
-def show(footage: DemoFootage, out: Path, bundle: Path | None) -> dict[str, Any]:
-    """Converts, plays and records one footage, and draws the results into `out`."""
+def show(
+    footage: DemoFootage,
+    out: Path,
+    bundle: Path | None,
+    parameters: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Converts, plays and records one footage, and draws the results into `out`.
+
+    Args:
+        footage: What is played.
+        out: Existing folder.
+        bundle: Model bundle; None is the embedded one.
+        parameters: Further parameters of `segment_node`.
+    """
     from training.demo.figures import write_overlay, write_timeline
     from training.demo.recorded import read_bag, read_outputs
     from training.demo.summary import summarise
@@ -85,7 +98,12 @@ def show(footage: DemoFootage, out: Path, bundle: Path | None) -> dict[str, Any]
     )
     print(f"input_bag: {bag.frames} images, {bag.actions} actions")
     play_through_node(
-        bag.path, out / "output_bag", out / "nodes.log", bundle=bundle, duration=bag.duration
+        bag.path,
+        out / "output_bag",
+        out / "nodes.log",
+        bundle=bundle,
+        duration=bag.duration,
+        parameters=parameters,
     )
     inputs, outputs = read_bag(bag.path), read_outputs(out / "output_bag")
     check(inputs, outputs)

@@ -48,19 +48,20 @@ class OwnDemo:
     """How the lab is drawn."""
     seed: int = 11
     """Lab to draw."""
-    recordings: int = 4
+    recordings: int = 6
     """Recordings for training."""
-    held_out: int = 6
+    held_out: int = 7
     """Recordings that are kept for calibration."""
     seconds: float = 46.0
     """Length of each recording; an action takes five or six."""
     every: float = 0.5
     """Seconds between annotated pictures of the recordings for training, which gains from every
     picture; calibration gains from every clip, and has half as many."""
-    epochs: int = 8
-    """Passes of the training over the lab's clips."""
-    risk: float = 0.1
-    """Largest share of wrong goes that is promised."""
+    epochs: int = 11
+    """Passes of the training over the lab's pictures."""
+    risk: float = 0.3
+    """Largest share of wrong goes that is promised, and that the node is told to accept. What an
+    afternoon's clips and minutes of training can show is no more than that."""
     live: float = 30.0
     """Length of the recording that is played to the node."""
 
@@ -213,7 +214,8 @@ def _play(out: Path, options: OwnDemo) -> dict[str, Any]:
         print(f"-- {name}", flush=True)
         folder = out / name
         folder.mkdir()
-        played[name] = show(footage, folder, bundle)
+        accepted = None if bundle is None else {"max_risk": str(options.risk)}
+        played[name] = show(footage, folder, bundle, accepted)
     return played
 
 

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +21,13 @@ _LINGER = 1.5
 
 
 def play_through_node(
-    bag: Path, out: Path, log: Path, *, bundle: Path | None, duration: float
+    bag: Path,
+    out: Path,
+    log: Path,
+    *,
+    bundle: Path | None,
+    duration: float,
+    parameters: Mapping[str, str] | None = None,
 ) -> None:
     """Runs `segment_node` and `replay_node`, and records the outputs.
 
@@ -31,6 +37,7 @@ def play_through_node(
         log: File for what both nodes print.
         bundle: Model bundle; None is the embedded one.
         duration: Seconds that the bag takes, for the progress bar.
+        parameters: Further parameters of `segment_node`.
 
     Raises:
         ActisegError: ROS 2 is not there, or a node ended or never became active.
@@ -44,7 +51,7 @@ def play_through_node(
     with domain_coordinator.domain_id() as domain:
         os.environ["ROS_DOMAIN_ID"] = str(domain)
         os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-        options = {"use_sim_time": "true", "image_transport": "compressed"}
+        options = {"use_sim_time": "true", "image_transport": "compressed", **(parameters or {})}
         if bundle is not None:
             options["bundle"] = str(bundle.resolve())
         recorded = {"use_sim_time": "true", "bag": str(out)}

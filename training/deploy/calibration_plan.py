@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,15 @@ from actiseg_ros.narration.vocabulary import Vocabulary
 from training.data.splits import load_clips
 from training.deploy.risk_control import (
     Criteria,
+    Outcome,
     binomial_upper_bound,
+    certified_step,
     keeps_risk,
     upper_bound,
 )
 from training.deploy.trials import prompt_of
 
+_LESSER = (0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 _MOST_FAILURES = 5
 """Failures up to which the plan tells how many clips they take."""
 
@@ -233,6 +236,27 @@ def _move(training: Stock, held: Stock | None, missing: int) -> list[str]:
 
 def _short(text: str, most: int = 120) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
+
+
+def lesser_promise(outcome: Outcome, criteria: Criteria) -> float | None:
+    """The smallest of some larger risks that the same clips would certify.
+
+    It was chosen after the fact, so it is a hint what to ask for, on other clips best.
+
+    Args:
+        outcome: Of a calibration.
+        criteria: What it asked for.
+
+    Returns:
+        The risk; None if the outcome is certified, or nothing would be.
+    """
+    if outcome.certified or not outcome.steps:
+        return None
+    for risk in _LESSER:
+        asked = replace(criteria, risk=risk)
+        if risk > criteria.risk and certified_step(outcome.steps, outcome.clips, asked) is not None:
+            return risk
+    return None
 
 
 def shared_recordings(data: Path, split: Path) -> Sequence[str]:

@@ -92,7 +92,7 @@ class Calibrate:
 
     def run(self) -> int:
         """Calibrates and prints the limits with the evidence for them."""
-        from training.deploy.calibration_plan import plan, shared_recordings
+        from training.deploy.calibration_plan import lesser_promise, plan, shared_recordings
         from training.deploy.risk_control import Criteria
 
         criteria = Criteria(risk=self.risk, confidence=self.confidence)
@@ -121,6 +121,8 @@ class Calibrate:
         for policy, outcome in outcomes.items():
             print(f"candidates: {policy}")
             print("\n".join(f"  {line}" for line in outcome.lines()))
+            if lesser := lesser_promise(outcome, criteria):
+                print(f"  these clips would certify {lesser:.0%} (--risk; the node's max_risk)")
         return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actiseg_ros.gate.rule import Features
 from actiseg_ros.narration.vocabulary import Vocabulary
 from training import cli
 from training.deploy.calibration_plan import (
     clips_needed,
     clips_needed_in_the_long_run,
+    lesser_promise,
     plan,
 )
-from training.deploy.risk_control import Criteria, keeps_risk
+from training.deploy.risk_control import Criteria, Trial, choose_limits, keeps_risk
 
 VOCABULARY = Vocabulary({13: ["cup"], 4: ["knife"]})
 PROMISE = Criteria(risk=0.1, confidence=0.9)
@@ -98,6 +101,22 @@ def test_shared_recordings_are_named(tmp_path: Path) -> None:
 def test_clips_without_a_target_do_not_count(tmp_path: Path) -> None:
     write_split(tmp_path, "val", {"day_1": 30}, narration="open fridge")
     assert "0 of 30 clips have a target" in told(tmp_path)
+
+
+def test_a_lesser_promise_is_told_where_it_would_be_kept() -> None:
+    def trial(clip: int, failure: bool) -> Trial:
+        return Trial(f"c{clip}", Features("cup", True, 0.9, 0.1, 0.0, 1.0), failure, False)
+
+    trials = [trial(clip, clip < 6) for clip in range(50)]
+    asked = Criteria(risk=0.05, confidence=0.9)
+    outcome = choose_limits(trials, 0.5, 2.0, asked)
+    assert not outcome.certified
+    lesser = lesser_promise(outcome, asked)
+    assert (
+        lesser is not None
+        and choose_limits(trials, 0.5, 2.0, replace(asked, risk=lesser)).certified
+    )
+    assert lesser_promise(choose_limits(trials, 0.5, 2.0, replace(asked, risk=0.5)), asked) is None
 
 
 def test_command_tells_and_writes_nothing(

@@ -39,8 +39,8 @@ from training.files.processes import in_processes
 from training.files.progress import tracked
 
 _VIDEO_ID = "P01_101"
-_THINGS, _OWNED = 7, 10
-"""Things in a video, and things that a kitchen of several videos has."""
+_THINGS = 7
+"""Things in a video; a kitchen of several videos has the same ones in all of them."""
 _LAYOUTS, _CASTS = 150, 40
 _PAUSE = 2.2
 """Seconds between narrated parts: both hands put down what they hold and take up the next."""
@@ -161,11 +161,8 @@ def compose_video(
         One clip for each action; its frames are those with ground truth.
     """
     rng = np.random.default_rng([*seed, 4])
-    if options.kitchen is None:
-        present = _gathered(rng, _THINGS)
-    else:
-        owned = _gathered(np.random.default_rng([*kitchen.seed, 6]), _OWNED)
-        present = {int(key): owned[int(key)] for key in rng.permutation([*owned])[:_THINGS]}
+    owner = rng if options.kitchen is None else np.random.default_rng([*kitchen.seed, 6])
+    present = _gathered(owner, _THINGS)
     scene = _lay_table(rng, kitchen, present)
     index_of = {thing.name: i for i, thing in enumerate(scene.things)}
     clips: list[KitchenClip] = []
