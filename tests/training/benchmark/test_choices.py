@@ -12,6 +12,7 @@ from training.benchmark.choices import CHOICES, Choice, column, write_page
 from training.benchmark.suites import cells_of
 from training.config.run import TrainConfig
 from training.engine.commands import parse_train
+from training.files.disk import read_json
 
 
 @cache
@@ -52,3 +53,12 @@ def test_last_column_is_written_and_nothing_else(tmp_path: Path) -> None:
     page.write_text("| # | a | m |\n|---|---|---|\n| 7 | b | – |\n| 17 | c | – |\n")
     write_page(page, measured)
     assert page.read_text().split("\n")[2:4] == [f"| 7 | b | {told[7]} |", "| 17 | c | – |"]
+
+
+def test_page_says_what_was_measured(repository: Path) -> None:
+    page = (repository / "docs" / "ambiguities.md").read_text(encoding="utf-8")
+    told = column(read_json(repository / "docs" / "results" / "choices.json"))
+    assert told
+    for row, text in told.items():
+        (line,) = re.findall(rf"^\| {row} \|.*", page, re.M)
+        assert line.endswith(f"| {text} |")
