@@ -126,7 +126,9 @@ def _fit_lie(
     for held in range(int(own.max()) + 1):
         # One group only leaves nothing to fit on; it then has to describe itself.
         alone = bool((own == held).all())
-        weights = _line(familiar[(own != held) | alone], wrong[(other != held) | alone])
+        others = other != held
+        # So it is with lies of one group only.
+        weights = _line(familiar[(own != held) | alone], wrong[others | (not others.any())])
         held_out[own == held] = familiar[own == held] @ weights[:-1] + weights[-1]
         found[other == held] = wrong[other == held] @ weights[:-1] + weights[-1]
     edge, typical = float(np.quantile(held_out, quantile)), float(np.median(found))

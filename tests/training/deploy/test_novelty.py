@@ -182,3 +182,15 @@ def test_file_round_trip_and_damage(
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(BundleError, match="calibrat"):
         load_novelty(path.read_bytes(), path)
+
+
+def test_lies_of_one_recording_of_two_are_learned(tmp_path: Path) -> None:
+    """As with one recording that was kept for calibration, and familiar images of another."""
+    images = [scene(seed) for seed in range(24)]
+    groups = ["kept" if index < 8 else "familiar" for index in range(24)]
+    random = np.random.default_rng(0)
+    wrong = [several([turned(image, random) for image in images[:8]], groups[:8])]
+    detector, held_out = fit_novelty(several(images, groups), lies=wrong)
+    assert np.isfinite(held_out).all()
+    save_novelty(detector, tmp_path / "novelty.npz")
+    load_novelty((tmp_path / "novelty.npz").read_bytes(), tmp_path / "novelty.npz")
