@@ -209,7 +209,7 @@ PRESETS: dict[str, ModelConfig] = {
     ),
 }
 
-# What a frame costs is paid once; 64 prompts take 1.5 times as long as one (docs/performance.md).
+# What a frame costs is paid once; 64 prompts take 2.3 times as long as one (docs/performance.md).
 PRESETS["late"] = dataclasses.replace(PRESETS["tiny"], name="late", late_words=True, queries=1)
 PRESETS["small"] = dataclasses.replace(
     PRESETS["late"],

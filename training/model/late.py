@@ -8,13 +8,15 @@ and a prompt adds a few queries.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from training.model.attention import FeedForward, MultiheadAttention
 from training.model.config import ModelConfig
 from training.model.per_prompt import PerPrompt
-from training.model.pyramid import Pyramid
+from training.model.pyramid import Pyramid, cell_centres, valid_ratio
 from training.model.transformer import Decoded, QueryDecoder
 
 
@@ -78,15 +80,21 @@ class LateDecoderLayer(nn.Module):
         Returns:
             [B, L, D].
         """
-        attended = self.cross_attn(x + positions, memory + pyramid.positions, memory, padding)
+        # Also what is read says where it lies: the boxes have no other source.
+        memory = memory + pyramid.positions
+        attended = self.cross_attn(x + positions, memory, memory, padding)
         return self.feedforward(self.norm(x + self.dropout(attended)))
 
 
 class LateDecoder(QueryDecoder):
-    """Decodes all prompts of a frame together; boxes are refined from layer to layer."""
+    """Decodes all prompts of a frame together; boxes are refined from layer to layer.
+
+    They start from where the first layer's masks lie (`mask_centres`).
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config, LateDecoderLayer)
+        del self.reference_points  # the masks say where the boxes start
 
     def forward(
         self,
@@ -94,6 +102,7 @@ class LateDecoder(QueryDecoder):
         memory: Tensor,
         pyramid: Pyramid,
         per_prompt: PerPrompt,
+        centres_of: Callable[[Tensor], Tensor],
     ) -> Decoded:
         """Decodes the queries of every prompt and frame.
 
@@ -102,6 +111,7 @@ class LateDecoder(QueryDecoder):
             memory: Encoded levels of N clips of T frames, [N, T, S, D].
             pyramid: Geometry of the memory, padding as bool [N * T, S].
             per_prompt: Which clip each prompt belongs to.
+            centres_of: Where the masks of the first layer's hidden states [B, Q, D] lie, [B, Q, 2].
 
         Returns:
             Hidden states and boxes of every layer, B = P * T.
@@ -122,21 +132,41 @@ class LateDecoder(QueryDecoder):
             if padding is not None:
                 padding = per_prompt(padding.unflatten(0, (clips, frames))).flatten(0, 1)
             pyramid = _of_prompts(pyramid, per_prompt, clips, frames)
-        start = self.reference_points(self.query_positions).sigmoid()
-        initial = start.expand(prompts * frames, -1, -1)
-        reference = initial
-        hidden, inputs, boxes = [], [], []
+        hidden: list[Tensor] = []
+        inputs: list[Tensor] = []
+        boxes: list[Tensor] = []
         for layer, head in zip(self.layers, self.box_heads, strict=True):
             x = layer(x, positions, seen, pyramid, padding)
             own = x
             if clips == 1:
                 own = x.unflatten(1, (prompts, queries)).transpose(0, 1).flatten(0, 1)
-            box = head(own, reference)
+            inputs.append(boxes[-1].detach() if boxes else centres_of(own))
             hidden.append(own)
-            inputs.append(reference)
-            boxes.append(box)
-            reference = box.detach()
-        return Decoded(tuple(hidden), initial, tuple(inputs), tuple(boxes))
+            boxes.append(head(own, inputs[-1]))
+        return Decoded(tuple(hidden), inputs[0], tuple(inputs), tuple(boxes))
+
+
+def mask_centres(masks: Tensor, padding: Tensor | None) -> Tensor:
+    """Where masks lie.
+
+    Args:
+        masks: Logits, [P, T, Q, h, w].
+        padding: Bool [P, T, h, w], True on padding, or None.
+
+    Returns:
+        Mean (x, y) of the cells, weighted by their probabilities, in fractions of the unpadded
+        part, without gradient, [P, T, Q, 2]. A mask of less than a cell says little: the middle
+        of the picture counts as one cell.
+    """
+    h, w = masks.shape[-2:]
+    shares = masks.detach().float().sigmoid().flatten(3)
+    if padding is not None:
+        shares = shares.masked_fill(padding.flatten(2)[:, :, None], 0.0)
+    sums = shares @ cell_centres([(h, w)], None, masks.device)[0]
+    if padding is not None:
+        ratios = valid_ratio(padding.flatten(0, 1)).unflatten(0, padding.shape[:2])
+        sums = sums / ratios[:, :, None]
+    return (sums + 0.5) / (shares.sum(-1, keepdim=True) + 1)
 
 
 def _of_prompts(pyramid: Pyramid, per_prompt: PerPrompt, clips: int, frames: int) -> Pyramid:

@@ -16,7 +16,7 @@ from training.model.config import ModelConfig, preset
 from training.model.deformable_attention import Shape
 from training.model.evidence import ActivityMap, Evidence, EvidenceHead
 from training.model.fusion import EarlyFusion
-from training.model.late import CoarseEncoder, LateDecoder
+from training.model.late import CoarseEncoder, LateDecoder, mask_centres
 from training.model.mask_head import DynamicMaskHead, likeness_masks
 from training.model.outputs import ImageFeatures, LayerOutput, Output, Trace
 from training.model.per_prompt import PerPrompt
@@ -185,8 +185,6 @@ class ActionVOS(nn.Module):
             ValueError: If `clip_of_prompt` is needed and missing.
         """
         per_prompt = PerPrompt(image.fine.shape[0], text.words.shape[0], clip_of_prompt)
-        decode = self._decode_late if self.config.late_words else self._decode_early
-        decoded, mask_features = decode(image, text, per_prompt, trace)
         likeness = None
         if self.config.word_levels == 0:
             likeness = likeness_masks(
@@ -194,6 +192,12 @@ class ActionVOS(nn.Module):
                 per_prompt.or_shared(image.fine),
                 shared=per_prompt.shared,
             )
+        if self.config.late_words and likeness is not None:
+            decoded, mask_features = self._decode_late(
+                image, text, per_prompt, likeness, per_prompt(sizes), trace
+            )
+        else:
+            decoded, mask_features = self._decode_early(image, text, per_prompt, trace)
         return self._heads(
             decoded,
             mask_features,
@@ -207,7 +211,13 @@ class ActionVOS(nn.Module):
         )
 
     def _decode_late(
-        self, image: ImageFeatures, text: TextFeatures, per_prompt: PerPrompt, trace: Trace | None
+        self,
+        image: ImageFeatures,
+        text: TextFeatures,
+        per_prompt: PerPrompt,
+        likeness: Tensor,
+        sizes: Tensor,
+        trace: Trace | None,
     ) -> tuple[Decoded, Tensor]:
         """Decoded queries, and the mask features, [P or 1, T, D, h, w]."""
         shapes: list[Shape] = [(m.shape[3], m.shape[4]) for m in image.levels]
@@ -217,8 +227,19 @@ class ActionVOS(nn.Module):
         pyramid = self._pyramid(shapes, paddings, trace)
         memory = torch.cat([level.flatten(3) for level in image.levels], 3).transpose(2, 3)
         decoder = cast("LateDecoder", self.decoder)
-        decoded = decoder(text.sentence, memory, pyramid, per_prompt)
-        return decoded, per_prompt.or_shared(image.fine)
+        fine_padding = None if image.paddings is None else per_prompt(image.paddings[0])
+        features = per_prompt.or_shared(image.fine)
+        count = image.fine.shape[1]
+
+        def centres_of(hidden: Tensor) -> Tensor:
+            """Where the masks lie that are measured from the middle of the picture."""
+            own = hidden.unflatten(0, (-1, count))
+            middle = own.new_full((1, 1, 1, 2), 0.5).expand(*own.shape[:3], 2)
+            masks = self.mask_head(own, middle, features, sizes, shared=per_prompt.shared)
+            return mask_centres(masks + likeness, fine_padding).flatten(0, 1)
+
+        decoded = decoder(text.sentence, memory, pyramid, per_prompt, centres_of)
+        return decoded, features
 
     def _decode_early(
         self, image: ImageFeatures, text: TextFeatures, per_prompt: PerPrompt, trace: Trace | None

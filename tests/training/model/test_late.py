@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from training.model import ModelConfig, build_model, preset
+from training.model.late import mask_centres
 from training.model.network import ActionVOS
 
 
@@ -75,6 +76,21 @@ def test_every_parameter_learns(model: ActionVOS) -> None:
     torch.stack([value.sum() for value in values]).sum().backward()
     assert [name for name, value in model.named_parameters() if value.grad is None] == []
     model.zero_grad()
+
+
+def test_masks_lie_where_their_cells_are() -> None:
+    """With the middle of the picture as one more cell."""
+    masks = torch.full((2, 1, 1, 4, 8), -30.0)
+    masks[0, 0, 0, 1, 6] = masks[1, 0, 0, 2:4, 2:4] = 30
+    spot = [(6.5 / 8 + 0.5) / 2, (1.5 / 4 + 0.5) / 2]
+    square = [(4 * 3 / 8 + 0.5) / 5, (4 * 3 / 4 + 0.5) / 5]
+    centres = mask_centres(masks, None)[:, 0, 0]
+    torch.testing.assert_close(centres, torch.tensor([spot, square]))
+    padding = torch.zeros(2, 1, 4, 8, dtype=torch.bool)
+    padding[1, :, 3] = padding[1, :, :, 4:] = True
+    half = [(2 * 3 / 4 + 0.5) / 3, (2 * 2.5 / 3 + 0.5) / 3]
+    centres = mask_centres(masks, padding)[:, 0, 0]
+    torch.testing.assert_close(centres, torch.tensor([spot, half]))
 
 
 def test_early_and_late_words_exclude_each_other() -> None:
