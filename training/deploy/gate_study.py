@@ -293,10 +293,10 @@ def _draw(curves: Mapping[str, list[list[float]]], path: Path) -> None:
 def tables(studies: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Markdown tables of several studies: what was accepted, risks asked, other scores."""
     yield (
-        "| candidates | camera | certified risk | clips | accepted | failing | share | bound |"
-        + (" frames accepted | foreign |")
+        "| candidates | camera | certified risk | clips | accepted | failing | share "
+        "| upper bound | frames accepted | of those alone | foreign |"
     )
-    yield "|---|---|---|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
     for study in studies:
         foreign = study["reasons"].get(Reason.OUT_OF_DISTRIBUTION.value, 0) / study["frames"]
         shown = study.get("uncertified", study)

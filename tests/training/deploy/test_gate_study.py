@@ -69,6 +69,8 @@ def test_all_studies_at_once_are_those_of_one_by_one(
     assert found == {"named", "narration", "target"}
     assert json.loads((tmp_path / "all" / "named" / "study.json").read_text()) == one
     told = (tmp_path / "all" / "studies.md").read_text()
+    for table in told.split("\n\n"):
+        assert len({line.count("|") for line in table.splitlines()}) == 1
     assert f"| named | as it is | 10% | 60 | {one['accepted']} | {one['failing']} |" in told
 
 
