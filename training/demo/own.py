@@ -44,7 +44,7 @@ class OwnDemo:
 
     out: Path = Path("build/demo-own")
     """Folder for everything that comes of it; an older one is replaced."""
-    style: Style = "ink"
+    style: Style = "infrared"
     """How the lab is drawn."""
     seed: int = 11
     """Lab to draw."""
