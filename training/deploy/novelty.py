@@ -97,14 +97,15 @@ def fit_novelty(
         whitening=full.whitening / scale,
     )
     views = [np.maximum((foreign - usual) / unit, numbers / scale)]
-    rows = []
-    for lie in lies:
-        row, held_out = _fit_lie(inside, lie, groups, quantile)
-        if row is not None:
-            rows.append(row)
-            views.append(held_out)
-    if rows:
-        detector = replace(detector, lies=np.stack(rows))
+    found = [_fit_lie(inside, lie, groups, quantile) for lie in lies]
+    told = [(row, held_out) for row, held_out in found if row is not None]
+    if told:
+        rows, distances = (np.stack(part) for part in zip(*told, strict=True))
+        # All lies are one view: else their tails would loosen the limit for the other views.
+        excess = float(np.quantile(distances.max(axis=0), quantile)) - 1
+        rows[:, -1] -= excess
+        detector = replace(detector, lies=rows)
+        views.append(distances.max(axis=0) - excess)
     return detector, np.maximum(np.max(views, axis=0), 0.0)
 
 
