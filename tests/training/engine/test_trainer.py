@@ -386,6 +386,7 @@ def test_released_co_teaching_takes_a_step_for_each_kept_sample(
         data=data,
         out=tmp_path,
         split="train_short",
+        input_size=(72, 128),
         epochs=2,
         val_split="",
         workers=0,
@@ -423,6 +424,7 @@ def test_two_processes_share_a_run(
         *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
         *("-m", "training.cli", "train", "--data", str(data), "--out", str(tmp_path)),
         *("--epochs", "1", "--batch-size", "1", "--workers", "0", "--val-split", ""),
+        *("--input-size", "72", "128"),
         *("--save-minutes", "0.0005", "--strategy", strategy, option, value),
     ]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
