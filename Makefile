@@ -19,7 +19,7 @@ demo: setup ## play a kitchen video through the node; results in build/demo
 demo-epic: setup ## the same with real EPIC-KITCHENS frames (EPIC=folder); results in build/demo-epic
 	@$(ENV) python -m training.demo --epic $(EPIC) --out build/demo-epic
 
-demo-own: setup ## a lab of its own, from recordings to a go, under 15 minutes; results in build/demo-own
+demo-own: setup ## a lab of its own, from recordings to a go; results in build/demo-own
 	@$(ENV) python -m training.demo.own --out build/demo-own
 
 test: setup lint ## lint, type checks and all tests
@@ -28,7 +28,7 @@ test: setup lint ## lint, type checks and all tests
 test-slow: setup ## the tests that take minutes: VISOR's real annotations, long runs
 	@$(ENV) python -m pytest -m slow
 
-faults: setup ## floods, kills, 10 000 malformed images and an hour of bag on real nodes, about 20 minutes
+faults: setup ## floods, kills, 10 000 malformed images and an hour of bag on real nodes
 	@$(ENV) python -m pytest -m faults -s
 
 slurm-test: setup ## the benchmark on a real Slurm of one node, about 10 minutes; needs slurm-wlm and munge

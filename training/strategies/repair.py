@@ -3,8 +3,8 @@
 Under Alg. 1 masks and narrations are right and nouns may be wrong; under Alg. 2 nouns are right and
 all borders lie too far outside, by one width that nobody tells. So masks are moved back to the
 edges of the picture (`support.boundary`), and nouns are judged by what the region looks like
-(`support.nouns`). Both widths and rates are estimated, and are nothing where labels are clean. The
-equations are in docs/repair.md.
+(`support.nouns`). The width and the rate are estimated, so that clean labels can be left alone. The
+equations, and what of this was measured, are in docs/repair.md.
 """
 
 from __future__ import annotations

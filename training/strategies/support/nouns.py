@@ -29,10 +29,6 @@ class Lexicon:
 
     Nouns that a mirrored picture exchanges, such as the hands, count as one class. One class more
     stands for all nouns that the split does not have, which only noise can bring in.
-
-    Args:
-        clips: Of the split. What an object is called there is not looked at, since noise may be
-            laid over it; only which nouns there are, and which are of one class.
     """
 
     classes: Mapping[str, int]
@@ -49,7 +45,11 @@ class Lexicon:
 
     @staticmethod
     def of(clips: Iterable[Clip]) -> Lexicon:
-        """Reads it from clips; objects without a class id have the class of their noun."""
+        """Which nouns the clips of a split have, and which of them are of one class.
+
+        It is not kept which object has which noun. Objects without a class id have the class of
+        their noun.
+        """
         counts: dict[str, int] = {}
         group: dict[str, object] = {}
         rows: dict[Key, int] = {}
