@@ -24,6 +24,8 @@ from training.data.prepare import prepare
 from training.data.splits import read_split
 from training.files.claims import claim
 from training.files.disk import read_json, write_json, write_text
+from training.files.processes import in_processes, usable_cores
+from training.model.device import choose_device
 
 STARTS = ("embedded", "scratch")
 _NUMBERS = ("p_miou", "n_miou", "acc")
@@ -53,6 +55,10 @@ class Curve:
     """Which labels."""
     starts: tuple[str, ...] = STARTS
     """Which networks to start from."""
+    device: str = "auto"
+    """Where to train and measure: `auto` (CUDA if there is any), `cpu`, `cuda` or `cuda:N`."""
+    jobs: int = 1
+    """Trainings at a time, which share the device and the cores."""
 
 
 @dataclass(frozen=True)
@@ -83,16 +89,27 @@ def run(options: Curve) -> list[dict[str, Any]]:
                 raise ActisegError(f"{name!r} is none of {', '.join(known)}")
     if not options.clips or min(options.clips) < 1:
         raise ActisegError(f"--clips is {options.clips}; expected numbers from 1 on")
-    data = _data(options)
+    if options.jobs < 1:
+        raise ActisegError(f"--jobs is {options.jobs}; expected at least 1")
+    choose_device(options.device)
+    _data(options)
     rows = []
-    for cell in _cells(options):
-        result = options.out / "cells" / cell.name / "result.json"
-        if not result.is_file():
-            write_json(result, {**asdict(cell), **_measure(cell, data, options)})
-        rows.append(read_json(result))
+    jobs = [(cell, options) for cell in _cells(options)]
+    for row in in_processes(_row, jobs, options.jobs):
+        rows.append(row)
         write_json(options.out / "curve.json", rows)
         write_text(options.out / "curve.md", "\n".join(table(rows)) + "\n")
     return rows
+
+
+def _row(job: tuple[_Cell, Curve]) -> dict[str, Any]:
+    """The result of a training, which is made if it is not there."""
+    cell, options = job
+    result = options.out / "cells" / cell.name / "result.json"
+    if not result.is_file():
+        write_json(result, {**asdict(cell), **_measure(cell, options)})
+    row: dict[str, Any] = read_json(result)
+    return row
 
 
 def _cells(options: Curve) -> Iterator[_Cell]:
@@ -102,8 +119,8 @@ def _cells(options: Curve) -> Iterator[_Cell]:
                 yield _Cell(clips, start, labels)
 
 
-def _data(options: Curve) -> Path:
-    """The kitchen in the ActionVOS layout, with a split for each number of clips."""
+def _data(options: Curve) -> None:
+    """Makes the kitchen in the ActionVOS layout, with a split for each number of clips."""
     data = options.out / "data"
     most = max(options.clips)
     plan = {
@@ -122,11 +139,11 @@ def _data(options: Curve) -> Path:
     train = read_split(data / "ImageSets" / "train.json")
     for count in options.clips:
         write_json(data / "ImageSets" / f"train_{count}.json", train[:count])
-    return data
 
 
-def _measure(cell: _Cell, data: Path, options: Curve) -> dict[str, Any]:
+def _measure(cell: _Cell, options: Curve) -> dict[str, Any]:
     """Trains one network and says what it reaches."""
+    data = options.out / "data"
     folder = options.out / "cells" / cell.name
     samples = sum(
         len(record["sparse_frames"])
@@ -137,6 +154,8 @@ def _measure(cell: _Cell, data: Path, options: Curve) -> dict[str, Any]:
     train = [
         *("train", "--data", data, "--split", f"train_{cell.clips}", "--val-split", ""),
         *("--epochs", epochs, "--batch-size", batch, "--seed", options.seed, "--out", folder),
+        *("--device", options.device),
+        *(_share(options.jobs) if options.jobs > 1 else []),
         *(["--pretrained", "embedded"] if cell.start == "embedded" else []),
         *(["--resume"] if (folder / "checkpoint.pt").is_file() else []),
     ]
@@ -146,14 +165,21 @@ def _measure(cell: _Cell, data: Path, options: Curve) -> dict[str, Any]:
     split = data / "ImageSets" / "val.json"
     _command(
         ["predict", "--checkpoint", folder / "last.safetensors", "--data", data, "--split", split,
-         "--clip-length", 1, "--out", folder / "predictions"]
+         "--clip-length", 1, "--device", options.device, "--out", folder / "predictions"]
     )  # fmt: skip
     _command(
         ["evaluate", "--predictions", folder / "predictions", "--annotations",
-         data / "Annotations_Sparse" / "val", "--split", split, "--json", folder / "metrics.json"]
+         data / "Annotations_Sparse" / "val", "--split", split, "--json", folder / "metrics.json",
+         *(["--workers", 1] if options.jobs > 1 else [])]
     )  # fmt: skip
     metrics = read_json(folder / "metrics.json")
     return {"epochs": epochs, **{name: metrics[name] for name in _NUMBERS}}
+
+
+def _share(jobs: int) -> list[object]:
+    """Options of a training that leaves the others their part of the cores."""
+    cores = max(1, usable_cores() // jobs)
+    return ["--threads", cores, "--workers", cores - 1]
 
 
 def _command(arguments: Sequence[object]) -> None:

@@ -14,10 +14,12 @@ from training.demo.curve import Curve, run, table
     ("options", "message"),
     [({"labels": ("dirty",)}, "'dirty' is none of clean, noisy"),
      ({"starts": ("moon",)}, "'moon' is none of embedded, scratch"),
-     ({"clips": (0, 5)}, "expected numbers from 1 on")],
+     ({"clips": (0, 5)}, "expected numbers from 1 on"),
+     ({"jobs": 0}, "--jobs is 0; expected at least 1"),
+     ({"device": "tpu"}, "--device tpu")],
 )  # fmt: skip
 def test_impossible_options_are_named(
-    options: dict[str, tuple[object, ...]], message: str, tmp_path: Path
+    options: dict[str, object], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ActisegError, match=message):
         run(Curve(out=tmp_path / "curve", **options))  # type: ignore[arg-type]
@@ -39,7 +41,7 @@ def test_rows_become_a_table() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_small_curve(tmp_path: Path) -> None:
-    options = Curve(out=tmp_path / "curve", clips=(2,), val_clips=5, steps=1)
+    options = Curve(out=tmp_path / "curve", clips=(2,), val_clips=5, steps=1, jobs=2)
     rows = run(options)
     assert [(row["start"], row["labels"]) for row in rows] == [
         ("embedded", "clean"), ("embedded", "noisy"), ("scratch", "clean"), ("scratch", "noisy"),
