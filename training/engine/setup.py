@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,11 +13,12 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from actiseg_ros.bundle import file_sha256
 from actiseg_ros.errors import ActisegError
 from training.checkpoints.published import load_published
 from training.checkpoints.reading import load_weights
 from training.checkpoints.starts import start_file
-from training.config.run import Recipe, TrainConfig
+from training.config.run import CHECKPOINT, Recipe, TrainConfig
 from training.data.clips import ClipDataset
 from training.data.splits import load_clips, read_split
 from training.data.transforms import FixedSize, PublishedTraining, Transform
@@ -60,6 +62,8 @@ class TrainingSetup:
     """Whether the pixels of the mask term are weighted."""
     noise: dict[str, Any] | None
     """What the label noise is (`LabelNoise.record`); None if the labels are clean."""
+    inputs: dict[str, str]
+    """SHA-256 of each input that no option says, by what it is called in errors."""
 
     def tokenize(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Prompts to ids and attention mask, int64 [P, L] each."""
@@ -129,6 +133,10 @@ def build_setup(config: TrainConfig, recipe: Recipe) -> TrainingSetup:
         pairs,
         use_weights,
         dict(noise.record) if noise else None,
+        {
+            "tokenizer": hashlib.sha256(tokenizer.to_str().encode()).hexdigest(),
+            f"split {config.split}": file_sha256(_split_file(config)),
+        },
     )
 
 
@@ -174,9 +182,8 @@ def _split_file(config: TrainConfig) -> Path:
 def _tokenizer(config: TrainConfig) -> Tokenizer:
     """RoBERTa's tokenizer where its encoder is used; else that of the weights to start from.
 
-    A run that starts from nothing trains its own on the split.
+    A run that starts from nothing trains its own on the split; one that goes on has its own.
     """
-    own = config.out / "tokenizer.json"
     if preset(config.preset).text.frozen:
         if config.roberta is None:
             raise ActisegError(
@@ -184,7 +191,11 @@ def _tokenizer(config: TrainConfig) -> Tokenizer:
                 "vocab.json and merges.txt by --roberta"
             )
         return load_tokenizer(config.roberta)
-    if own.exists():
+    own = config.out / "tokenizer.json"
+    # Without a checkpoint it is of a run that never began, perhaps with other words or weights.
+    if (config.out / CHECKPOINT).exists():
+        if not own.exists():
+            raise ActisegError(f"{own}: missing; a run without its tokenizer cannot be resumed")
         return load_tokenizer(own)
     tokenizer = _tokenizer_of(start_file(config.pretrained, config.preset))
     if tokenizer is None:

@@ -120,6 +120,25 @@ def require_same_options(path: Path, stored: Mapping[str, Any], wanted: Mapping[
         )
 
 
+def require_same_inputs(path: Path, stored: Mapping[str, str], found: Mapping[str, str]) -> None:
+    """Refuses to continue a run beside files of another one.
+
+    Args:
+        path: the snapshot.
+        stored: digests that it was written with, by what the files are called.
+        found: those of the run that continues it. What `stored` does not name is not compared.
+
+    Raises:
+        ActisegError: Naming the first that differs.
+    """
+    for name, digest in found.items():
+        if stored.get(name, digest) != digest:
+            raise ActisegError(
+                f"{path} was made with another {name} than the one that is there now; put that "
+                "one back, or choose another --out"
+            )
+
+
 def _flat(options: Mapping[str, Any]) -> dict[str, Any]:
     """Options by name, nested ones as `strategy.option`; sequences as tuples."""
     flat: dict[str, Any] = {}

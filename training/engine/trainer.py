@@ -25,6 +25,7 @@ from training.engine.snapshot import (
     load_frozen,
     load_snapshot,
     random_state,
+    require_same_inputs,
     require_same_options,
     restore_random_state,
     save_frozen,
@@ -343,6 +344,7 @@ class Trainer:
                 self.checkpoint,
                 {
                     "config": self.config.as_json(),
+                    "inputs": self.setup.inputs,
                     "epoch": self.epoch,
                     "window": self.window,
                     "taken": taken[0],
@@ -362,6 +364,7 @@ class Trainer:
     def _restore(self) -> None:
         state = load_snapshot(self.checkpoint)
         require_same_options(self.checkpoint, state["config"], self.config.as_json())
+        require_same_inputs(self.checkpoint, state.get("inputs", {}), self.setup.inputs)
         before = len(state["random"])
         if before != self.group.size:
             raise ActisegError(

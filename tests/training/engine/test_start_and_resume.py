@@ -149,6 +149,37 @@ def test_another_number_of_processes_is_refused(data: Path, tmp_path: Path) -> N
         train(_config(data, tmp_path, epochs=1, resume=True))
 
 
+def test_a_run_goes_on_beside_its_own_files_alone(data: Path, tmp_path: Path) -> None:
+    own = tmp_path / "data"
+    shutil.copytree(data, own)
+    run, other = tmp_path / "run", tmp_path / "other"
+    assert train(_config(own, run, epochs=1)) == 0
+    words = train_tokenizer([f"word{n} of another run" for n in range(40)], vocab_size=300)
+    words.save(str(tmp_path / "tokenizer.json"))
+
+    kept = (run / "tokenizer.json").read_bytes()
+    shutil.copy(tmp_path / "tokenizer.json", run)
+    with pytest.raises(ActisegError, match=r"checkpoint\.pt was made with another tokenizer"):
+        train(_config(own, run, epochs=1, resume=True))
+    (run / "tokenizer.json").unlink()
+    with pytest.raises(ActisegError, match=r"tokenizer\.json: missing"):
+        train(_config(own, run, epochs=1, resume=True))
+    (run / "tokenizer.json").write_bytes(kept)
+    assert train(_config(own, run, epochs=1, resume=True)) == 0
+
+    # What a run left that never began is not a beginning.
+    other.mkdir()
+    shutil.copy(tmp_path / "tokenizer.json", other)
+    assert train(_config(own, other, epochs=1)) == 0
+    assert _same_weights(run, other)
+    assert (other / "tokenizer.json").read_bytes() == kept
+
+    split = own / "ImageSets" / "train.json"
+    split.write_text(json.dumps(json.loads(split.read_text())[1:]))
+    with pytest.raises(ActisegError, match=r"checkpoint\.pt was made with another split train"):
+        train(_config(own, run, epochs=1, resume=True))
+
+
 def test_start_is_told_and_the_human_checked_split_is_taken(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
