@@ -58,7 +58,8 @@ def matched_clips(
     problems = []
     for (video, what), records in wrong.items():
         first = f"{'the first ' if len(records) > 1 else ''}{records[0]['narration']!r}"
-        line = f"{len(records)} clips of {video} are {what} ({first} at {records[0]['start']})"
+        clips, are = ("clips", "are") if len(records) > 1 else ("clip", "is")
+        line = f"{len(records)} {clips} of {video} {are} {what} ({first} at {records[0]['start']})"
         problems.append(Problem(str(file), line))
     return chosen, problems
 

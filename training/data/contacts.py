@@ -8,6 +8,7 @@ files (`visor_hos_SPLIT.json`) that ActionVOS's preparation reads were made from
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,13 +37,20 @@ _REACH = 10
 VISOR-HOS dilates hand and part by five steps each."""
 
 
-def read_contacts(path: Path) -> tuple[dict[str, Contacts], dict[str, Problem]]:
+@dataclass(frozen=True)
+class HandObjects:
+    """What a hand-object file says."""
+
+    contacts: dict[str, Contacts]
+    """By VISOR frame name; frames with hands only count as frames without hand-object data."""
+    broken: dict[str, Problem]
+    """Frames whose contacts are unusable."""
+    frames: frozenset[str]
+    """All frames that it speaks of."""
+
+
+def read_contacts(path: Path) -> HandObjects:
     """Reads the objects in contact of every frame of a hand-object file.
-
-    Frames that have hands only count as frames without hand-object data.
-
-    Returns:
-        Contacts by VISOR frame name, and a problem for each frame whose contacts are unusable.
 
     Raises:
         ActisegError: If the file is missing or not in COCO layout.
@@ -77,7 +85,22 @@ def read_contacts(path: Path) -> tuple[dict[str, Contacts], dict[str, Problem]]:
         for frame in boxes
         if frame not in problems
     }
-    return contacts, problems
+    return HandObjects(contacts, problems, frozenset(file_names.values()))
+
+
+def check_contact(annotation: Mapping[str, Any]) -> None:
+    """Refuses what can be no contact; every value of the published annotations can.
+
+    Raises:
+        ValueError: Naming the field and its value.
+    """
+    held = annotation.get("in_contact_object")
+    if held is not None and not isinstance(held, str | int):
+        raise ValueError(f"in_contact_object is {held!r}, not the id of an object")
+    worn = annotation.get("on_which_hand")
+    listed = worn if isinstance(worn, list) else [worn]
+    if worn is not None and not all(isinstance(hand, str) for hand in listed):
+        raise ValueError(f"on_which_hand is {worn!r}, not a list of hands")
 
 
 def says_contacts(annotations: Iterable[Mapping[str, Any]]) -> bool:

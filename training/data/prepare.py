@@ -16,7 +16,7 @@ from typing import Any, Literal
 from actiseg_ros.errors import ActisegError
 from training.data.actions import ActionRow, read_actions
 from training.data.checked_splits import matched_clips
-from training.data.contacts import Source, read_contacts
+from training.data.contacts import HandObjects, Source, read_contacts
 from training.data.expressions import write_split
 from training.data.labels import Contacts
 from training.data.rendering import RenderTask, render_task
@@ -126,6 +126,9 @@ def prepare(
             preparation of another input, or something cannot be used and `on_error` is `refuse`.
     """
     begin = time.monotonic()
+    splits = list(dict.fromkeys(splits))
+    if not splits:
+        raise ActisegError("no split to prepare; --splits names train, val or both")
     tree = VisorTree(visor, annotations)
     summary = Summary(out)
     mapping = read_mapping(tree)
@@ -159,14 +162,12 @@ def _plan(
 ) -> _Plan:
     """Finds a split's sequences; nothing is written."""
     source = contacts or ("official" if tree.contacts_file(split).is_file() else "annotations")
-    known: dict[str, Contacts] | None = None
-    broken: dict[str, Problem] = {}
-    if source == "official":
-        known, broken = read_contacts(tree.contacts_file(split))
-        _report(list(broken.values()), summary, on_error)
+    known = read_contacts(tree.contacts_file(split)) if source == "official" else None
+    if known is not None:
+        _report(list(known.broken.values()), summary, on_error)
     videos, strange = videos_of_split(tree, split, mapping, actions)
     _report(strange, summary, on_error)
-    unusable = None if known is None else broken.keys()
+    unusable = None if known is None else known.broken.keys()
     plans = [
         plan_video(tree, split, video, mapping[video], actions[video], unusable)
         for video in tracked(videos, f"plan {split}", "videos", shown=progress, brief=True)
@@ -177,10 +178,25 @@ def _plan(
         raise ActisegError(_nothing_in(split, videos, summary))
     if known is None and not any(plan.says_contacts for plan in plans):
         raise ActisegError(
-            f"{tree.polygons_folder(split)}: no hand says what it holds (in_contact_object), and"
-            f" there is no {tree.contacts_file(split)}; one of the two is needed"
+            f"{tree.visor}: no hand of the split {split!r} says what it holds (in_contact_object),"
+            f" and there is no {tree.contacts_file(split)}; one of the two is needed"
         )
-    return _Plan(split, videos, sequences, source, known)
+    if known is not None:
+        _report(_unheard(tree.contacts_file(split), known, plans), summary, on_error)
+    found = None if known is None else known.contacts
+    return _Plan(split, videos, sequences, source, found)
+
+
+def _unheard(file: Path, known: HandObjects, plans: Iterable[VideoPlan]) -> list[Problem]:
+    """A line for each video of whose frames a hand-object file has none, as another split's has."""
+    problems = []
+    for plan in plans:
+        frames = {frame.visor_name for _, frames in plan.sequences for frame in frames}
+        if frames and frames.isdisjoint(known.frames):
+            video = plan.sequences[0][0].video
+            what = f"has none of the {len(frames)} frames of {video}, so that nothing is in contact"
+            problems.append(Problem(str(file), f"{what} there; is it the file of this split?"))
+    return problems
 
 
 def _nothing_in(split: str, videos: Sequence[str], summary: Summary) -> str:

@@ -60,7 +60,7 @@ class _FrameStore:
     def __init__(self, task: RenderTask) -> None:
         self._task = task
         self._video = task.sequences[0].action.video
-        self._polygons = read_polygons(task.tree.polygons_file(task.split, self._video))
+        self._polygons = read_polygons(task.tree.polygons(task.split)[self._video])
         self._pictures = task.tree.frames(task.split, self._video)
         self._last_use = {
             frame.visor_name: sequence.seq_id

@@ -27,11 +27,11 @@ def fingerprint(
     files = [tree.mapping_file, *tree.tables()]
     if contacts == "official":
         files.append(tree.contacts_file(split))
-    folder = tree.polygons_folder(split)
+    polygons = tree.polygons(split)
     return {
         "format": _FORMAT,
         "files": {path.name: file_sha256(path) for path in files},
-        "polygons": {video: (folder / f"{video}.json").stat().st_size for video in videos},
+        "polygons": {video: polygons[video].stat().st_size for video in videos},
     }
 
 

@@ -2,7 +2,8 @@
 
 The official download leaves `annotations/SPLIT/VIDEO.json` and one zip of frames a video,
 `rgb_frames/SPLIT/PARTICIPANT/VIDEO.zip`; VISOR-HOS's scripts write `annotations_corrected` and
-unpack the zips beside them; ActionVOS reads `rgb_frames/SPLIT/VIDEO/`. All of these are found.
+unpack the zips beside them; ActionVOS reads `rgb_frames/SPLIT/VIDEO/`. All of these are found, also
+annotations in participants' folders, or of some videos in one folder and of others in the other.
 """
 
 from __future__ import annotations
@@ -124,29 +125,24 @@ class VisorTree:
     def _sparse(self) -> Path:
         return self.visor / SPARSE
 
-    def polygons_folder(self, split: str) -> Path:
-        """Folder of a split's polygon files.
+    def polygons(self, split: str) -> dict[str, Path]:
+        """Polygon files of a split by video, of each video the preferred one.
 
         Raises:
-            ActisegError: If there is none with a file in it.
+            ActisegError: If there is none.
         """
+        found: dict[str, Path] = {}
         for name in POLYGONS:
-            folder = self._sparse / name / split
-            if next(folder.glob("*.json"), None):
-                return folder
-        tried = " or ".join(f"{name}/{split}" for name in POLYGONS)
-        raise ActisegError(
-            f"{self._sparse}: no annotations of the split {split!r} (VIDEO.json in {tried}); is"
-            " --visor the folder that holds frame_mapping.json?"
-        )
-
-    def polygons_file(self, split: str, video: str) -> Path:
-        """Polygons of a video's sparse frames.
-
-        Raises:
-            ActisegError: If the split has no annotations at all.
-        """
-        return self.polygons_folder(split) / f"{video}.json"
+            for path in sorted((self._sparse / name / split).rglob("*.json")):
+                if not path.name.startswith("."):  # what other systems leave beside their files
+                    found.setdefault(path.stem, path)
+        if not found:
+            tried = " or ".join(f"{name}/{split}" for name in POLYGONS)
+            raise ActisegError(
+                f"{self._sparse}: no annotations of the split {split!r} (VIDEO.json in {tried}); is"
+                " --visor the folder that holds frame_mapping.json?"
+            )
+        return found
 
     def frames(self, split: str, video: str) -> FileStore:
         """Pictures of a video's sparse frames by VISOR name, in folders or zips."""

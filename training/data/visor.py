@@ -16,7 +16,7 @@ from typing import Any
 
 from actiseg_ros.errors import ActisegError
 from training.data.actions import ActionRow
-from training.data.contacts import says_contacts, unknown_objects
+from training.data.contacts import check_contact, says_contacts, unknown_objects
 from training.data.labels import Entity, polygon
 from training.data.layout import sequence_name, whole_number
 from training.data.tree import FileStore, Problem, VisorTree
@@ -119,6 +119,7 @@ def read_entities(annotations: Sequence[Mapping[str, Any]]) -> tuple[Entity, ...
                 raise ValueError(f"the name is {name!r}")
             class_id = whole_number(class_id)
             polygons = tuple(polygon(points) for points in annotation["segments"])
+            check_contact(annotation)
         except KeyError as error:
             raise ValueError(f"object {annotation.get('name')!r} lacks {error}") from error
         except (TypeError, ValueError) as error:
@@ -139,7 +140,9 @@ class _Findings:
 
     def add(self, file: str, what: str, frame: str, detail: str = "") -> None:
         """Notes a fault; `detail` is told for the first frame that has it."""
-        self._frames.setdefault((file, what), []).append(frame)
+        frames = self._frames.setdefault((file, what), [])
+        if frame not in frames[-1:]:
+            frames.append(frame)
         self._details.setdefault((file, what), detail)
 
     def problems(self) -> list[Problem]:
@@ -170,15 +173,14 @@ def videos_of_split(
     Raises:
         ActisegError: If the split has no annotations.
     """
-    folder = tree.polygons_folder(split)
-    annotated = {path.stem for path in folder.glob("*.json")}
+    annotated = tree.polygons(split)
     problems = [
-        Problem(str(folder / f"{video}.json"), f"video is not in {where}")
+        Problem(str(annotated[video]), f"video is not in {where}")
         for where, known in (
             ("frame_mapping.json", mapping),
             ("the EPIC-KITCHENS tables", actions),
         )
-        for video in sorted(annotated - set(known))
+        for video in sorted(annotated.keys() - known.keys())
     ]
     return [video for video in mapping if video in annotated and video in actions], problems
 
@@ -205,7 +207,7 @@ def plan_video(
             contacts come from the annotations.
         pictures: Whether a frame without a picture cannot be used.
     """
-    path = tree.polygons_file(split, video)
+    path = tree.polygons(split)[video]
     plan = VideoPlan()
     try:
         polygons = read_polygons(path)
@@ -235,6 +237,12 @@ def plan_video(
                         findings.add(str(path), what, name, held)
         plan.sequences.append((action, tuple(f for f in frames if usable[f.visor_name])))
     plan.problems = (store.problems if store else []) + findings.problems()
+    if not plan.sequences:
+        annotated = sum(map(_has_object, polygons.values()))
+        what = f"{video} gives no sequence: {len(names)} frames in frame_mapping.json, {annotated}"
+        plan.problems.append(
+            Problem(str(path), f"{what} with objects here, and no two of them in one action")
+        )
     return plan
 
 

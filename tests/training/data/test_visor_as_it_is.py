@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -107,6 +108,16 @@ def uncorrected_annotations(root: Path) -> None:
     (folder / "annotations_corrected").rename(folder / "annotations")
 
 
+def partly_corrected_annotations(root: Path) -> None:
+    """VISOR-HOS's script was run on the training videos alone, and again on one of validation."""
+    raw = root / "VISOR" / SPARSE / "annotations" / "val" / "P02"
+    raw.mkdir(parents=True)
+    shutil.move(polygons_file(root, "val", "P02_101"), raw)
+    corrected = polygons_file(root, "val", "P04_11")
+    write_json(raw.parent / "P04_11.json", {"video_annotations": []})
+    (raw.parent / f"._{corrected.name}").write_bytes(b"left by another system")
+
+
 def rewritten(root: Path, change: Callable[[dict[str, str]], dict[str, str]]) -> None:
     for name in TABLES:
         file = root / "annotations" / name
@@ -148,8 +159,8 @@ def marked_semicolons(root: Path) -> None:
 @pytest.mark.parametrize(
     "change",
     [in_participants_folders, zipped, zipped_as_downloaded, unpacked_into_a_folder_too_many,
-     without_split_folders, partly_zipped, uncorrected_annotations, numbers_as_floats,
-     marked_semicolons],
+     without_split_folders, partly_zipped, uncorrected_annotations, partly_corrected_annotations,
+     numbers_as_floats, marked_semicolons],
 )  # fmt: skip
 def test_every_form_of_the_same_tree_gives_the_same_data(
     change: Callable[[Path], None], tree: Path, expected: dict[str, bytes], tmp_path: Path
@@ -268,16 +279,57 @@ def test_annotations_that_say_nothing_of_contacts_do_not_do(tree: Path, tmp_path
         run(tree, tmp_path / "out", contacts="annotations")
 
 
-def test_contacts_with_objects_that_are_not_there_are_told(tree: Path, tmp_path: Path) -> None:
-    file = polygons_file(tree, "train", "P03_05")
+def every_object(root: Path, split: str, video: str, change: Callable[[Any], object]) -> None:
+    """Changes all objects of a video."""
+    file = polygons_file(root, split, video)
     polygons = json.loads(file.read_text())
     for frame in polygons["video_annotations"]:
         for entry in frame["annotations"]:
-            if "in_contact_object" in entry:
-                entry["in_contact_object"] = "gone"
+            change(entry)
     write_json(file, polygons)
+
+
+def test_contacts_with_objects_that_are_not_there_are_told(tree: Path, tmp_path: Path) -> None:
+    def hold(entry: Any) -> None:
+        entry["name"], entry["in_contact_object"] = "left hand", "gone"
+
+    every_object(tree, "train", "P03_05", hold)
     (told,) = lines(run(tree, tmp_path / "out", contacts="annotations"), "P03_05")
     assert "in contact with an object that is not there" in told and "gone" in told
+    count = re.search(r"(\d+) of (\d+) frames|all (\d+) frames", told)
+    assert count is not None and (count[3] or int(count[1]) <= int(count[2])), told
+
+
+@pytest.mark.parametrize(("field", "value"), [("in_contact_object", ["cup"]), ("on_which_hand", 2)])
+def test_contacts_that_are_none_are_told(
+    field: str, value: Any, tree: Path, tmp_path: Path
+) -> None:
+    every_object(tree, "train", "P03_05", lambda entry: entry.update({field: value}))
+    (told,) = lines(run(tree, tmp_path / "out", contacts="annotations"), "P03_05")
+    assert f"{field} is {value!r}" in told
+
+
+def test_hand_object_file_of_another_split_is_told(tree: Path, tmp_path: Path) -> None:
+    shutil.copy(
+        tree / "annotations" / "visor_hos_train.json", tree / "annotations" / "visor_hos_val.json"
+    )
+    told = lines(run(tree, tmp_path / "out"), "visor_hos_val.json")
+    assert len(told) == 2 and all("is it the file of this split?" in line for line in told)
+
+
+@pytest.mark.parametrize("emptied", ["video", "frames"])
+def test_a_video_that_gives_nothing_is_told(emptied: str, tree: Path, tmp_path: Path) -> None:
+    file = polygons_file(tree, "val", "P04_11")
+    frames = json.loads(file.read_text())["video_annotations"]
+    frames = [{**frame, "annotations": []} for frame in frames] if emptied == "frames" else []
+    write_json(file, {"video_annotations": frames})
+    (told,) = lines(run(tree, tmp_path / "out"), "P04_11")
+    assert "P04_11 gives no sequence: 4 frames in frame_mapping.json, 0 with objects here" in told
+
+
+def test_no_split_is_no_preparation(tree: Path, tmp_path: Path) -> None:
+    with pytest.raises(ActisegError, match="no split to prepare"):
+        run(tree, tmp_path / "out", splits=())
 
 
 def checked(out: Path, **changes: Any) -> list[dict[str, Any]]:
@@ -308,7 +360,7 @@ def test_a_checked_split_is_written_with_the_numbers_of_this_preparation(
         assert record["narration"] == own[record["seq_id"]]["narration"]
         assert next(iter(record["object_classes"].values()))["positive"] == 0
     assert summary.checked["val_human"] == (len(theirs) - 1, len(theirs) + 1)
-    assert len(lines(summary, "P09_09 are not prepared")) == 1
+    assert len(lines(summary, "P09_09 is not prepared")) == 1
     assert len(lines(summary, "of other objects")) == 1
     assert (images / "val_human_meta_expressions_promptaction.json").is_file()
     write_json(tree / "annotations" / "val_human.json", {"videos": {}})

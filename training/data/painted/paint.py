@@ -158,7 +158,7 @@ def paint(
             numbered = enumerate(sorted(mapping[video]))
             frames = tuple((index, name) for index, name in numbered if name in wanted)
             if frames:
-                path = tree.polygons_file(split, video)
+                path = tree.polygons(split)[video]
                 planned.append(_Job(path, out, split, video, config, frames))
         if not planned:
             raise ActisegError(
