@@ -135,6 +135,16 @@ PartitionName=debug Nodes=ALL Default=YES MaxTime=2:00:00 State=UP
         """Starts the node's daemon."""
         self.run("slurmd")
 
+    def mend(self) -> None:
+        """Ends all jobs and brings the node back, whatever a test left."""
+        self.run("scancel", f"--user={os.getuid()}")
+        if not _runs(self._folder / "slurmd.pid"):
+            self.start_node()
+        if "down" in self.node_state():
+            self.set_node("resume")
+        wait_until(lambda: not self.jobs(), 60, "the queue is empty")
+        wait_until(lambda: self.node_state() == "idle", 60, "the node is idle")
+
     def lose_node(self) -> None:
         """The node's daemon dies; what it started lives on, as it does without a network."""
         _end(self._folder / "slurmd.pid", signal.SIGKILL)
@@ -151,12 +161,54 @@ def running_cluster(folder: Path) -> Iterator[SlurmCluster]:
         cluster.stop()
 
 
+def trainings(run: Path) -> list[int]:
+    """Processes that train in a run's folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if "train" in words and str(run) in words:
+                found.append(int(process.name))
+    return found
+
+
+@contextlib.contextmanager
+def held(run: Path) -> Iterator[int]:
+    """Its training stands still meanwhile, so that it does not end first on a fast machine.
+
+    Yields:
+        The process that trains.
+    """
+    wait_until(lambda: (run / "checkpoint.pt").exists(), 120, "the training has begun")
+    (pid,) = trainings(run)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield pid
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+
+
+def is_pending(pid: int, number: signal.Signals) -> bool:
+    """Whether a signal waits for a process that stands still."""
+    status = Path(f"/proc/{pid}/status").read_text().splitlines()
+    (pending,) = [line.split()[1] for line in status if line.startswith("ShdPnd:")]
+    return bool(int(pending, 16) >> (number - 1) & 1)
+
+
 def _free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:
         each.close()
     return ports
+
+
+def _runs(pid_file: Path) -> bool:
+    try:
+        return Path(f"/proc/{int(pid_file.read_text())}").exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _end(pid_file: Path, number: signal.Signals) -> None:

@@ -16,6 +16,8 @@ from safetensors.numpy import load_file
 from tests.slurm.cluster import (
     ARRAY_LIMIT,
     SlurmCluster,
+    held,
+    is_pending,
     missing_programs,
     running_cluster,
     wait_until,
@@ -29,16 +31,23 @@ pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1800)]
 
 _CELL = "clean/baseline/seed0"
 _EPOCHS = 10
-"""Of three steps: longer than a job of two minutes trains, which saves 90 s before its end."""
+"""Of three steps. Where something has to happen before the end, the training is held meanwhile."""
 _PATIENCE = 900.0
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
+def one_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SlurmCluster]:
     if missing := missing_programs():
         pytest.skip(f"no {', '.join(missing)}: apt-get install slurm-wlm munge")
     with running_cluster(tmp_path_factory.mktemp("slurm")) as started:
         yield started
+
+
+@pytest.fixture
+def cluster(one_cluster: SlurmCluster) -> Iterator[SlurmCluster]:
+    """The cluster with its node there and nothing in its queue."""
+    yield one_cluster
+    one_cluster.mend()
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +82,11 @@ def _ended(process: subprocess.Popen[str], status: int) -> str:
 
 @pytest.fixture(scope="module")
 def uninterrupted(
-    cluster: SlurmCluster, data: Path, tmp_path_factory: pytest.TempPathFactory
+    one_cluster: SlurmCluster, data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """The same cell without a cluster and without a stop."""
     out = tmp_path_factory.mktemp("uninterrupted")
-    _ended(_benchmark(cluster, data, out, "--levels", "clean", epochs=_EPOCHS), 0)
+    _ended(_benchmark(one_cluster, data, out, "--levels", "clean", epochs=_EPOCHS), 0)
     return out / _CELL
 
 
@@ -88,10 +97,6 @@ def _same_result(cell: Path, other: Path) -> None:
     weights = load_file(cell / "run" / "last.safetensors")
     for name, value in load_file(other / "run" / "last.safetensors").items():
         assert (weights[name] == value).all(), name
-
-
-def _saved(cell: Path) -> bool:
-    return (cell / "run" / "checkpoint.pt").exists()
 
 
 def test_cells_are_arrays_within_the_limit(
@@ -112,9 +117,12 @@ def test_time_limit_costs_nothing(
     cluster: SlurmCluster, data: Path, tmp_path: Path, uninterrupted: Path
 ) -> None:
     options = ("--levels", "clean", "--cluster", "slurm", "--minutes", "2")
-    said = _ended(_benchmark(cluster, data, tmp_path, *options, epochs=_EPOCHS), 0)
-    assert "done 1, skipped 0, failed 0" in said
+    process = _benchmark(cluster, data, tmp_path, *options, epochs=_EPOCHS)
     cell = tmp_path / _CELL
+    with held(cell / "run") as training:
+        limit = "the job is asked to save before its limit"
+        wait_until(lambda: is_pending(training, signal.SIGTERM), 120, limit)
+    assert "done 1, skipped 0, failed 0" in _ended(process, 0)
     outcomes = [attempt.outcome for attempt in read_attempts(cell)]
     assert outcomes[-1] == "done"
     assert len(outcomes) > 1
@@ -133,14 +141,14 @@ def test_node_comes_back(
     options = ("--levels", "clean", "--cluster", "slurm", "--minutes", "30")
     process = _benchmark(cluster, data, tmp_path, *options, epochs=_EPOCHS)
     cell = tmp_path / _CELL
-    wait_until(lambda: _saved(cell), 120, "the training has begun")
-    (job,) = cluster.jobs()
-    if way == "down":
-        cluster.set_node("down")
-    else:
-        cluster.lose_node()
-    wait_until(lambda: cluster.jobs() == {job: "PENDING"}, 60, "the job waits")
-    assert "down" in cluster.node_state()
+    with held(cell / "run"):
+        (job,) = cluster.jobs()
+        if way == "down":
+            cluster.set_node("down")
+        else:
+            cluster.lose_node()
+        wait_until(lambda: cluster.jobs() == {job: "PENDING"}, 120, "the job waits")
+        assert "down" in cluster.node_state()
     if way == "down":
         cluster.set_node("resume")
     else:
@@ -153,18 +161,17 @@ def test_command_may_end_and_come_back(cluster: SlurmCluster, data: Path, tmp_pa
     options = ("--levels", "clean", "--cluster", "slurm", "--minutes", "30")
     cell = tmp_path / _CELL
     first = _benchmark(cluster, data, tmp_path, *options, epochs=_EPOCHS)
-    wait_until(lambda: _saved(cell), 120, "the training has begun")
-    first.send_signal(signal.SIGINT)
-    assert "the submitted jobs go on" in _ended(first, 130)
-    (job,) = cluster.jobs()
+    with held(cell / "run"):
+        first.send_signal(signal.SIGINT)
+        assert "the submitted jobs go on" in _ended(first, 130)
+        (job,) = cluster.jobs()
 
-    second = _benchmark(cluster, data, tmp_path, *options, epochs=_EPOCHS)
-    assert second.stdout is not None
-    assert "1 cells, 0 done before" in second.stdout.readline()
-    assert "1 cells are in Slurm's queue since an earlier call" in second.stdout.readline()
-    assert set(cluster.jobs()) == {job}, "not submitted twice"
-
-    cluster.run("scancel", job)
+        second = _benchmark(cluster, data, tmp_path, *options, epochs=_EPOCHS)
+        assert second.stdout is not None
+        assert "1 cells, 0 done before" in second.stdout.readline()
+        assert "1 cells are in Slurm's queue since an earlier call" in second.stdout.readline()
+        assert set(cluster.jobs()) == {job}, "not submitted twice"
+        cluster.run("scancel", job)
     said = _ended(second, 130)
     assert f"job {job} is CANCELLED" in said
     assert state_of(cell) == "interrupted"

@@ -104,6 +104,7 @@ class Trainer:
             )
         torch.manual_seed(config.seed)  # every process starts from the same weights
         self.resumed = resumed = self.checkpoint.exists()
+        state = self._stored() if resumed else None
         # A resumed run's weights come from its own folder alone.
         start = replace(config, pretrained=None) if resumed else config
         self.setup: TrainingSetup = build_setup(start, self.recipe)
@@ -126,8 +127,8 @@ class Trainer:
         self.unread = UnreadSteps(group)
         torch.manual_seed(config.seed + 1 + group.rank)  # dropout differs between processes
         self.strategy.open(config.out, resume=resumed)
-        if resumed:
-            self._restore()
+        if state is not None:
+            self._restore(state)
         self.validator = self._make_validator()
         self.saved_at = time.monotonic()
 
@@ -361,10 +362,10 @@ class Trainer:
             )
         self.saved_at = time.monotonic()
 
-    def _restore(self) -> None:
+    def _stored(self) -> dict[str, Any]:
+        """The state of the run that this one continues."""
         state = load_snapshot(self.checkpoint)
         require_same_options(self.checkpoint, state["config"], self.config.as_json())
-        require_same_inputs(self.checkpoint, state.get("inputs", {}), self.setup.inputs)
         before = len(state["random"])
         if before != self.group.size:
             raise ActisegError(
@@ -372,6 +373,10 @@ class Trainer:
                 f"go on otherwise: start {before} (torchrun --nproc-per-node {before}), or begin a "
                 "new run with --pretrained last.safetensors"
             )
+        return state
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        require_same_inputs(self.checkpoint, state.get("inputs", {}), self.setup.inputs)
         self.epoch, self.window, self.taken = state["epoch"], state["window"], state["taken"]
         selection = state["selections"][self.group.rank]
         self.selection = selection and Selection(**selection)
