@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.parity.cases_model import prepare, preset_of_case, rule_model
-from tests.parity.result import Result, check, compare
+from tests.parity.result import Result, check, compare, guarded
 from training.checkpoints.published_names import to_published
 from training.losses.context import StepContext
 from training.losses.criterion import published_terms, reduced, total, weight_dict
@@ -63,15 +63,19 @@ def run(folder: Path) -> Iterator[Result]:
         list(facts["weight_dict"].values()),
     )
     for name, case in facts["cases"].items():
-        forward = folder / "forward" / f"{case['forward_case']}.npz"
-        with np.load(forward) as stored, np.load(file.parent / f"{name}.npz") as arrays:
-            output = stored_output(stored)
-            targets = stored_targets(arrays, case["targets"], stored["samples_mask"].shape[-2:])
-        yield from _matching(f"criterion/{name}", case["matching"], output, targets)
-        yield from _losses(f"criterion/{name}", case, output, targets)
+        yield from guarded(f"criterion/{name}", _case(folder, name, case))
     with_gradients = {k: v for k, v in facts["cases"].items() if "gradients" in v}
     if with_gradients:
-        yield from _gradients(folder, with_gradients)
+        yield from guarded("criterion/gradients", _gradients(folder, with_gradients))
+
+
+def _case(folder: Path, name: str, case: Mapping[str, Any]) -> Iterator[Result]:
+    forward = folder / "forward" / f"{case['forward_case']}.npz"
+    with np.load(forward) as stored, np.load(folder / "criterion" / f"{name}.npz") as arrays:
+        output = stored_output(stored)
+        targets = stored_targets(arrays, case["targets"], stored["samples_mask"].shape[-2:])
+    yield from _matching(f"criterion/{name}", case["matching"], output, targets)
+    yield from _losses(f"criterion/{name}", case, output, targets)
 
 
 def stored_output(stored: Any) -> StoredOutput:

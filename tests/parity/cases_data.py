@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tests.parity.result import Result, check, compare
+from tests.parity.result import Result, check, compare, guarded
 from training.data.clips import ClipDataset
 from training.data.prepare import prepare
 from training.data.targets import object_masks
@@ -33,13 +33,14 @@ def run(folder: Path) -> Iterator[Result]:
     """Runs whichever parts of ``data_preparation/`` are there."""
     data = folder / "data_preparation"
     if (data / "input").is_dir() and (data / "expected").is_dir():
-        yield from _preparation(data)
+        yield from guarded("data_preparation", _preparation(data))
     if (data / "loader.json").is_file():
-        yield from _loader(data)
+        yield from guarded("loader", _loader(data))
     if (data / "augmentation_parts.json").is_file():
-        yield from _augmentation(data)
+        yield from guarded("augmentation", _augmentation(data))
     if (data / "training_resize_sizes.json").is_file():
-        yield from _resize_sizes(data / "training_resize_sizes.json")
+        sizes = _resize_sizes(data / "training_resize_sizes.json")
+        yield from guarded("training_resize_sizes", sizes)
 
 
 def _preparation(data: Path) -> Iterator[Result]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from tests.parity.result import Result, check, compare
+from tests.parity.result import Result, check, compare, guarded
 from training.evaluation.inference import (
     POSITIVE_THRESHOLD,
     choose_query,
@@ -50,12 +50,14 @@ def run(folder: Path) -> Iterator[Result]:
     facts_file = root / "inference.json"
     facts = json.loads(facts_file.read_text()) if facts_file.is_file() else {}
     if (root / "resize.npz").is_file():
-        yield from _resize(root / "resize.npz")
+        yield from guarded("inference/resize", _resize(root / "resize.npz"))
     for file in sorted(root.glob("post_*.npz")):
-        yield from _post(file, facts.get(file.stem, {}).get("options", []))
+        options = facts.get(file.stem, {}).get("options", [])
+        yield from guarded(f"inference/{file.stem}", _post(file, options))
     for file in sorted(root.glob("*.npz")):
         if file.stem != "resize" and not file.stem.startswith("post_"):
-            yield from _video(file, folder / "keys.json", facts.get(file.stem, {}))
+            made = _video(file, folder / "keys.json", facts.get(file.stem, {}))
+            yield from guarded(f"inference/{file.stem}", made)
 
 
 def _resize(file: Path) -> Iterator[Result]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from actiseg_ros.errors import ActisegError
-from tests.parity.result import Result, check, compare
+from tests.parity.result import Result, check, compare, guarded
 from training.evaluation.metrics import Flagged, evaluate
 
 LIMIT = 1e-9
@@ -35,17 +35,20 @@ def run(folder: Path) -> Iterator[Result]:
     if not file.is_file():
         return
     for name, settings in json.loads(file.read_text()).items():
-        case = file.parent / name
-        for setting, expected in settings.items():
-            if setting in FILTERS:
-                label = f"metrics/{name}/{setting}"
-                yield from _compare(label, case, case / "split.json", FILTERS[setting], expected)
-        for key, expected in settings.get("one_by_one", {}).items():
-            with tempfile.TemporaryDirectory() as scratch:
-                split = Path(scratch) / "split.json"
-                split.write_text(json.dumps(_selected(case, expected["sequences_in_run"])))
-                label = f"metrics/{name}/sequence_{key}"
-                yield from _compare(label, case, split, "leave-out", expected)
+        yield from guarded(f"metrics/{name}", _case(file.parent / name, settings))
+
+
+def _case(case: Path, settings: Mapping[str, Any]) -> Iterator[Result]:
+    for setting, expected in settings.items():
+        if setting in FILTERS:
+            label = f"metrics/{case.name}/{setting}"
+            yield from _compare(label, case, case / "split.json", FILTERS[setting], expected)
+    for key, expected in settings.get("one_by_one", {}).items():
+        with tempfile.TemporaryDirectory() as scratch:
+            split = Path(scratch) / "split.json"
+            split.write_text(json.dumps(_selected(case, expected["sequences_in_run"])))
+            label = f"metrics/{case.name}/sequence_{key}"
+            yield from _compare(label, case, split, "leave-out", expected)
 
 
 def _selected(case: Path, sequences: list[int]) -> list[Any]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from actiseg_ros.errors import ActisegError
-from tests.parity.result import Result, check, compare
+from tests.parity.result import Result, check, compare, guarded
 from tests.parity.weights_rule import rule_array, rule_state
 from training.checkpoints.published import fill, infer_preset, load_published, published_state
 from training.checkpoints.published_names import from_published, to_published
@@ -49,12 +49,13 @@ def run(folder: Path) -> Iterator[Result]:
     if not keys_file.is_file():
         return
     keys = json.loads(keys_file.read_text())
-    yield from key_cases(keys)
-    yield from checkpoint_cases(folder / "checkpoint", keys["weights_salt"])
+    yield from guarded("keys", key_cases(keys))
+    checkpoints = checkpoint_cases(folder / "checkpoint", keys["weights_salt"])
+    yield from guarded("checkpoint", checkpoints)
     files = [f for f in (folder / "forward").glob("*.npz") if not f.stem.endswith("_full")]
     # Ordered by preset, because filling a network takes longer than a case.
     for file in sorted(files, key=lambda f: (preset_of_case(f.stem, keys), f.stem)):
-        yield from forward_case(file, keys)
+        yield from guarded(f"forward/{file.stem}", forward_case(file, keys))
 
 
 @functools.lru_cache(maxsize=1)

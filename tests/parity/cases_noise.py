@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.parity.result import Result, check, compare
+from tests.parity.result import Result, check, compare, guarded
 from training.data.palette import read_label_png
 from training.data.splits import read_split
 from training.noise.mask import MaskNoise
@@ -20,9 +20,9 @@ from training.noise.text import TextNoise
 def run(folder: Path) -> Iterator[Result]:
     """Runs whichever of ``text_noise/`` and ``mask_noise/`` is there."""
     if (folder / "text_noise" / "facts.json").is_file():
-        yield from _names(folder / "text_noise")
+        yield from guarded("text_noise", _names(folder / "text_noise"))
     if (folder / "mask_noise" / "expressions.json").is_file():
-        yield from _masks(folder / "mask_noise")
+        yield from guarded("mask_noise", _masks(folder / "mask_noise"))
 
 
 def _names(folder: Path) -> Iterator[Result]:

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tests.parity.result import Result, check, compare
+from tests.parity.result import Result, check, compare, guarded
 from training.config.run import TrainConfig
 from training.engine.optimizer import parameter_groups
 from training.losses.context import StepContext, StepPosition, matched
@@ -55,14 +55,28 @@ _PADDED = 32
 
 def run(folder: Path) -> Iterator[Result]:
     """Runs every file of released vectors that is there."""
-    for path in sorted(folder.glob("*.npz")):
-        for pattern, cases in _CASES.items():
-            if re.fullmatch(pattern, path.stem):
-                with np.load(path) as stored:
-                    arrays = {name: stored[name] for name in stored.files}
-                yield from cases(f"released/{path.stem}", arrays)
+    for path in released_files(folder):
+        yield from guarded(f"released/{path.stem}", _file(path))
     if (folder / "recipe.json").is_file():
-        yield from _recipe(json.loads((folder / "recipe.json").read_text()))
+        yield from guarded("released/recipe", _recipe(folder / "recipe.json"))
+
+
+def released_files(folder: Path, *, understood: bool = True) -> list[Path]:
+    """Files of arrays whose names say which case they are of, or those whose names say none."""
+    return [
+        path for path in sorted(folder.glob("*.npz")) if bool(_readers(path.stem)) == understood
+    ]
+
+
+def _readers(stem: str) -> list[Any]:
+    return [cases for pattern, cases in _CASES.items() if re.fullmatch(pattern, stem)]
+
+
+def _file(path: Path) -> Iterator[Result]:
+    with np.load(path) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    for cases in _readers(path.stem):
+        yield from cases(f"released/{path.stem}", arrays)
 
 
 def released(name: str, **options: Any) -> Strategy[Any]:
@@ -304,7 +318,7 @@ def _steps(arrays: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 def _elr(case: str, arrays: Mapping[str, Any]) -> Iterator[Result]:
     """Losses, gradients and histories over epochs; the history is checked after every layer."""
-    weighted = case.endswith("weighted")
+    weighted = "_weighted" in case
     options = {"beta": 1 - float(arrays["beta_seg"]), "strength": float(arrays["seg_lambda"])}
     yield compare(
         case, "options", list(options.values()), [0.99, 5e-4], **VALUE, note="as released"
@@ -558,8 +572,9 @@ def _two_models(case: str, strategy: Strategy[Any], toy: Mapping[str, Any]) -> I
         yield compare(case, f"w{model}", item(own), toy[f"w{model}_end"], absolute=1e-5)
 
 
-def _recipe(facts: Mapping[str, Any]) -> Iterator[Result]:
+def _recipe(file: Path) -> Iterator[Result]:
     """Options and schedules of the released commands, as far as they are ours to set."""
+    facts = json.loads(file.read_text())
     common, case = facts["common"], "released/recipe"
     config = _config("baseline")
     recipe = config.recipe()

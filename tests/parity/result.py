@@ -6,6 +6,7 @@ the folder lacks its section.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,3 +75,11 @@ def compare(
 def check(case: str, output: str, passed: bool, note: str = "") -> Result:
     """A fact that holds or not, e.g. that an error is reported."""
     return Result(case, output, 0.0 if passed else np.inf, "exact", passed, note)
+
+
+def guarded(case: str, results: Iterable[Result]) -> Iterator[Result]:
+    """The results of a part; if it raises, one failed result more, and what follows still runs."""
+    try:
+        yield from results
+    except Exception as error:  # whatever is wrong with one file must not hide the others
+        yield check(case, "runs", False, f"{type(error).__name__}: {error}")

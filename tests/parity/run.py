@@ -16,7 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.parity.result import Result, check
+from tests.parity.cases_released import released_files
+from tests.parity.result import Result, guarded
 
 # Filling a network takes seconds and the last one is kept, so cases of the same network adjoin.
 MODULES = (
@@ -33,10 +34,7 @@ MODULES = (
 def run_cases(folder: Path, modules: Sequence[str] = MODULES) -> Iterator[Result]:
     """Runs the cases of some modules; a case that raises is one failed result."""
     for name in modules:
-        try:
-            yield from importlib.import_module(f"tests.parity.{name}").run(folder)
-        except Exception as error:  # one broken section must not hide the others
-            yield check(name, "runs", False, f"{type(error).__name__}: {error}")
+        yield from guarded(name, importlib.import_module(f"tests.parity.{name}").run(folder))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,8 +60,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failed.append(result)
     seconds = time.perf_counter() - start
     if not count:
-        print(f"{options.folder}: no case found", file=sys.stderr)
+        below = sorted({path.parent for path in options.folder.glob("*/*.npz")})
+        hint = f"; is it one of {', '.join(map(str, below))}?" if below else ""
+        print(f"{options.folder}: no case found{hint}", file=sys.stderr)
         return 2
+    for path in released_files(options.folder, understood=False):
+        print(f"not compared, as no case has a name of this form: {path}", file=sys.stderr)
     print(f"{count - len(failed)} of {count} outputs hold ({seconds:.0f} s)")
     for result in failed:
         print(result.line())

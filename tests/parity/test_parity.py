@@ -75,6 +75,24 @@ def test_broken_case_does_not_hide_the_others(tmp_path):
     assert any(result.case == "inference/post_two_clips" for result in results)
 
 
+def test_a_file_that_cannot_be_compared_is_named_and_hides_nothing(tmp_path, capsys):
+    (tmp_path / "here").mkdir()
+    for name in ("coteaching", "pixel_losses", "strange"):
+        np.savez(tmp_path / "here" / f"{name}.npz", numbers=np.ones(3))
+    (tmp_path / "here" / "elr_plain.npz").write_bytes(b"cut short")
+    rates = {"epoch": np.array([1, 2]), "keep_rate": np.array([0.95, 0.95 - 0.1 / 6])}
+    np.savez(tmp_path / "here" / "coteaching_rates.npz", cases=0, **rates)
+    assert main([str(tmp_path / "here")]) == 1
+    shown = capsys.readouterr()
+    for name in ("released/coteaching", "released/pixel_losses", "released/elr_plain"):
+        assert f"FAIL {name} " in shown.out
+    assert "ok   released/coteaching_rates" in shown.out
+    assert "not compared, as no case has a name of this form" in shown.err
+    assert "strange.npz" in shown.err
+    assert main([str(tmp_path)]) == 2
+    assert f"is it one of {tmp_path / 'here'}?" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("got", "want", "passed"),
     [
