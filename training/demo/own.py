@@ -33,8 +33,8 @@ from training.demo.footage import SIZE, kitchen_footage
 from training.files.disk import write_json
 from training.files.processes import in_processes
 
-_RATE = 5
-"""Frames a second of the recordings for training and calibration."""
+_RATE = 2
+"""Frames a second of the recordings for training and calibration: none is drawn for nothing."""
 _FOREIGN = "OUT_OF_DISTRIBUTION"
 
 

@@ -52,10 +52,10 @@ class Validator:
         clip_length: int = CLIP_LENGTH,
     ) -> None:
         file = data / "ImageSets" / f"{split}.json"
+        chosen = evenly_spread([clip for clip in load_clips(file) if not clip.flagged], clips)
         self._data, self._folder = data, image_folder(data, file)
         self._tokenize, self._clip_length = tokenize, clip_length
         self._threshold = positive_threshold
-        chosen = evenly_spread([clip for clip in load_clips(file) if not clip.flagged], clips)
         # The longest first: what several processes do side by side then takes about as long.
         self._clips = sorted(chosen, key=_work, reverse=True)
         if not self._clips:

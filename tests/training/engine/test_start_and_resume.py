@@ -90,6 +90,11 @@ def test_published_networks_need_their_start(data: Path, tmp_path: Path) -> None
     assert not (tmp_path / "checkpoint.pt").exists()
 
 
+def test_a_validation_split_that_is_not_there_is_named(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ActisegError, match=r"ImageSets/absent\.json: not found"):
+        train(_config(data, tmp_path / "run", val_split="absent"))
+
+
 def test_frozen_encoder_is_written_once_and_everything_is_whole(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

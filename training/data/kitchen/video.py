@@ -76,8 +76,8 @@ class VideoOptions:
         check_style(self.style)
         if self.seconds < 8:
             raise ActisegError(f"seconds: {self.seconds}; expected at least 8 for one action")
-        if not 5 <= self.fps <= 120:
-            raise ActisegError(f"fps: {self.fps}; expected 5 to 120")
+        if not 2 <= self.fps <= 120:
+            raise ActisegError(f"fps: {self.fps}; expected 2 to 120")
         if self.truth_every < 2:
             raise ActisegError(f"truth_every: {self.truth_every}; expected at least 2")
         if min(self.size) < 64 or self.size[0] % 2 or self.size[1] % 2:

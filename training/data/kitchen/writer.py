@@ -23,6 +23,8 @@ _VISOR_RATE = 5 / 6
 """VISOR extracted its frames at another rate than EPIC-KITCHENS, hence two frame numbers."""
 _LEAST_PIXELS = 200
 """Smaller visible parts (of 1920x1080 pixels) are not annotated."""
+_LONGEST_FRAME = 0.1
+"""Seconds; a camera that takes fewer pictures does not expose them for longer."""
 HAND, OBJECT = 1, 2
 """Categories of the hand-object file: hands, and objects in contact."""
 
@@ -135,7 +137,7 @@ def shoot(
     """Render and expose one sparse frame, with motion blur from the camera's real movement."""
     t = frame / clip.rate
     moment = clip.scene.at(t)
-    later = clip.scene.at(t + 1 / clip.rate)
+    later = clip.scene.at(t + min(1 / clip.rate, _LONGEST_FRAME))
     shutter = rng.uniform(0.2, 2.2)
     drift = (later.camera[:, 2] - moment.camera[:, 2]) * 0.5 * shutter
     smears = []
