@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
 from actiseg_ros.errors import ActisegError
 from training import cli
+from training.config.run import TrainConfig
 
 _COMMANDS = ("kitchen", "prepare", "noise", "train", "predict", "evaluate", "export", "calibrate")
 
@@ -90,9 +93,31 @@ def test_interrupt_is_status_130() -> None:
     assert cli.main(["failing", "--how", "interrupt"]) == 130
 
 
+def numeric_options() -> list[tuple[str, float]]:
+    """Every option of a run that is a number, with values that no number of its kind can have."""
+    kinds = {name: str(kind) for name, kind in get_type_hints(TrainConfig).items()}
+    plain = ("int", "float", "int | None", "float | None", "<class 'int'>", "<class 'float'>")
+    return [
+        (name, value)
+        for name, kind in kinds.items()
+        if kind in plain
+        for value in ((math.nan, -1.0) if "float" in kind else (-1,))
+    ]
+
+
+@pytest.mark.parametrize(("name", "value"), numeric_options())
+def test_every_number_has_a_range(name: str, value: float, tmp_path: Path) -> None:
+    config = TrainConfig(data=tmp_path, out=tmp_path, **{name: value})  # type: ignore[arg-type]
+    with pytest.raises(ActisegError, match=rf"^--{name.replace('_', '-')} is {value}; it must be"):
+        config.check()
+
+
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
+        ("--lr-drop", "0", "--lr-drop is (0,); it must be of epochs from 1 on"),
+        ("--noise.seed", "-1", "--noise.seed is -1; it must be in [0, 2^32)"),
+        ("--learning-rate", "inf", "--learning-rate is inf; it must be above 0 and finite"),
         ("--text-noise", "1.5", "--text-noise is 1.5; it must be in [0, 1]"),
         ("--mask-noise", "4", "--mask-noise is 4; it must be 0 or odd"),
         ("--epochs", "0", "--epochs is 0; it must be at least 1"),

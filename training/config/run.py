@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -266,8 +267,12 @@ class TrainConfig:
             recipe = replace(recipe, **{**changes, **chosen})
         for name in ("epochs", "batch_size", "accumulate", "frames_per_clip"):
             require(getattr(recipe, name) >= 1, name, getattr(recipe, name), "at least 1")
-        for name in ("learning_rate", "clip_norm"):
-            require(getattr(recipe, name) > 0, name, getattr(recipe, name), "above 0")
+        require(recipe.clip_norm > 0, "clip_norm", recipe.clip_norm, "above 0")
+        rate = recipe.learning_rate
+        require(0 < rate < math.inf, "learning_rate", rate, "above 0 and finite")
+        for name in ("backbone_rate", "weight_decay", "positive_coefficient"):
+            value = getattr(recipe, name)
+            require(0 <= value < math.inf, name, value, "at least 0 and finite")
         threshold = recipe.positive_threshold
         require(0 <= threshold <= 1, "positive_threshold", threshold, "in [0, 1]")
         require(0 <= recipe.ema < 1, "ema", recipe.ema, "in [0, 1)")
@@ -301,8 +306,19 @@ class TrainConfig:
         if self.task == "referring":
             masks = self.recipe().negative_masks
             require(masks, "negative_masks", masks, "True where --task is referring")
-        require(self.val_every >= 1, "val_every", self.val_every, "at least 1")
-        require((self.workers or 0) >= 0, "workers", self.workers, "at least 0")
+        for name in ("val_every", "val_clips"):
+            require((value := getattr(self, name)) is None or value >= 1, name, value, "at least 1")
+        for name in ("workers", "threads", "save_minutes"):
+            require((value := getattr(self, name)) is None or value >= 0, name, value, "at least 0")
+        for name, seed in (("seed", self.seed), ("noise.seed", self.noise.seed)):
+            require(seed is None or 0 <= seed < 2**32, name, seed, "in [0, 2^32)")
+        drops = self.lr_drop
+        require(min(drops, default=1) >= 1, "lr_drop", drops, "of epochs from 1 on")
+        if self.warmup is not None:
+            schedule = self.recipe().schedule
+            require(
+                schedule == "cosine", "warmup", self.warmup, "left out unless --schedule cosine"
+            )
 
     def _require_start(self) -> None:
         """Refuses weights that are not there; a run that goes on does not need them any more."""

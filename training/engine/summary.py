@@ -41,6 +41,8 @@ def summary(trainer: Trainer) -> list[str]:
             "warning: no CUDA device was found, so this trains on the CPU; --device cpu says that "
             "it is meant"
         )
+    if config.resume and not trainer.resumed:
+        lines.append(f"note: {config.out} holds no checkpoint to resume; this is a new run")
     return lines
 
 
