@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -189,11 +190,15 @@ def held(run: Path) -> Iterator[int]:
             os.kill(pid, signal.SIGCONT)
 
 
-def is_pending(pid: int, number: signal.Signals) -> bool:
-    """Whether a signal waits for a process that stands still."""
-    status = Path(f"/proc/{pid}/status").read_text().splitlines()
-    (pending,) = [line.split()[1] for line in status if line.startswith("ShdPnd:")]
-    return bool(int(pending, 16) >> (number - 1) & 1)
+def is_asked(pid: int, number: signal.Signals) -> bool:
+    """Whether a process that is held was sent a signal; Slurm lets it go on, too, to take it."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return True
+    (pending,) = re.findall(r"^ShdPnd:\s*(\w+)", status, re.MULTILINE)
+    held = re.search(r"^State:\s*[Tt]", status, re.MULTILINE)
+    return not held or bool(int(pending, 16) >> (number - 1) & 1)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -17,7 +17,7 @@ from tests.slurm.cluster import (
     ARRAY_LIMIT,
     SlurmCluster,
     held,
-    is_pending,
+    is_asked,
     missing_programs,
     running_cluster,
     wait_until,
@@ -121,7 +121,7 @@ def test_time_limit_costs_nothing(
     cell = tmp_path / _CELL
     with held(cell / "run") as training:
         limit = "the job is asked to save before its limit"
-        wait_until(lambda: is_pending(training, signal.SIGTERM), 120, limit)
+        wait_until(lambda: is_asked(training, signal.SIGTERM), 120, limit)
     assert "done 1, skipped 0, failed 0" in _ended(process, 0)
     outcomes = [attempt.outcome for attempt in read_attempts(cell)]
     assert outcomes[-1] == "done"
