@@ -115,7 +115,7 @@ def test_every_number_has_a_range(name: str, value: float, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("option", "value", "said"),
     [
-        ("--lr-drop", "0", "--lr-drop is (0,); it must be of epochs from 1 on"),
+        ("--lr-drop", "-1", "--lr-drop is (-1,); it must be of epochs from 0 on"),
         ("--noise.seed", "-1", "--noise.seed is -1; it must be in [0, 2^32)"),
         ("--learning-rate", "inf", "--learning-rate is inf; it must be above 0 and finite"),
         ("--text-noise", "1.5", "--text-noise is 1.5; it must be in [0, 1]"),

@@ -313,7 +313,7 @@ class TrainConfig:
         for name, seed in (("seed", self.seed), ("noise.seed", self.noise.seed)):
             require(seed is None or 0 <= seed < 2**32, name, seed, "in [0, 2^32)")
         drops = self.lr_drop
-        require(min(drops, default=1) >= 1, "lr_drop", drops, "of epochs from 1 on")
+        require(min(drops, default=0) >= 0, "lr_drop", drops, "of epochs from 0 on")
         if self.warmup is not None:
             schedule = self.recipe().schedule
             require(
