@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from actiseg_ros.errors import ActisegError
 from training.data.commands import tell
 
 
@@ -30,8 +32,8 @@ class Prelabel:
     form: Literal["coco", "labelme"] = "coco"
     """What the annotation tool imports: CVAT, Roboflow, … take COCO."""
     names: str = ""
-    """Objects of the lab, separated by commas; by default those of the table's object_names, else
-    what the narration names and both hands."""
+    """Objects of the lab, separated by commas ("pepper, red" in quotes is one); by default those of
+    the table's object_names, else what the narration names and both hands."""
     bundle: Path | None = None
     """Model bundle; the embedded one by default."""
     text_model: Path | None = None
@@ -52,7 +54,10 @@ class Prelabel:
         drawers = Drawers(
             self.bundle, self.text_model, self.box_model, self.threshold, self.device, self.threads
         )
-        names = [name.strip() for name in self.names.split(",") if name.strip()]
+        rows = csv.reader(self.names.splitlines(), skipinitialspace=True)
+        names = [name.strip() for row in rows for name in row if name.strip()]
+        if self.names and not names:
+            raise ActisegError(f"--names is {self.names!r}; give names, or leave it out")
         done = prelabel(self.images, self.narrations, self.out, self.form, names, drawers)
         print(f"{self.out}: {done.objects} objects in {done.pictures} pictures")
         return tell(done.notes, done.losses)

@@ -21,7 +21,7 @@ from actiseg_ros.vision.compressed import decode_compressed
 from actiseg_ros.vision.images import decode_raw
 from training.data.recordings.choice import Doubt, choose
 from training.data.recordings.narrations import Narration, Said, heard
-from training.data.recordings.source import Choice, Frames, Picture, Progress
+from training.data.recordings.source import Choice, Frames, Picture, Progress, shown
 
 _ACTION, _TEXT = "actiseg_msgs/msg/ActionNarration", "std_msgs/msg/String"
 _SAME_CLOCK = 3600.0
@@ -259,7 +259,8 @@ class BagSource:
             texts = [topic for topic in self._bag.topics.values() if topic.type == _TEXT]
             choice = f", or choose one with --narration-topic: {listed(texts)}" if texts else ""
             self.account.note(f"no narration was heard; record `narration` or `action` too{choice}")
-        return [action for action in actions if action.stop > self._choice.start]
+        chosen = [action for action in actions if action.stop > self._choice.start]
+        return shown(chosen, self.frames, self.account)
 
 
 def _name_of(bag: Path) -> str:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from actiseg_ros.bags.account import Account
 from actiseg_ros.bags.footage import Frame, open_footage
 from training.data.recordings.narrations import Narration, of_table
-from training.data.recordings.source import Choice, Frames, Picture, Progress
+from training.data.recordings.source import Choice, Frames, Picture, Progress, shown
 
 
 class VideoSource:
@@ -83,17 +83,10 @@ class VideoSource:
 
     def narrations(self) -> list[Narration]:
         """The table's narrations that the frames show."""
-        last = self.frames.times[-1]
         chosen = [
             action
             for action in self._narrations
             if action.stop > self._choice.start
             and (self._choice.stop is None or action.start < self._choice.stop)
         ]
-        shown = [action for action in chosen if action.start <= last]
-        if len(shown) < len(chosen):
-            self.account.lose(
-                f"{len(chosen) - len(shown)} of {len(self._narrations)} actions begin behind the "
-                f"last frame, at second {last:.2f}"
-            )
-        return shown
+        return shown(chosen, self.frames, self.account)

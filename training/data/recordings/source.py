@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -12,6 +12,8 @@ import numpy.typing as npt
 from actiseg_ros.bags.account import Account
 from training.data.recordings.narrations import Narration
 
+_NAMED = 3
+"""Actions that are named where some are left out."""
 Progress = Callable[[float, float], None]
 """Called with the second that was read last, and the last one."""
 
@@ -58,6 +60,26 @@ class Frames:
 
     numbers: list[int] = field(default_factory=list)
     times: list[float] = field(default_factory=list)
+
+
+def shown(actions: Sequence[Narration], frames: Frames, account: Account) -> list[Narration]:
+    """Leaves out the actions that no frame shows, because they are before or behind all of them.
+
+    Args:
+        actions: Those of the seconds that were chosen.
+        frames: All frames of the recording, at least one.
+        account: Told of what is left out.
+    """
+    first, last = frames.times[0], frames.times[-1]
+    kept = [action for action in actions if action.stop > first and action.start <= last]
+    if len(kept) < len(actions):
+        lost = [action.text for action in actions if action not in kept]
+        more = f" and {len(lost) - _NAMED} more" if len(lost) > _NAMED else ""
+        account.lose(
+            f"{len(lost)} of {len(actions)} actions are no part of the pictures' time, second "
+            f"{first:.2f} to {last:.2f}: {', '.join(map(repr, lost[:_NAMED]))}{more}"
+        )
+    return kept
 
 
 class Source(Protocol):

@@ -91,6 +91,11 @@ def test_names_can_be_given(lab: Path) -> None:
     assert run(lab, "--names", "tomato, lettuce") == 0
     content = json.loads((lab / "labels.json").read_text())
     assert [entry["name"] for entry in content["categories"]] == ["lettuce", "tomato"]
+    assert run(lab, "--names", '"tomato, red", plate', out="more.json") == 0
+    content = json.loads((lab / "more.json").read_text())
+    assert [entry["name"] for entry in content["categories"]] == ["plate", "tomato, red"]
+    assert run(lab, "--names", " , ", out="none.json") == 2
+    assert not (lab / "none.json").exists()
 
 
 def test_people_s_labels_are_not_replaced(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -459,6 +459,39 @@ def test_narrations_of_another_name_are_named(
     assert [row["narration"] for row in table(tmp_path / "b")] == ["wash plate"]
 
 
+def test_narrations_outside_of_the_pictures_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    types = bags.store()
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        image = writer.add_connection("/image_raw", "sensor_msgs/msg/Image", typestore=types)
+        said = writer.add_connection("/narration", "std_msgs/msg/String", typestore=types)
+        texts = {
+            0.0: "cut before",
+            1.0: "",
+            30.2: "カップ, red を取る",
+            31.0: "",
+            80.0: "wash late",
+        }
+        pictures = {30 + index / 10: index for index in range(20)}
+        for time in sorted([*texts, *pictures]):
+            time_ns = START + round(time * 1e9)
+            if time in texts:
+                message = types.types["std_msgs/msg/String"](texts[time])
+                writer.write(said, time_ns, types.serialize_cdr(message, said.msgtype))
+            else:
+                header = bags.header(types.types, time_ns)
+                message = _message(types.types, "raw", pictures[time], header)
+                writer.write(image, time_ns, types.serialize_cdr(message, image.msgtype))
+        late = types.types["std_msgs/msg/String"]("")
+        writer.write(said, START + 82 * 10**9, types.serialize_cdr(late, said.msgtype))
+    status, told = run(capsys, "--bag", tmp_path / "bag", "--out", tmp_path / "out", "--every", 0.5)
+    assert status == 3
+    assert "2 of 3 actions are no part of the pictures' time, second 30.00 to 31.90" in told
+    assert "'cut before', 'wash late'" in told
+    assert [row["narration"] for row in table(tmp_path / "out")] == ["カップ, red を取る"]
+
+
 def test_the_newest_definition_of_a_decision_is_understood() -> None:
     fields = typestore().fielddefs["actiseg_msgs/msg/GraspDecision"][1]
     names = {field[0] for field in fields}
