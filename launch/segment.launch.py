@@ -35,6 +35,9 @@ TEXTS = {
         ["best_effort", "reliable"],
     ),
 }
+NUMBERS = {
+    "max_risk": "Largest certified risk that is accepted, as a share (0.3 is 30 %)",
+}
 FLAGS = {
     "use_sim_time": "Take the time from /clock (simulation or a bag that is played)",
     "autostart": "Configure and activate at start; false leaves it to a lifecycle manager",
@@ -51,7 +54,8 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     def value(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    overrides: dict[str, str | bool] = {name: value(name) for name in TEXTS if value(name)}
+    overrides: dict[str, str | float | bool] = {n: value(n) for n in TEXTS if value(n)}
+    overrides |= {name: number(name, value(name)) for name in NUMBERS if value(name)}
     overrides |= {name: value(name) == "true" for name in FLAGS if value(name)}
     image_topic, enclave = value("image_topic"), value("enclave")
     return [
@@ -80,6 +84,14 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             ],
         )
     ]
+
+
+def number(name: str, text: str) -> float:
+    """The value of an argument that is a number."""
+    try:
+        return float(text)
+    except ValueError as error:
+        raise RuntimeError(f"{name}:={text} is no number") from error
 
 
 def show(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -204,6 +216,12 @@ def generate_launch_description() -> LaunchDescription:
                 default_value="",
                 choices=choices and ["", *choices],
                 description=f"{text}; empty: as in params_file",
+            )
+        )
+    for name, text in NUMBERS.items():
+        arguments.append(
+            DeclareLaunchArgument(
+                name, default_value="", description=f"{text}; empty: as in params_file"
             )
         )
     for name, text in FLAGS.items():

@@ -138,6 +138,7 @@ def test_a_bag_is_played_in_a_namespace_and_shown(
         (["bag:=BAG", "topics:=/depth"], "replay_node ended with status 2"),
         (["bag:=BAG", "rviz:=true"], "rviz2 is not installed: sudo apt install ros-"),
         (["bag:=BAG", "provider:=gpu"], "Valid options are"),
+        (["bag:=BAG", "max_risk:=much"], "max_risk:=much is no number"),
     ],
 )
 def test_what_cannot_be_started_ends_the_launch(
