@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actiseg_ros.gate.state import Decision
-from actiseg_ros.vision.label_map import areas
+from actiseg_ros.vision.label_map import extent
 from actiseg_ros.vision.segmenter import Segmentation
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
@@ -90,18 +90,16 @@ def _stripes(height: int, width: int) -> npt.NDArray[np.uint8]:
 
 def _draw_names(picture: npt.NDArray[np.uint8], segmentation: Segmentation, target: str) -> None:
     scale = _text_scale(picture)
-    pixels = areas(segmentation.labels)
     for index, name in enumerate(segmentation.prompt.names):
-        if not pixels[index + 1]:
+        found = extent(segmentation.labels, index + 1)
+        if found is None:
             continue
-        x, y, width, height = cv2.boundingRect(
-            cv2.inRange(segmentation.labels, index + 1, index + 1)
-        )
+        x, y = found.x, found.y
         text = f"{_ascii(name)} {segmentation.active[index]:.2f}"
         place = (x, max(y - 4, round(40 * scale)))
         _write(picture, text, place, scale, color_of(index + 1))
         if name == target:
-            corner = (x + width - 1, y + height - 1)
+            corner = (x + found.width - 1, y + found.height - 1)
             cv2.rectangle(picture, (x, y), corner, _WHITE, max(1, round(2 * scale)))
 
 

@@ -30,6 +30,8 @@ NEIGHBOUR = 4
 """A patch is as far from the calibration as its fourth-nearest neighbour there."""
 _QUANTILES = (0.25, 0.5, 0.75)
 _SMALLEST = 1e-3
+_ONE_THREAD = 4 * 65536
+"""Multiplications of a product of matrices up to which OpenBLAS takes one thread."""
 
 
 @dataclass(frozen=True)
@@ -125,11 +127,26 @@ def patch_distances(patches: FloatArray, prototypes: FloatArray) -> FloatArray:
         distances (root mean square over the features) to their fourth-nearest prototype.
     """
     squares = (
-        (patches**2).sum(axis=1)[:, None] + (prototypes**2).sum(axis=1) - 2 * patches @ prototypes.T
+        (patches**2).sum(axis=1)[:, None]
+        + (prototypes**2).sum(axis=1)
+        - _products(2 * patches, prototypes)
     )
     nearest = np.partition(squares, NEIGHBOUR - 1, axis=1)[:, NEIGHBOUR - 1]
     distances = np.sqrt(np.maximum(nearest, 0) / patches.shape[1])
     return np.asarray(np.log(np.quantile(distances, _QUANTILES) + _SMALLEST))
+
+
+def _products(rows: FloatArray, others: FloatArray) -> FloatArray:
+    """``rows @ others.T`` in this thread alone.
+
+    OpenBLAS shares what is larger than `_ONE_THREAD` among its threads, which then wait for each
+    other. Where another process has a core, that takes tens of times as long as the product.
+    """
+    out = np.empty((len(rows), len(others)))
+    piece = max(1, _ONE_THREAD // max(1, rows.size))
+    for start in range(0, len(others), piece):
+        np.matmul(rows, others[start : start + piece].T, out=out[:, start : start + piece])
+    return out
 
 
 _NAMES = tuple(entry.name for entry in fields(NoveltyDetector))

@@ -28,7 +28,7 @@ from actiseg_ros.ros.parameters import ParameterSpec
 from actiseg_ros.vision.compressed import claimed_size, decode_compressed, encode_jpeg
 from actiseg_ros.vision.depth import Camera, Points, camera
 from actiseg_ros.vision.images import Rgb, decode_raw, to_bytes
-from actiseg_ros.vision.label_map import areas
+from actiseg_ros.vision.label_map import extent
 from actiseg_ros.vision.segmenter import Segmentation
 
 _NAN = float("nan")
@@ -156,33 +156,27 @@ def objects_message(
     if segmentation is None:
         return message
     message.narration = str(segmentation.prompt.narration)
-    pixels = areas(segmentation.labels)
     message.objects = [
-        _object(segmentation, index, int(pixels[index + 1]), uncertainty)
+        _object(segmentation, index, uncertainty)
         for index, uncertainty in enumerate(mask_uncertainties(segmentation, bundle))
     ]
     return message
 
 
-def _object(
-    segmentation: Segmentation, index: int, area: int, uncertainty: MaskUncertainty
-) -> ActiveObject:
+def _object(segmentation: Segmentation, index: int, uncertainty: MaskUncertainty) -> ActiveObject:
     message = ActiveObject()
     message.name = str(segmentation.prompt.names[index])
     message.label = int(index + 1)
     message.active_score = float(segmentation.active[index])
     message.p_uncertainty = float(uncertainty.p_uncertainty)
     message.n_uncertainty = float(uncertainty.n_uncertainty)
-    message.area = area
-    if not area:
+    found = extent(segmentation.labels, index + 1)
+    if found is None:
         message.centroid_x = message.centroid_y = _NAN
         return message
-    mask = (segmentation.labels == index + 1).astype(np.uint8)
-    x, y, width, height = cv2.boundingRect(mask)
-    message.x, message.y, message.width, message.height = int(x), int(y), int(width), int(height)
-    moments = cv2.moments(mask[y : y + height, x : x + width], binaryImage=True)
-    message.centroid_x = float(x + moments["m10"] / moments["m00"])
-    message.centroid_y = float(y + moments["m01"] / moments["m00"])
+    message.area, message.x, message.y = found.area, found.x, found.y
+    message.width, message.height = found.width, found.height
+    message.centroid_x, message.centroid_y = found.centroid
     return message
 
 

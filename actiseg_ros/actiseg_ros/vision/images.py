@@ -106,8 +106,8 @@ def decode_raw(
 ) -> Rgb:
     """Turns the fields of a ``sensor_msgs/Image`` into RGB.
 
-    16-bit samples keep their upper 8 bits, and must use them (`check_16_bit`); float samples must
-    lie in [0, 1]. Depth pictures are no pictures.
+    16-bit samples are divided by 257 and rounded, and must use their upper bits (`check_16_bit`);
+    float samples must lie in [0, 1]. Depth pictures are no pictures.
 
     Args:
         encoding: One of `ENCODINGS`, upper or lower case.
@@ -213,7 +213,8 @@ def _check_size(height: int, width: int) -> None:
 
 def _to_8_bit(rgb: npt.NDArray[Any], encoding: str) -> Rgb:
     if rgb.dtype == np.uint16:
-        rgb = (rgb >> 8).astype(np.uint8)
+        # As cv_bridge scales; the quotient is never half-way between two whole numbers.
+        rgb = ((rgb.astype(np.uint32) + 128) // 257).astype(np.uint8)
     elif rgb.dtype == np.float32:
         if not np.isfinite(rgb).all():
             raise ImageError(

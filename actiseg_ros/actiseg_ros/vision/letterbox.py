@@ -63,10 +63,17 @@ def pad(small: npt.NDArray[np.uint8], spec: InputSpec) -> npt.NDArray[np.float32
         float32 [3, spec.height, spec.width]; padding is zero after normalisation.
     """
     out = np.zeros((3, spec.height, spec.width), np.float32)
-    mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
-    normalised = (small.astype(np.float32) / np.float32(255) - mean) / std
-    out[:, : small.shape[0], : small.shape[1]] = normalised.transpose(2, 0, 1)
+    height, width = small.shape[:2]
+    for plane, values, place in zip(cv2.split(small), _normalised(spec), out, strict=True):
+        place[:height, :width] = cv2.LUT(plane, values)
     return out
+
+
+@lru_cache(maxsize=4)
+def _normalised(spec: InputSpec) -> npt.NDArray[np.float32]:
+    """What each sample becomes, float32 [3, 1, 256]: a picture has more pixels than these."""
+    mean, std = (np.array(numbers, np.float32)[:, None, None] for numbers in (spec.mean, spec.std))
+    return (np.arange(256, dtype=np.float32) / np.float32(255) - mean) / std
 
 
 def crop(grid: npt.NDArray[np.float32], box: Letterbox, spec: InputSpec) -> npt.NDArray[np.float32]:

@@ -5,6 +5,7 @@ import io
 import struct
 import zlib
 from array import array
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -44,9 +45,9 @@ CASES = {
     "8UC1": (RGB[..., 0], grey(RGB[..., 0])),
     "8UC3": (BGR, RGB),
     "8UC4": (np.concatenate([BGR, ALPHA], 2), RGB),
-    "mono16": (RGB[..., 0].astype(np.uint16) * 256 + 77, grey(RGB[..., 0])),
-    "rgb16": (RGB.astype(np.uint16) * 256 + 255, RGB),
-    "bgr16": (BGR.astype(np.uint16) * 256, RGB),
+    "mono16": (RGB[..., 0].astype(np.uint16) * 257, grey(RGB[..., 0])),
+    "rgb16": (np.minimum(RGB.astype(np.uint32) * 257 + 128, 65535).astype(np.uint16), RGB),
+    "bgr16": (np.maximum(BGR.astype(np.int32) * 257 - 128, 0).astype(np.uint16), RGB),
     "32FC3": (BGR.astype(np.float32) / 255, RGB),
 }
 
@@ -59,6 +60,58 @@ def test_colours_with_padding_and_byte_order(encoding: str, pad: int, big: bool)
     result = decode_raw(*raw(samples, encoding, pad, big))
     np.testing.assert_array_equal(result, expected)
     assert result.flags.c_contiguous and result.dtype == np.uint8
+
+
+# Samples for each pixel, and the CRC-32 of the picture (rgb8) that cv_bridge 3.4.0 with OpenCV 4.6
+# makes of `speckled` samples.
+OF_CV_BRIDGE = {
+    "rgb8": (3, 0x65FECD4E),
+    "bgr8": (3, 0xB653225C),
+    "rgba8": (4, 0x13B0A8C0),
+    "bgra8": (4, 0x0D0DB617),
+    "mono8": (1, 0x270FB884),
+    "yuv422": (2, 0xB864D052),
+    "yuv422_yuy2": (2, 0x0C95AF2B),
+    "bayer_rggb8": (1, 0xE68F167A),
+    "bayer_bggr8": (1, 0x1BF7162A),
+    "bayer_gbrg8": (1, 0xDEC9E973),
+    "bayer_grbg8": (1, 0x9AE89019),
+    "rgb16": (3, 0xC123911B),
+    "bgr16": (3, 0x961DAA48),
+    "rgba16": (4, 0x0A3360EC),
+    "bgra16": (4, 0x7073C1AB),
+    "mono16": (1, 0x164EB0BA),
+    "bayer_rggb16": (1, 0x5F96B633),
+    "bayer_bggr16": (1, 0x5CEA4D81),
+    "bayer_gbrg16": (1, 0x216C0BCD),
+    "bayer_grbg16": (1, 0x13E88E6E),
+}
+
+
+def speckled(encoding: str) -> np.ndarray:
+    """Samples of 24x32 pixels that look like noise, the same with every version of NumPy."""
+    deep, samples = encoding.endswith("16"), OF_CV_BRIDGE[encoding][0]
+    numbers = np.arange(24 * 32 * samples, dtype=np.uint64) * 40503 % 65521
+    numbers = (numbers * numbers) >> np.uint64(5 if deep else 9)
+    kind = np.uint16 if deep else np.uint8
+    return numbers.astype(kind).reshape((24, 32, samples) if samples > 1 else (24, 32))
+
+
+@pytest.mark.parametrize("encoding", OF_CV_BRIDGE)
+def test_pictures_are_those_of_cv_bridge(encoding: str) -> None:
+    for pad in (0, 12):
+        picture = decode_raw(*raw(speckled(encoding), encoding, pad))
+        assert zlib.crc32(picture) == OF_CV_BRIDGE[encoding][1]
+
+
+def test_pictures_are_those_of_the_cv_bridge_at_hand() -> None:
+    bridge = pytest.importorskip("cv_bridge", reason="cv_bridge is not installed here")
+    names = ("encoding", "height", "width", "step", "is_bigendian", "data")
+    for encoding in OF_CV_BRIDGE:
+        fields = raw(speckled(encoding), encoding)
+        message = SimpleNamespace(**dict(zip(names, fields, strict=True)))
+        theirs = bridge.CvBridge().imgmsg_to_cv2(message, "rgb8")
+        np.testing.assert_array_equal(decode_raw(*fields), theirs, encoding)
 
 
 @pytest.mark.parametrize("bits", ["8", "16"])
@@ -355,7 +408,7 @@ def test_twelve_bits_in_sixteen_are_refused_and_not_turned_black() -> None:
 def test_widened_eight_bits_and_black_pictures_are_pictures(factor: int) -> None:
     wide = (shades(0, 255) * factor).astype(np.uint16)
     wide[:8] = 0
-    assert decode_raw(*raw(wide, "mono16")).max() == 255
+    assert decode_raw(*raw(wide, "mono16")).max() >= 254  # 65280 of 65535 is 254 of 255
     assert not decode_raw(*raw(np.zeros((6, 8), np.uint16), "mono16")).any()
     png = cv2.imencode(".png", wide)[1].tobytes()
     assert decode_compressed(png).max() == 255

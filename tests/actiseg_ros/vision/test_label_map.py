@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from actiseg_ros.bundle import InputSpec
-from actiseg_ros.vision.label_map import areas, draw_labels, merge, sigmoid
+from actiseg_ros.vision.label_map import draw_labels, extent, merge, sigmoid
 from actiseg_ros.vision.letterbox import Enlargement, Letterbox, crop, enlargement
 
 SPEC = InputSpec(16, 20, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -111,11 +111,20 @@ def test_too_many_objects_or_wrong_shapes_are_refused() -> None:
         merge(np.zeros((2, 1, 1), np.float32), np.ones(3, np.bool_))
 
 
-@pytest.mark.parametrize("shape", [(3, 5), (720, 1280), (4097, 4096)])
-def test_areas_count_every_pixel(shape: tuple[int, int]) -> None:
-    labels = np.random.default_rng(0).integers(0, 256, 1000, np.uint8)
-    labels = np.resize(labels, shape)
-    found = areas(labels)
-    assert found.sum() == labels.size and found.dtype == np.int64
-    for label in (0, 7, 255):
-        assert found[label] == np.count_nonzero(labels == label)
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (9, 1), (3, 5), (720, 1280), (4097, 4096)])
+def test_the_extent_of_a_label_is_that_of_its_pixels(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(shape[0])
+    labels = np.zeros(shape, np.uint8)
+    for label in (7, 255, 3, 255):  # boxes one over the other
+        (top, bottom), (left, right) = (np.sort(rng.integers(0, side + 1, 2)) for side in shape)
+        labels[top:bottom, left:right] = label
+    for label in (0, 3, 7, 9, 255):
+        rows, columns = np.nonzero(labels == label)
+        found = extent(labels, label)
+        if not len(rows):
+            assert found is None
+            continue
+        assert found is not None and found.area == len(rows)
+        assert (found.x, found.y) == (columns.min(), rows.min())
+        assert (found.width, found.height) == (np.ptp(columns) + 1, np.ptp(rows) + 1)
+        assert found.centroid == pytest.approx((columns.mean(), rows.mean()), abs=1e-9)
