@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actiseg_ros.bundle import Bundle, load_bundle
-from actiseg_ros.gate.features import target_features
+from actiseg_ros.gate.features import target_features, uncertain_map
 from actiseg_ros.prompts import Prompt
 from actiseg_ros.vision.segmenter import EncodedPrompt, Segmentation, Segmenter
 from training.data.kitchen import KitchenConfig, make_kitchen
@@ -112,7 +112,7 @@ def message_maker() -> Callable[[Segmentation, Bundle], object] | None:
         return (
             mono8(header, found.labels),
             objects_message(header, found, bundle),
-            mono8(header, uncertainty_image(found, bundle)),
+            mono8(header, uncertainty_image(uncertain_map(found, bundle), found.labels.shape)),
         )
 
     return publish

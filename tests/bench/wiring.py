@@ -2,8 +2,8 @@
 
 The real node with a camera and two listeners in processes of their own, over DDS. Inference is the
 time inside ONNX Runtime (image encoder and prompt decoder); all else that a decision waits for from
-the arrival of its image on is counted, whichever thread it is spent in. The overlay, which nothing
-waits for, is told beside it.
+the arrival of its image on is counted, whichever thread it is spent in. The pictures for people,
+uncertain pixels and overlay, which nothing waits for, are told beside it.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     node._pipeline.segment = kept
     watch.around(node._pipeline, "segment", "segment")
     watch.around(node._results, "publish", "outputs")
-    watch.around(node._results, "_draw", "overlay")
+    watch.around(node._results, "_draw", "pictures")
     watch.around(node._decisions, "publish", "decision")
     judge, on_image = node._judge_image, node._on_image
     arrivals: list[float] = []
@@ -202,7 +202,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "executor: callback": float(np.median(arrivals)),
         "worker": float(np.median([row["worker"] for row in rows])),
         **{
-            f"{'' if name == 'overlay' else 'worker: '}{name}": float(np.median(times))
+            f"{'' if name == 'pictures' else 'worker: '}{name}": float(np.median(times))
             for name, times in watch.parts.items()
         },
     }

@@ -65,7 +65,7 @@ def test_two_nodes_in_one_process_and_executor(bundle: Path) -> None:
         for probe in probes:
             probe.close()
     left = {thread.name for thread in set(threading.enumerate()) - before}
-    assert not left & {"heartbeat", "inference", "overlay", "points"}
+    assert not left & {"heartbeat", "inference", "pictures", "points"}
 
 
 def test_an_error_in_a_transition_is_told_and_the_node_starts_anew(bundle: Path) -> None:
@@ -103,7 +103,7 @@ def test_what_nobody_listens_to_is_not_made() -> None:
         result = Result(None, None, 0, segmentation=object())  # type: ignore[arg-type]
         rgb = np.zeros((4, 4, 3), np.uint8)
         publisher.publish(result, rgb, None)  # type: ignore[arg-type]
-        publisher.publish_overlay(result, rgb, None, None)  # type: ignore[arg-type]
+        publisher.publish_pictures(result, rgb, None, None)  # type: ignore[arg-type]
         node.create_subscription(Image, "quiet/mask", lambda message: None, 1)
         eventually(lambda: publisher._mask.get_subscription_count(), "a listener")
         with pytest.raises(AttributeError):

@@ -21,7 +21,7 @@ from std_msgs.msg import Header
 
 from actiseg_ros.bundle import Bundle
 from actiseg_ros.gate.events import Frame
-from actiseg_ros.gate.features import MaskUncertainty, mask_uncertainties, uncertain_map
+from actiseg_ros.gate.features import MaskUncertainty, mask_uncertainties
 from actiseg_ros.gate.state import Decision
 from actiseg_ros.ros.diagnostics.problems import Level, Problem
 from actiseg_ros.ros.parameters import ParameterSpec
@@ -140,11 +140,22 @@ def point_cloud(header: Header, points: Points) -> PointCloud2:
     return message
 
 
-def uncertainty_image(segmentation: Segmentation, bundle: Bundle) -> npt.NDArray[np.uint8]:
-    """Uncertain pixels, uint8 [H, W] of the image's size: 255 where uncertain, else 0."""
-    height, width = segmentation.labels.shape
-    grid = uncertain_map(segmentation, bundle).astype(np.uint8) * 255
-    return np.asarray(cv2.resize(grid, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
+def uncertainty_image(
+    uncertain: npt.NDArray[np.bool_] | None, size: tuple[int, int]
+) -> npt.NDArray[np.uint8]:
+    """Makes a picture of uncertain pixels.
+
+    Args:
+        uncertain: bool [h, w] on the mask grid, see `uncertain_map`; None if none are known.
+        size: Height and width of the picture.
+
+    Returns:
+        uint8 [H, W]: 255 where uncertain, else 0.
+    """
+    if uncertain is None:
+        return np.zeros(size, np.uint8)
+    grid = uncertain.astype(np.uint8) * 255
+    return np.asarray(cv2.resize(grid, size[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def objects_message(

@@ -24,7 +24,7 @@ from actiseg_ros.vision.images import Rgb
 
 @dataclass(frozen=True)
 class _Drawing:
-    """What an overlay is drawn of."""
+    """What pictures for people are made of."""
 
     result: Result
     rgb: Rgb
@@ -37,7 +37,7 @@ class ResultPublisher:
 
     Args:
         node: Node that publishes.
-        on_error: Hears what goes wrong while an overlay is drawn.
+        on_error: Hears what goes wrong while pictures for people are made.
     """
 
     def __init__(self, node: Node, on_error: Callable[[Exception], None]) -> None:
@@ -54,7 +54,7 @@ class ResultPublisher:
         self._overlay = publisher(CompressedImage, "~/overlay/compressed")
 
     def publish(self, result: Result, rgb: Rgb, bundle: Bundle) -> None:
-        """Publishes the maps and objects of one image; empty ones if nothing was looked for.
+        """Publishes mask and objects of one image; empty ones if nothing was looked for.
 
         What nobody listens to is not made.
 
@@ -64,18 +64,17 @@ class ResultPublisher:
             bundle: Model that found it.
         """
         header, found = header_of(result.frame), result.segmentation
-        nothing = np.zeros(rgb.shape[:2], np.uint8)
-        if self._mask.get_subscription_count():
-            self._mask.publish(mono8(header, found.labels if found else nothing))
         if self._objects.get_subscription_count():
             self._objects.publish(objects_message(header, found, bundle))
-        if self._uncertainty.get_subscription_count():
-            uncertain = uncertainty_image(found, bundle) if found else nothing
-            self._uncertainty.publish(mono8(header, uncertain))
+        # Last, because who takes it is busy with it for a while, on the same cores.
+        if self._mask.get_subscription_count():
+            self._mask.publish(
+                mono8(header, found.labels if found else np.zeros(rgb.shape[:2], np.uint8))
+            )
 
     def start(self) -> None:
-        """Begins to draw overlays, in a thread of its own: the next image does not wait for one."""
-        self._drawer = LatestWorker(self._draw, self._on_error, "overlay")
+        """Begins to make pictures for people, in a thread of its own that nothing waits for."""
+        self._drawer = LatestWorker(self._draw, self._on_error, "pictures")
 
     def stop(self) -> None:
         """Ends it."""
@@ -83,13 +82,21 @@ class ResultPublisher:
         if drawer is not None:
             drawer.stop(timeout=2.0)
 
-    def publish_overlay(self, result: Result, rgb: Rgb, bundle: Bundle, decision: Decision) -> None:
-        """Draws and publishes the overlay, if somebody listens; newer ones replace it."""
-        if self._drawer is not None and self._overlay.get_subscription_count():
+    def publish_pictures(
+        self, result: Result, rgb: Rgb, bundle: Bundle, decision: Decision
+    ) -> None:
+        """Publishes uncertain pixels and overlay, if somebody listens; newer ones replace them."""
+        listeners = self._uncertainty.get_subscription_count()
+        listeners += self._overlay.get_subscription_count()
+        if self._drawer is not None and listeners:
             self._drawer.submit(_Drawing(result, rgb, bundle, decision))
 
     def _draw(self, drawing: _Drawing) -> None:
-        found = drawing.result.segmentation
+        header, found = header_of(drawing.result.frame), drawing.result.segmentation
         uncertain = uncertain_map(found, drawing.bundle) if found else None
-        picture = draw_overlay(drawing.rgb, found, drawing.decision, uncertain)
-        self._overlay.publish(jpeg(header_of(drawing.result.frame), picture))
+        if self._uncertainty.get_subscription_count():
+            size = drawing.rgb.shape[:2]
+            self._uncertainty.publish(mono8(header, uncertainty_image(uncertain, size)))
+        if self._overlay.get_subscription_count():
+            picture = draw_overlay(drawing.rgb, found, drawing.decision, uncertain)
+            self._overlay.publish(jpeg(header, picture))

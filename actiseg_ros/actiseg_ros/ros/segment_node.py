@@ -104,7 +104,7 @@ class SegmentNode(LifecycleNode):
         self._gate = Gate(self._read_clock, self._gate_options())
         self._inputs = Inputs(self, self.reporter)
         self._instructions = Instructions(self, self.reporter, lambda: self._pipeline)
-        self._results = ResultPublisher(self, self._on_overlay_failure)
+        self._results = ResultPublisher(self, self._on_picture_failure)
         self._points = ActivePoints(self, self._inputs, self.reporter, self._settings)
         self._bond = Bond(self)
         self._diagnostics = NodeDiagnostics(self.reporter, self._inputs, self._gate, self._settings)
@@ -355,7 +355,7 @@ class SegmentNode(LifecycleNode):
         if result.segmentation is not None:
             self._judged += 1
             self._latencies.append(time.monotonic() - job.frame.arrived.steady)
-        self._results.publish_overlay(result, rgb, bundle, decision)
+        self._results.publish_pictures(result, rgb, bundle, decision)
 
     def _on_failure(self, error: Exception) -> None:
         """Reports an unforeseen error from any thread and makes the decision no-go."""
@@ -363,9 +363,9 @@ class SegmentNode(LifecycleNode):
         self.reporter.error("model", f"{type(error).__name__}: {error}", "failure")
         self._decisions.publish()
 
-    def _on_overlay_failure(self, error: Exception) -> None:
-        """Reports an error of the picture for people, which says nothing about the decision."""
-        self.reporter.error("image", f"overlay: {type(error).__name__}: {error}", "overlay")
+    def _on_picture_failure(self, error: Exception) -> None:
+        """Reports an error of a picture for people, which says nothing about the decision."""
+        self.reporter.error("image", f"pictures: {type(error).__name__}: {error}", "pictures")
 
     def _publish_diagnostics(self) -> None:
         status = NodeStatus(
