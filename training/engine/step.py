@@ -8,7 +8,7 @@ some batches out to steps and networks; with several networks the strategy choos
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -72,6 +72,10 @@ class TrainingStep:
             **self.strategy.coefficients,
         }
 
+        self.between_batches: Callable[[], None] = lambda: None
+        """Called by every process before each batch of a window that networks choose from, which
+        may take minutes; what it raises gives the step up, and no weight has changed."""
+
     def select(self, window: Sequence[Batch], position: StepPosition) -> Selection:
         """The samples of a window that each network learns from; empty with one network.
 
@@ -105,10 +109,13 @@ class TrainingStep:
 
     def _losses_of_window(self, window: Sequence[Batch], position: StepPosition) -> list[Tensor]:
         """For each network the total loss of each sample, float32 [S]."""
-        losses = [
-            torch.cat([self._losses_of_samples(index, batch, position) for batch in window])
-            for index in range(len(self.networks))
-        ]
+        losses = []
+        for index in range(len(self.networks)):
+            own = []
+            for batch in window:
+                self.between_batches()
+                own.append(self._losses_of_samples(index, batch, position))
+            losses.append(torch.cat(own))
         counts = [len(batch.captions) for batch in window]
         sums = [own.sum() for own in torch.stack(losses).sum(0).split(counts)]
         require_finite(Check.of("loss", torch.stack(sums), window), position.step, self.group)
@@ -176,6 +183,8 @@ class TrainingStep:
         log: dict[str, Tensor | float] = {}
         ran, totals = [], []
         for number, (batch, kept, count) in enumerate(zip(*share, counts, strict=True)):
+            if kept is not None:
+                self.between_batches()
             last = number == len(share.batches) - 1
             if not count and not last:  # with the last one, processes sum their gradients
                 continue

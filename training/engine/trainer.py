@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from actiseg_ros.errors import ActisegError
 from training.config.run import CHECKPOINT, TrainConfig
@@ -80,6 +81,10 @@ def train(config: TrainConfig) -> int:
         return Trainer(config, group).fit(stop)
 
 
+class _GivenUpError(Exception):
+    """A stop was requested inside a step, and nothing of the step is kept."""
+
+
 class Trainer:
     """State of one run and the loop over its epochs.
 
@@ -114,6 +119,8 @@ class Trainer:
             for network in self.setup.networks
         ]
         self.training_step = TrainingStep(self.setup, self.networks, self.recipe, group)
+        self.training_step.between_batches = self._give_up_if_asked
+        self.stop = StopRequest()
         self.epoch, self.window, self.step, self.best = 0, 0, 0, -math.inf
         self.taken = 0
         """Optimiser steps of the present window."""
@@ -146,6 +153,7 @@ class Trainer:
 
     def fit(self, stop: StopRequest) -> int:
         """Runs the remaining epochs; returns the exit status."""
+        self.stop = stop
         output = None
         if self.group.main:
             parameters = sum(p.numel() for p in self.networks[0].network.parameters())
@@ -187,7 +195,7 @@ class Trainer:
             shown=self.group.main,
         )
         self.meter.start()
-        with progress:
+        with progress, suppress(_GivenUpError):
             for window in self._windows():
                 if self._must_end(stop):
                     return False
@@ -200,7 +208,8 @@ class Trainer:
                             output.add_scalars("train", numbers, self.step)
                     if self.selection is not None and self._must_end(stop):
                         return False
-        return True
+            return True
+        return False
 
     def _must_end(self, stop: StopRequest) -> bool:
         """Whether a stop was requested in any process; saves if that is due."""
@@ -234,7 +243,7 @@ class Trainer:
     def learn(self, window: Sequence[Batch]) -> Iterator[None]:
         """Takes the remaining optimiser steps of a window, one each time; `read` tells of them."""
         if self.selection is None:
-            with self._explained():
+            with self._explained(), self._whole_or_not_at_all():
                 self.selection = self.training_step.select(window, self._position())
         chosen = self.selection.log
         steps = self.training_step.divide(window, self.selection)
@@ -244,7 +253,8 @@ class Trainer:
             shares = steps[index]
             # Strategies may take more steps than the schedule counts for a window.
             rate = self._rate(before + index * usual // len(steps))
-            result = self.training_step.take(shares, self._position(), rate)
+            with self._whole_or_not_at_all():
+                result = self.training_step.take(shares, self._position(), rate)
             samples = sum(len(batch.frames) for batch in shares[0].batches) * self.group.size
             log = {**chosen, **result.log}
             self.unread.add(self.step, samples, rate, result._replace(log=log))
@@ -253,6 +263,32 @@ class Trainer:
             if self.taken == len(steps):
                 self.window, self.taken, self.selection = self.window + 1, 0, None
             yield
+
+    def _give_up_if_asked(self) -> None:
+        if any(self.group.any(self.stop.requested)):
+            raise _GivenUpError
+
+    @contextmanager
+    def _whole_or_not_at_all(self) -> Iterator[None]:
+        """Within, a step that is given up leaves no trace, so that a resumed run takes it anew."""
+        if len(self.networks) == 1:  # its steps are short, and are not given up
+            yield
+            return
+        drawn = random_state(self.group.device)
+        kept = [
+            (value, value.clone())
+            for trained in self.networks
+            for module in trained.network.modules()
+            if isinstance(module, nn.BatchNorm2d)
+            for value in module.buffers()
+        ]
+        try:
+            yield
+        except _GivenUpError:
+            restore_random_state(drawn, self.group.device)
+            for value, before in kept:
+                value.copy_(before)
+            raise
 
     def read(self) -> dict[str, float]:
         """Reads what the steps since the last call said; the numbers of the last one, if any.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -24,7 +25,7 @@ from training.config.run import TrainConfig
 from training.data.kitchen import KitchenConfig
 from training.engine.distributed import ProcessGroup
 from training.engine.step import TrainingStep
-from training.engine.trainer import INTERRUPTED, train
+from training.engine.trainer import INTERRUPTED, Trainer, train
 from training.engine.validation import Validator
 from training.model import PRESETS
 from training.model import tokenize as tokenize_prompts
@@ -123,20 +124,51 @@ def test_frozen_encoder_is_written_once_and_everything_is_whole(
         train(_config(data, cut, resume=True, **options))
 
 
+def _stop_at_batch(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """SIGTERM before a batch of those that networks choose from, counted over the run."""
+    former, count = Trainer._give_up_if_asked, itertools.count(1)
+
+    def ask(self: Trainer) -> None:
+        if next(count) == number:
+            signal.raise_signal(signal.SIGTERM)
+        former(self)
+
+    monkeypatch.setattr(Trainer, "_give_up_if_asked", ask)
+
+
+@pytest.mark.parametrize(
+    ("steps", "accumulate", "batch", "taken"),
+    [
+        ("window", 1, 2, None),  # while the first network ranks
+        ("window", 2, 12, 0),  # in the first step, of two batches
+        ("sample", 1, 12, 2),
+    ],
+)
 def test_stop_inside_a_window_of_co_teaching(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    steps: Any,
+    accumulate: int,
+    batch: int,
+    taken: int | None,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """It is honoured before the next batch; the step that is given up is taken anew."""
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     options: dict[str, Any] = {
         "strategy": "co-teaching",
-        "strategy_options": CoTeachingOptions(window=64, gradual_epochs=1, forget_rate=0.4),
+        "accumulate": accumulate,
+        "strategy_options": CoTeachingOptions(
+            window=32, gradual_epochs=1, forget_rate=0.4, steps=steps
+        ),
     }
     assert train(_config(data, whole, **options)) == 0
     with monkeypatch.context() as patch:
-        _stop_at(patch, 1)
+        _stop_at_batch(patch, batch)
         assert train(_config(data, cut, **options)) == INTERRUPTED
     state = torch.load(cut / "checkpoint.pt", weights_only=True)
-    assert (state["step"], state["window"], state["taken"]) == (2, 0, 2)
+    assert (state["selections"][0] is None) == (taken is None)
+    assert (state["window"], state["taken"]) == (0, taken or 0)
     assert train(_config(data, cut, resume=True, **options)) == 0
     assert _same_weights(whole, cut)
     assert _epochs(whole) == [
