@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from training.engine.run_record import environment
+from training.model.device import cpu_warning
 
 if TYPE_CHECKING:
     from training.engine.trainer import Trainer
@@ -36,11 +37,7 @@ def summary(trainer: Trainer) -> list[str]:
         "validation": f"split {config.val_split}" if config.val_split else "none",
     }
     lines = [f"{name + ':':12}{text}" for name, text in texts.items()]
-    if config.device == "auto" and group.device.type == "cpu":
-        lines.append(
-            "warning: no CUDA device was found, so this trains on the CPU; --device cpu says that "
-            "it is meant"
-        )
+    lines += cpu_warning(config.device, group.device)
     if config.resume and not trainer.resumed:
         lines.append(f"note: {config.out} holds no checkpoint to resume; this is a new run")
     return lines

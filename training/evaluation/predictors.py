@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -18,7 +19,7 @@ from actiseg_ros.vision.segmenter import EncodedPrompt, Segmenter
 from training.checkpoints.weights import load_model
 from training.evaluation.inference import Tokenize, predict_clip, trained_threshold
 from training.model import ActionVOS, tokenize
-from training.model.device import choose_device
+from training.model.device import choose_device, cpu_warning
 
 UInt8 = NDArray[np.uint8]
 
@@ -115,6 +116,8 @@ def checkpoint_predictor(
     limit = model.config.max_tokens
     threshold = trained_threshold(metadata) if threshold is None else threshold
     chosen = choose_device(device)
+    for line in cpu_warning(device, chosen):
+        print(line, file=sys.stderr)
     peers = [] if peer is None else [_peer(peer, model, trained, tokenizer).to(chosen)]
     return CheckpointPredictor(
         model.to(chosen),

@@ -7,6 +7,16 @@ import torch
 from actiseg_ros.errors import ActisegError
 
 
+def cpu_warning(name: str, device: torch.device) -> list[str]:
+    """What to say of a device that `auto` came to: a line if it is the CPU, else none."""
+    if name != "auto" or device.type != "cpu":
+        return []
+    return [
+        "warning: no CUDA device was found, so this runs on the CPU; --device cpu says that it is "
+        "meant"
+    ]
+
+
 def choose_device(name: str, local_rank: int | None = None) -> torch.device:
     """The device that a command's `--device` names.
 

@@ -234,7 +234,7 @@ def test_start_is_told_and_the_human_checked_split_is_taken(
         "strategy:   baseline, reference paper",
         "noise:      names at 40%, masks with a 9x9 square",
         "validation: split val_human",
-        "warning: no CUDA device was found, so this trains on the CPU",
+        "warning: no CUDA device was found, so this runs on the CPU",
     ):
         assert wanted in shown
     assert _epochs(tmp_path / "run")[0]["p_miou"] >= 0

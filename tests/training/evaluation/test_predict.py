@@ -13,7 +13,7 @@ from training.cli import main
 from training.data.palette import read_label_png, voc_palette
 from training.evaluation.metrics import evaluate
 from training.evaluation.predict import predict, write_predictions
-from training.evaluation.predictors import CheckpointPredictor
+from training.evaluation.predictors import CheckpointPredictor, checkpoint_predictor
 from training.model import build_model, train_tokenizer
 
 SEQUENCE = "00000007_P01_01_put-into_bag:cereal"
@@ -250,6 +250,14 @@ def test_checkpoint_predictor_uses_the_threshold(tmp_path, checkpoint):
 
     assert not labels(1.0).any()
     assert labels(None).shape == (1, 64, 96)
+
+
+def test_falling_back_to_the_cpu_is_told(checkpoint, capsys):
+    checkpoint_predictor(checkpoint)
+    told = capsys.readouterr().err
+    assert ("no CUDA device was found" in told) == (not torch.cuda.is_available())
+    checkpoint_predictor(checkpoint, device="cpu")
+    assert not capsys.readouterr().err
 
 
 def test_a_peer_of_another_run_is_refused(tmp_path, checkpoint, capsys):
