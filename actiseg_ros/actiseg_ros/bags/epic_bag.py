@@ -13,7 +13,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,7 +78,8 @@ class BagOptions:
         Raises:
             BagError: A value is outside its range.
         """
-        if self.start < 0 or (self.stop is not None and self.stop <= self.start):
+        # Said so that what is no number does not pass.
+        if not 0 <= self.start < float("inf") or not (self.stop is None or self.stop > self.start):
             raise BagError(f"start {self.start} and stop {self.stop} do not enclose any video")
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise BagError(f"fps is {self.fps}, it must be above 0 and at most 1000")
@@ -168,6 +169,7 @@ def write_bag(
             raise BagError(
                 f"{video}: no frame from second {options.start} to {options.stop or 'the end'}"
             )
+        _tell_sizes(written, account)
         _tell_actions_outside(actions, written, footage.rate, options, account)
         shutil.move(unfinished, out)
     return BagSummary(
@@ -190,12 +192,16 @@ def _telling(
 
 @dataclass
 class _Written:
-    """Counts of what is in a bag: frames, seconds of the first and last one, actions."""
+    """What is in a bag: frames, seconds of the first and last one, actions, sizes of pictures.
+
+    A size, width and height, leads to the second where it is met first.
+    """
 
     frames: int = 0
     first: float = 0.0
     last: float = 0.0
     actions: int = 0
+    sizes: dict[tuple[int, int], float] = field(default_factory=dict)
 
 
 def _write(
@@ -214,7 +220,7 @@ def _write(
             while event is not None and event.time <= frame.time:
                 out.narration(event.time, event.action)
                 event = next(events, None)
-            out.image(frame)
+            written.sizes.setdefault(out.image(frame), frame.time)
             written.first = written.first if written.frames else frame.time
             written.frames, written.last = written.frames + 1, frame.time
         # The end of the last action belongs to the bag if it falls on the video's last frame.
@@ -224,6 +230,19 @@ def _write(
             event = next(events, None)
         written.actions = len(out.seen)
     return written
+
+
+def _tell_sizes(written: _Written, account: Account) -> None:
+    """Tells that pictures are not all of one size, which a node takes for another camera."""
+    if len(written.sizes) > 1:
+        shown = ", ".join(
+            f"{width}x{height} from second {time:.2f}"
+            for (width, height), time in list(written.sizes.items())[:3]
+        )
+        account.note(
+            f"pictures have {len(written.sizes)} sizes ({shown}), and a node starts anew where "
+            "they change; `--size WIDTH HEIGHT` makes them alike"
+        )
 
 
 def _tell_actions_outside(
@@ -294,7 +313,8 @@ class _Messages:
         stamp = self._type("builtin_interfaces/msg/Time")(sec=seconds, nanosec=nanoseconds)
         return self._type("std_msgs/msg/Header")(stamp=stamp, frame_id=FRAME_ID)
 
-    def image(self, frame: Frame) -> None:
+    def image(self, frame: Frame) -> tuple[int, int]:
+        """Writes a frame; returns its width and height in the bag."""
         header = self._header(frame.time)
         bgr = _resized(frame.bgr, self._options.size)
         height, width = (int(side) for side in bgr.shape[:2])
@@ -318,6 +338,7 @@ class _Messages:
             self._put(COMPRESSED_TOPIC, frame.time, message)
         info = camera_info(self._store, header, width, height, self._calibration)
         self._put(CAMERA_INFO_TOPIC, frame.time, info)
+        return width, height
 
     def narration(self, time: float, action: TimedAction | None) -> None:
         text = action.narration if action else ""

@@ -182,6 +182,9 @@ def test_what_cannot_be_used_is_named_and_leaves_nothing(
     "wrong",
     [
         {"start": -1.0},
+        {"start": float("nan")},
+        {"start": float("inf")},
+        {"stop": float("nan")},
         {"start": 2.0, "stop": 1.0},
         {"fps": 0.0},
         {"size": (0, 4)},
@@ -373,6 +376,19 @@ def test_folders_that_are_not_one_video_are_told(narrations: Path, tmp_path: Pat
     (other / "frame_1.bmp").write_bytes(b"")
     with pytest.raises(BagError, match=r"it holds 1 with \.bmp"):
         list_frames(other, account)
+
+
+def test_pictures_of_several_sizes_are_told(narrations: Path, tmp_path: Path) -> None:
+    frames = folder_of(tmp_path / "frames", range(1, 12))
+    small = cv2.imencode(".jpg", np.zeros((20, 30, 3), np.uint8))[1].tobytes()
+    (frames / "frame_0000000006.jpg").write_bytes(small)
+    options = BagOptions(fps=10)
+    notes = write_bag(frames, narrations, "V", tmp_path / "bag", options).notes
+    (note,) = (note for note in notes if "sizes" in note)
+    assert "2 sizes" in note and "30x20 from second 0.50" in note
+    alike = BagOptions(fps=10, size=(64, 48))
+    notes = write_bag(frames, narrations, "V", tmp_path / "alike", alike).notes
+    assert not any("sizes" in note for note in notes)
 
 
 def with_exif(jpeg: bytes, orientation: int) -> bytes:
