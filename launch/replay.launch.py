@@ -4,6 +4,7 @@ Example: `ros2 launch actiseg_ros replay.launch.py bag:=my_bag`, with a bag from
 `ros2 bag record`.
 """
 
+import sys
 from pathlib import Path
 
 import yaml
@@ -20,12 +21,15 @@ from launch.actions import (
 from launch.event_handlers import OnProcessExit
 from launch.events.process import ProcessExited
 from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from actiseg_ros.ros.arguments import untaken_arguments
 from actiseg_ros.ros.views import in_namespace
 
 SHARE = Path(get_package_share_directory("actiseg_ros"))
+SEGMENT = PythonLaunchDescriptionSource(str(SHARE / "launch" / "segment.launch.py"))
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -60,7 +64,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         ros_arguments=["--log-level", value("log_level")],
     )
     segment = IncludeLaunchDescription(
-        PythonLaunchDescriptionSource(str(SHARE / "launch" / "segment.launch.py")),
+        SEGMENT,
         launch_arguments={"image_topic": image_topic, "image_transport": transport}.items(),
     )
     shown = in_namespace("/segment/overlay/compressed", value("namespace"))
@@ -157,4 +161,12 @@ def generate_launch_description() -> LaunchDescription:
             "log_level", default_value="info", description="Least severe level that is logged"
         ),
     ]
-    return LaunchDescription([*arguments, OpaqueFunction(function=start)])
+
+    def tell_untaken(context: LaunchContext) -> None:
+        others = SEGMENT.get_launch_description(context).get_launch_arguments()
+        known = [argument.name for argument in (*arguments, *others)]
+        for text in untaken_arguments(context.argv, sys.argv, Path(__file__).name, known):
+            get_logger("launch").warning(text)
+
+    started = [OpaqueFunction(function=step) for step in (tell_untaken, start)]
+    return LaunchDescription([*arguments, *started])

@@ -4,6 +4,7 @@ Example: `ros2 launch actiseg_ros segment.launch.py image_topic:=/camera/image_r
 """
 
 import os
+import sys
 from pathlib import Path
 
 from ament_index_python.packages import (
@@ -13,10 +14,11 @@ from ament_index_python.packages import (
 )
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, LogInfo, OpaqueFunction, SetEnvironmentVariable
-from launch.logging import launch_config
+from launch.logging import get_logger, launch_config
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
+from actiseg_ros.ros.arguments import untaken_arguments
 from actiseg_ros.ros.views import write_layout
 
 CONFIG = Path(get_package_share_directory("actiseg_ros")) / "config"
@@ -233,11 +235,17 @@ def generate_launch_description() -> LaunchDescription:
                 description=f"{text}; empty: as in params_file",
             )
         )
+
+    def tell_untaken(context: LaunchContext) -> None:
+        known = [argument.name for argument in arguments]
+        for text in untaken_arguments(context.argv, sys.argv, Path(__file__).name, known):
+            get_logger("launch").warning(text)
+
     environment = [SetEnvironmentVariable("RCUTILS_LOGGING_BUFFERED_STREAM", "1")]
     if not set(PROFILE_VARIABLES) & set(os.environ):
         # Shared memory large enough for camera images; the camera driver needs it too.
         old = os.environ.get("ROS_DISTRO", "jazzy") in ("humble", "iron", "jazzy")
         variable = PROFILE_VARIABLES[0 if old else 1]
         environment.append(SetEnvironmentVariable(variable, str(CONFIG / "fastdds.xml")))
-    started = [OpaqueFunction(function=show), OpaqueFunction(function=start_node)]
+    started = [OpaqueFunction(function=step) for step in (tell_untaken, show, start_node)]
     return LaunchDescription([*environment, *arguments, *started])

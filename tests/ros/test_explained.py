@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from std_msgs.msg import String
 
 from tests.actiseg_ros.dummy_bundle import recalibrate, write_dummy_bundle
 from tests.ros.conftest import LIMITS
-from tests.ros.harness import Probe, eventually, raw, running, scene
+from tests.ros.harness import EXECUTABLES, Probe, eventually, raw, running, scene
 from tests.ros.test_keep_latest import burden
 
 
@@ -54,6 +55,7 @@ def test_parameters_and_files_that_nobody_took_are_named(bundle: Path, tmp_path:
         files=(file, fitting),
         bundle=bundle,
         **odd,
+        **{"left:image_timeout": 2.0},
     ) as process:
         eventually(lambda: "active: listening" in process.log, "activation")
         for name in odd:
@@ -63,6 +65,29 @@ def test_parameters_and_files_that_nobody_took_are_named(bundle: Path, tmp_path:
         told = f"{file} has no section for this node, /misspelt/segment"
         eventually(lambda: told in process.log, "the other node's file")
         assert f"{fitting} has no section" not in process.log
+        assert "`image_timeout` was given for the node left, but this one is" in process.log
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (["-p", "threads=1"], "override rule: '-p threads=1'"),
+        (["-p", "threads:=[1"], "`-p NAME:=VALUE` with a value in YAML"),
+        (["--params-file", "/nowhere.yaml"], "'--params-file /nowhere.yaml'. Error: Error opening"),
+        (["--parameters", "x"], "unknown arguments ['--parameters', 'x']"),
+        (["-r", "image=/camera"], "remap rule: '-r image=/camera'"),
+    ],
+)
+@pytest.mark.parametrize("executable", ["segment_node", "replay_node"])
+def test_a_slip_on_the_command_line_is_told_in_one_line(
+    executable: str, wrong: list[str], told: str
+) -> None:
+    command = [str(EXECUTABLES / executable), "--ros-args", *wrong]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("[ERROR]")]
+    assert len(lines) == 1 and lines[0].startswith(f"{executable}: cannot start: ")
+    assert told in lines[0] and "/src/" not in lines[0]
 
 
 def test_a_still_picture_is_explained_and_can_be_allowed(bundle: Path, tmp_path: Path) -> None:

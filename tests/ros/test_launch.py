@@ -99,9 +99,11 @@ def test_a_parameter_file_is_not_overridden_unasked(tmp_path: Path, bundle: Path
         launch.end()
     assert str(bundle) in launch.log
     launch = Launch(
-        tmp_path / "log", "segment.launch.py", given, "image_transport:=raw", "autostart:=false"
-    )
+        tmp_path / "log", "segment.launch.py", given, "image_transport:=raw", "autostart:=false",
+        "image_topc:=/camera",
+    )  # fmt: skip
     try:
+        launch.says("no argument `image_topc`, which was ignored (did you mean image_topic")
         launch.says("process started")
         time.sleep(3)
     finally:
@@ -118,7 +120,7 @@ def test_a_bag_is_played_in_a_namespace_and_shown(
         prefix=prefix,
     )  # fmt: skip
     assert launch.popen.wait(120) == 0, launch.log
-    assert "40 messages played" in launch.log
+    assert "40 messages played" in launch.log and "no argument" not in launch.log
     assert "listening to /robot1/camera/image_raw, /robot1/narration" in launch.log
     assert "the overlay is on /robot1/segment/overlay/compressed" in launch.log
     given = (prefix / "lib" / "rviz2" / "rviz2.arguments").read_text().split()

@@ -22,7 +22,7 @@ from actiseg_ros.bags.type_store import typestore
 from actiseg_ros.vision.compressed import encode_jpeg
 from tests.actiseg_ros.bags import bags
 from tests.actiseg_ros.bags.test_recording import unindexed
-from tests.ros.harness import running, scene
+from tests.ros.harness import eventually, running, scene
 
 RATE, COUNT = 10, 25
 
@@ -223,6 +223,12 @@ def test_what_cannot_be_played_is_told(
     with running("replay_node", "/refused", tmp_path / "log", **parameters) as process:
         assert process.popen.wait(60) == 2
     assert told in process.log and "Traceback" not in process.log
+
+
+def test_parameters_that_nobody_took_are_named(bag: Path, tmp_path: Path) -> None:
+    with running("replay_node", "/misspelt", tmp_path / "log", bag=bag, rte=9.0) as process:
+        eventually(lambda: "messages played" in process.log, "the replay")
+    assert "`rte` does not exist and was ignored (did you mean rate?)" in process.log
 
 
 def test_a_folder_that_is_no_bag_is_told(tmp_path: Path) -> None:

@@ -17,12 +17,14 @@ from actiseg_msgs.msg import GraspDecision
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 
+from actiseg_ros.ros.start import start_ros
+
 DECISIONS = 2
 """Decisions that must come: a heart that beats does so more than once."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Waits for decisions; 0 if they came, 1 if not."""
+    """Waits for decisions; 0 if they came, 1 if not, 2 if the command line is wrong."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--timeout", type=float, default=8.0, help="seconds to wait")
     parser.add_argument(
@@ -31,7 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
         help="the node's; by default that of the environment variable NAMESPACE",
     )
     given = sys.argv if arguments is None else ["check_heartbeat", *arguments]
-    rclpy.init(args=given)
+    if not start_ros("check_heartbeat", given):
+        return 2
     options = parser.parse_args(rclpy.utilities.remove_ros_args(given)[1:])
     seen: list[GraspDecision] = []
     node = rclpy.create_node(

@@ -21,6 +21,8 @@ from rclpy.qos import LivelinessPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
 
 from actiseg_ros.ros.messages import to_nanoseconds
+from actiseg_ros.ros.node_parameters import warn_of_untaken
+from actiseg_ros.ros.start import start_ros
 
 
 class ConsumerNode(Node):
@@ -96,9 +98,11 @@ class ConsumerNode(Node):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs until the end of the context."""
-    rclpy.init(args=arguments)
+    """Runs until the end of the context; 2 if the command line is not understood."""
+    if not start_ros("consumer_node", arguments):
+        return 2
     node = ConsumerNode()
+    warn_of_untaken(node, arguments if arguments is not None else sys.argv)
     try:
         rclpy.spin(node)
     except (KeyboardInterrupt, ExternalShutdownException):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -15,6 +14,7 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from actiseg_ros.ros.arguments import did_you_mean
 from actiseg_ros.ros.diagnostics.reporter import Reporter
 from actiseg_ros.ros.messages import descriptor
 from actiseg_ros.ros.parameters import ParameterSpec, change_problem
@@ -79,38 +79,51 @@ class NodeParameters:
             if name.startswith(f"{_QOS}{topic}.")
         }
 
-    def untaken(self, *, qos: bool) -> list[str]:
-        """Overrides that no parameter took, each with the names that it resembles.
-
-        Args:
-            qos: Whether to look at ``qos_overrides``, whose parameters exist only once the topics
-                are subscribed to, or at all others.
-        """
-        known = [name for name in self._node._parameters if name.startswith(_QOS) == qos]
-        told = []
-        for name in self._passed():
-            if name.startswith(_QOS) != qos or self._node.has_parameter(name):
-                continue
-            similar = difflib.get_close_matches(name, known, n=2, cutoff=0.6)
-            hint = f" (did you mean {' or '.join(similar)}?)" if similar else ""
-            told.append(f"parameter `{name}` does not exist and was ignored{hint}")
-        return told
-
     def _passed(self) -> dict[str, Any]:
-        # rclpy has no public way to the overrides that it was started with.
-        overrides: dict[str, Parameter] = self._node._parameter_overrides
-        return {name: parameter.value for name, parameter in overrides.items()}
+        return {name: parameter.value for name, parameter in _overrides(self._node).items()}
 
 
-def unmatched_files(arguments: Sequence[str], node_name: str) -> list[str]:
-    """Parameter files none of whose sections is for a node, each with its sections.
+def untaken(node: Node, *, qos: bool) -> list[str]:
+    """Overrides that no parameter of a node took, each with the names that it resembles.
 
     Args:
-        arguments: Command line of the process.
+        node: Node that has declared its parameters.
+        qos: Whether to look at ``qos_overrides``, whose parameters exist only once the topics
+            are subscribed to, or at all others.
+    """
+    known = [name for name in node._parameters if name.startswith(_QOS) == qos]
+    return [
+        f"parameter `{name}` does not exist and was ignored{did_you_mean(name, known)}"
+        for name in _overrides(node)
+        if name.startswith(_QOS) == qos and not node.has_parameter(name)
+    ]
+
+
+def _overrides(node: Node) -> dict[str, Parameter]:
+    # rclpy has no public way to the overrides that a node was started with.
+    overrides: dict[str, Parameter] = node._parameter_overrides
+    return overrides
+
+
+def unmatched(arguments: Sequence[str], node_name: str) -> list[str]:
+    """Parameters on a command line that are for other nodes alone, and so for none.
+
+    Args:
+        arguments: Command line of the process, which has one node.
         node_name: Fully qualified name of the node, e.g. ``/kitchen/segment``.
+
+    Returns:
+        A line for each file, with its sections, and for each single parameter.
     """
     told = []
     for flag, value in itertools.pairwise(arguments):
+        if flag in ("-p", "--param"):
+            name, colon, parameter = value.partition(":=")[0].rpartition(":")
+            if colon and not _matches(name, node_name):
+                told.append(
+                    f"parameter `{parameter}` was given for the node {name}, but this one is "
+                    f"{node_name}; give it without a node's name"
+                )
         if flag != "--params-file":
             continue
         try:
@@ -124,6 +137,17 @@ def unmatched_files(arguments: Sequence[str], node_name: str) -> list[str]:
                 f"{', '.join(names)}; rename the section, or use /**"
             )
     return told
+
+
+def warn_of_untaken(node: Node, arguments: Sequence[str]) -> None:
+    """Logs the parameters that were given to a node and that nobody took.
+
+    Args:
+        node: Node that has declared its parameters.
+        arguments: Command line of the process.
+    """
+    for text in (*untaken(node, qos=False), *unmatched(arguments, node.get_fully_qualified_name())):
+        node.get_logger().warning(text)
 
 
 def _sections(content: object, prefix: str = "") -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ from rclpy.signals import SignalHandlerOptions
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from actiseg_ros.bags.type_store import typestore
+from actiseg_ros.ros.node_parameters import warn_of_untaken
 from actiseg_ros.ros.process import on_ending_signal
+from actiseg_ros.ros.start import start_ros
 
 TOPICS = {
     "segment/mask": "sensor_msgs/msg/Image",
@@ -61,10 +63,11 @@ class RecordNode(Node):
         return write
 
 
-def _bag_folder() -> Path:
-    """The parameter `bag` of this process."""
+def _bag_folder(arguments: Sequence[str]) -> Path:
+    """The parameter `bag` of this process; tells what else was given."""
     node = Node("record")
     folder = str(node.declare_parameter("bag", "").value)
+    warn_of_untaken(node, arguments)
     node.destroy_node()
     return Path(folder)
 
@@ -77,8 +80,10 @@ def main(arguments: list[str] | None = None) -> int:
     """
     stopping = threading.Event()
     on_ending_signal(stopping.set)
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    folder = _bag_folder()
+    options = {"signal_handler_options": SignalHandlerOptions.NO}
+    if not start_ros("record_node", arguments, **options):
+        return 2
+    folder = _bag_folder(arguments if arguments is not None else sys.argv)
     if not folder.name or folder.exists():
         print(f"record_node: `bag` is '{folder}'; give the folder of a new bag", file=sys.stderr)
         rclpy.try_shutdown()

@@ -28,7 +28,9 @@ from rosgraph_msgs.msg import Clock
 from actiseg_ros.bags.playback import Playback, Restamper, play, unplayable
 from actiseg_ros.bags.recording import Recorded, Topic, open_recording
 from actiseg_ros.errors import RobotError
+from actiseg_ros.ros.node_parameters import warn_of_untaken
 from actiseg_ros.ros.process import on_ending_signal
+from actiseg_ros.ros.start import start_ros
 
 _SETTLE = 0.5
 """Seconds between the discovery of a subscriber and the first message."""
@@ -196,13 +198,16 @@ def main(arguments: list[str] | None = None) -> int:
     """
     stopping = threading.Event()
     on_ending_signal(stopping.set)
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    options = {"signal_handler_options": SignalHandlerOptions.NO}
+    if not start_ros("replay_node", arguments, **options):
+        return 2
     try:
         node = ReplayNode()
     except (ParameterException, RobotError, OSError, ValueError) as error:
         print(f"replay_node: {error}", file=sys.stderr)
         rclpy.try_shutdown()
         return 2
+    warn_of_untaken(node, arguments if arguments is not None else sys.argv)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     failures: list[Exception] = []

@@ -56,10 +56,11 @@ from actiseg_ros.ros.lifecycle import (
 )
 from actiseg_ros.ros.messages import Identity, decode_image, image_size, to_nanoseconds
 from actiseg_ros.ros.node_diagnostics import NodeDiagnostics, NodeStatus
-from actiseg_ros.ros.node_parameters import NodeParameters, unmatched_files
+from actiseg_ros.ros.node_parameters import NodeParameters, unmatched, untaken
 from actiseg_ros.ros.parameters import PROVIDERS, SPECS
 from actiseg_ros.ros.process import on_ending_signal
 from actiseg_ros.ros.result_publisher import ResultPublisher
+from actiseg_ros.ros.start import start_ros
 from actiseg_ros.ros.worker import LatestWorker
 from actiseg_ros.vision.images import content_digest
 
@@ -113,7 +114,7 @@ class SegmentNode(LifecycleNode):
         self.create_service(Trigger, "~/reset", self._on_reset)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(_DIAGNOSTICS_PERIOD, self._publish_diagnostics, clock=steady)
-        for text in self._settings.untaken(qos=False):
+        for text in untaken(self, qos=False):
             self.reporter.warn("parameters", text, text)
 
     def destroy_node(self) -> None:
@@ -187,7 +188,7 @@ class SegmentNode(LifecycleNode):
             raise
         topics = ", ".join(self._inputs.topic(name) for name in (self._image_topic, *NARRATIONS))
         self.get_logger().info(f"active: listening to {topics}")
-        for text in self._settings.untaken(qos=True):
+        for text in untaken(self, qos=True):
             self.reporter.warn("parameters", text, text)
         return SUCCESS
 
@@ -388,7 +389,9 @@ def main(arguments: list[str] | None = None) -> int:
     # Before any other thread starts; rclpy's own handlers would tear the context down before the
     # last no-go is out.
     on_ending_signal(stopping.set)
-    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    options = {"signal_handler_options": SignalHandlerOptions.NO}
+    if not start_ros("segment_node", arguments, **options):
+        return 2
     try:
         node = SegmentNode()
     except Exception as error:
@@ -396,7 +399,7 @@ def main(arguments: list[str] | None = None) -> int:
         rclpy.try_shutdown()
         return 2
     given = arguments if arguments is not None else sys.argv
-    for text in unmatched_files(given, node.get_fully_qualified_name()):
+    for text in unmatched(given, node.get_fully_qualified_name()):
         node.reporter.warn("parameters", text, text)
     executor = SingleThreadedExecutor()
     executor.add_node(node)

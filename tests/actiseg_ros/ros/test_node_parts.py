@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actiseg_ros.prompts import MAX_OBJECTS
+from actiseg_ros.ros.arguments import untaken_arguments
 from actiseg_ros.ros.diagnostics.arrivals import ArrivalMonitor, PublisherTracker
 from actiseg_ros.ros.diagnostics.pace import explain_pace
 from actiseg_ros.ros.diagnostics.problems import Level, Problem, Problems
@@ -29,6 +30,17 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+def test_launch_arguments_that_nobody_declared_are_named() -> None:
+    given = ["image_topic:=/camera", "imge_topic:=/x", "zzz:=", "imge_topic:=/y"]
+    known = ["image_topic", "bundle", "image_topic"]
+    for command in (["ros2", "launch", "p", "a.launch.py"], ["ros2", "launch", "/s/a.launch.py"]):
+        first, second = untaken_arguments(given, command, "a.launch.py", known)
+        assert "`imge_topic`" in first and "(did you mean image_topic?)" in first
+        assert "`zzz`" in second and "did you mean" not in second
+    # Of a launch file that includes this one nothing is known.
+    assert not untaken_arguments(given, ["ros2", "launch", "robot.launch.py"], "a.launch.py", known)
 
 
 def test_a_busy_worker_takes_the_newest_item_and_counts_the_others() -> None:

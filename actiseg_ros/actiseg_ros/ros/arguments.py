@@ -1,0 +1,39 @@
+"""Names that somebody gave and nobody takes: parameters of nodes, arguments of launch files."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Hint at the known names that a name resembles, with a space before it; empty without any."""
+    similar = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
+    return f" (did you mean {' or '.join(similar)}?)" if similar else ""
+
+
+def untaken_arguments(
+    given: Sequence[str], command: Sequence[str], file: str, known: Iterable[str]
+) -> list[str]:
+    """Launch arguments that a launch file does not declare, of which `ros2 launch` says nothing.
+
+    Args:
+        given: Arguments of the launch, each ``name:=value``.
+        command: Command line of the process.
+        file: Name of the launch file, e.g. ``segment.launch.py``.
+        known: Arguments that are declared.
+
+    Returns:
+        One line for each; none if another launch file was started and includes this one, because
+        then they may be that one's.
+    """
+    if not any(word.rpartition("/")[2] == file for word in command):
+        return []
+    known = list(dict.fromkeys(known))
+    names = dict.fromkeys(text.partition(":=")[0] for text in given if ":=" in text)
+    return [
+        f"{file} has no argument `{name}`, which was ignored{did_you_mean(name, known)}; "
+        "--show-args lists all"
+        for name in names
+        if name not in known
+    ]
