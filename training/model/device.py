@@ -44,7 +44,8 @@ def choose_device(name: str, local_rank: int | None = None) -> torch.device:
             )
         if (device.index or 0) >= count:
             raise ActisegError(f"--device {name}: this machine shows {count} CUDA devices, from 0")
-        if local_rank is not None:
-            device = torch.device("cuda", local_rank)
+        # With its number, which `set_device` wants.
+        index = device.index or 0 if local_rank is None else local_rank
+        device = torch.device("cuda", index)
         torch.cuda.set_device(device)
     return device

@@ -206,7 +206,7 @@ class NounMemory:
     def note_given(self, rows: Tensor, given: Tensor) -> None:
         """Remembers the classes of nouns, int64 [P] each."""
         self._to(rows.device)
-        self.given[rows] = given
+        self.given[rows] = given.to(rows.device)
 
     def add(self, rows: Tensor, log_probabilities: Tensor) -> None:
         """Adds what regions look like.
