@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from training.config.run import RECIPES, TrainConfig
 from training.data.clips import Batch, ClipDataset, collate
@@ -133,6 +134,11 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, Any]:
         rounds = -(-options.steps // len(batches))
         seconds = [seconds_per_step(trainer, batches) for _ in range(rounds)]
         peak = peak_memory(group.device)
+        gflop = None
+        if len(trainer.networks) == 1:  # the counter cannot follow co-teaching's choice of samples
+            with FlopCounterMode(display=False) as counter:
+                seconds_per_step(trainer, batches)
+            gflop = counter.get_total_flops() / len(batches) / 1e9
         networks = [trained.network for trained in trainer.networks]
         parameters = sum(weight.numel() for own in networks for weight in own.parameters())
         setting = {
@@ -152,6 +158,7 @@ def measure(options: argparse.Namespace, name: str) -> dict[str, Any]:
         "over_loaded_bytes": peak - loaded,
         "seconds_per_step": statistics.median(seconds),
         "slowest_seconds": max(seconds),
+        "gflop_per_step": gflop,
         "setting": setting,
     }
 
@@ -198,14 +205,17 @@ def table(result: dict[str, Any]) -> str:
         "{preset}, {clips} clip(s) with {prompts} prompt(s), {frames} frame(s) of {size}, "
         "{precision}; {device}, {cores} cores, {threads} threads".format(**result),
         f"{'strategy':12} {'M weights':>9} {'peak MiB':>9} {'over loaded':>11} {'ratio':>6} "
-        f"{'s / step':>9} {'ratio':>6}",
+        f"{'s / step':>9} {'ratio':>6} {'samples/s':>9} {'TFLOP/s':>8}",
     ]
     for row in result["strategies"]:
         peak, seconds = row["peak_bytes"], row["seconds_per_step"]
+        gflop = row["gflop_per_step"]
+        speed = "-" if gflop is None else f"{gflop / seconds / 1e3:.2f}"
         lines.append(
             f"{row['strategy']:12} {row['parameters'] / 1e6:9.2f} {peak / 2**20:9.0f} "
             f"{row['over_loaded_bytes'] / 2**20:11.0f} {peak / first['peak_bytes']:6.2f} "
-            f"{seconds:9.3f} {seconds / first['seconds_per_step']:6.2f}"
+            f"{seconds:9.3f} {seconds / first['seconds_per_step']:6.2f} "
+            f"{result['clips'] / seconds:9.2f} {speed:>8}"
         )
     return "\n".join(lines)
 

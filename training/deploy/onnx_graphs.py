@@ -64,10 +64,13 @@ class PromptDecoderGraph(nn.Module):
     A decoder with late words reads the sentence only: its graph has no `words` and no mask.
     """
 
+    size: Tensor
+    """Height and width of the input in pixels, int64 [1, 2]."""
+
     def __init__(self, model: ActionVOS, height: int, width: int) -> None:
         super().__init__()
         self.model = model
-        self.size = (height, width)
+        self.register_buffer("size", torch.tensor([(height, width)]), persistent=False)
         self.text_names = (
             ("sentence",) if model.config.late_words else ("words", "sentence", "attention_mask")
         )
@@ -92,7 +95,7 @@ class PromptDecoderGraph(nn.Module):
             TextFeatures(
                 words, sentence, given.get("attention_mask", words.new_ones(words.shape[:2]))
             ),
-            torch.tensor([self.size]),
+            self.size,
             auxiliary=False,
         )
         return (

@@ -95,8 +95,9 @@ class DeformableAttention(nn.Module):
         offsets = self.sampling_offsets(query).unflatten(-1, split)
         centre = references[:, :, None, :, None, :2]
         if references.shape[-1] == 2:
-            sizes = torch.tensor([(w, h) for h, w in shapes], dtype=query.dtype)
-            return centre + offsets / sizes.to(query.device, non_blocking=True)[:, None]
+            # Filled where it is used: a copy from the host could not be part of a CUDA graph.
+            sides = [query.new_full((1,), side) for h, w in shapes for side in (w, h)]
+            return centre + offsets / torch.cat(sides).view(-1, 1, 2)
         extent = references[:, :, None, :, None, 2:]
         return centre + offsets / self.points * extent * 0.5
 

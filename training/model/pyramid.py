@@ -79,11 +79,12 @@ def cell_centres(
         y = torch.linspace(0.5, h - 0.5, h, dtype=torch.float32, device=device)
         x = torch.linspace(0.5, w - 0.5, w, dtype=torch.float32, device=device)
         grid_y, grid_x = torch.meshgrid(y, x, indexing="ij")
-        grid = torch.stack((grid_x, grid_y), -1).reshape(1, h * w, 2)
-        size = torch.tensor((w, h), dtype=torch.float32).to(device, non_blocking=True)
-        if valid_ratios is not None:
-            size = valid_ratios[:, level, None] * size
-        centres.append(grid / size)
+        if valid_ratios is None:
+            grid = torch.stack((grid_x / w, grid_y / h), -1)
+        else:
+            ratio_x, ratio_y = valid_ratios[:, level, :, None, None].unbind(1)
+            grid = torch.stack((grid_x / (ratio_x * w), grid_y / (ratio_y * h)), -1)
+        centres.append(grid.reshape(-1, h * w, 2))
     return torch.cat(centres, 1)
 
 
