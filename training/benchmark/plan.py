@@ -130,13 +130,13 @@ def _under_protocol(options: BenchmarkOptions, world: WorldName) -> BenchmarkOpt
 
     pilot = options.suite == "pilot"  # which settles what is open
     epochs = options.epochs or protocol.EPOCHS
-    rate = options.learning_rate or protocol.LEARNING_RATE
+    rate = options.learning_rate or protocol.LEARNING_RATE[world]
     threshold = options.positive_threshold
     if threshold is None and not pilot:
         threshold = protocol.POSITIVE_THRESHOLD[world]
-    if epochs is None or rate is None or (threshold is None and not pilot):
+    if rate is None or (threshold is None and not pilot):
         raise ActisegError(
-            "the pilot has not settled all of --epochs, --learning-rate and --positive-threshold "
+            f"the pilot has not settled --learning-rate and --positive-threshold in world {world} "
             "yet (docs/findings_protocol.md); give them to try values out"
         )
     sources = None

@@ -178,8 +178,8 @@ def test_contradicting_options_are_refused(
 def test_what_the_pilot_settles_must_be_given_until_then(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "EPOCHS", None)
+    monkeypatch.setitem(protocol.LEARNING_RATE, "kitchen", None)
     options = BenchmarkOptions(suite="findings", out=tmp_path / "grid", world="kitchen")
-    with pytest.raises(ActisegError, match="the pilot has not settled all of --epochs"):
+    with pytest.raises(ActisegError, match="the pilot has not settled --learning-rate"):
         plan(options, [])
     assert not (tmp_path / "grid").exists()
