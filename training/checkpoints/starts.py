@@ -1,4 +1,4 @@
-"""Weights to start a training from that lie in a model bundle, as ``--pretrained`` names them."""
+"""Weights to start a training from that come with the project, as ``--pretrained`` names them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from actiseg_ros.errors import ActisegError
 WEIGHTS = "weights.safetensors"
 """File of a bundle that holds the network as training needs it."""
 _EMBEDDED = Path("embedded")
+_WITHOUT_BUNDLE = {"small": Path(__file__).with_name("small.safetensors")}
+"""Presets that `embedded` can start and the robot cannot run yet: no calibration belongs to them
+(docs/embedded_bundle.md)."""
 
 
 def start_bundle(pretrained: Path | None) -> Path | None:
@@ -37,13 +40,16 @@ def start_file(pretrained: Path | None, preset: str) -> Path | None:
     """File of the weights that ``--pretrained`` means.
 
     Args:
-        pretrained: ``embedded``, the folder of a bundle, or a file, which is returned as it is.
+        pretrained: ``embedded`` (the embedded bundle's network, or `small`'s for that preset), the
+            folder of a bundle, or a file, which is returned as it is.
         preset: Of the run.
 
     Raises:
         ActisegError: The bundle holds no weights, or those of another preset.
         BundleError: The bundle cannot be read.
     """
+    if pretrained == _EMBEDDED and preset in _WITHOUT_BUNDLE:
+        return _WITHOUT_BUNDLE[preset]
     folder = start_bundle(pretrained)
     if folder is None:
         return pretrained

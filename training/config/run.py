@@ -175,9 +175,10 @@ class TrainConfig:
     resume: bool = False
     """Continue from the last checkpoint in `out`."""
     pretrained: Path | None = None
-    """Weights to start from: `embedded`, the network of the embedded model bundle; the folder of
-    another bundle that was exported with `--weights`; our own (safetensors); a published
-    Ref-YouTube-VOS checkpoint; or `imagenet` for the backbone of `small` (extra `pretrained`)."""
+    """Weights to start from: `embedded`, the network of the embedded model bundle, or one of the
+    size of `--preset small` from the same kitchens; the folder of another bundle that was exported
+    with `--weights`; our own (safetensors); a published Ref-YouTube-VOS checkpoint; or `imagenet`
+    for the backbone of `small` (extra `pretrained`)."""
     from_scratch: bool = False
     """Let r50 and r101 start from random weights, their text encoder included; without it they need
     `pretrained`."""

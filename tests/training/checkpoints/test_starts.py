@@ -68,6 +68,14 @@ def test_what_is_no_bundle_is_left_alone() -> None:
     assert start_file(Path("imagenet"), "small") == Path("imagenet")
 
 
+def test_small_has_a_start_of_its_own() -> None:
+    path = start_file(_EMBEDDED, "small")
+    assert path is not None
+    model, tokenizer, _ = load_model(path)
+    assert model.config.name == "small"
+    assert tokenizer.get_vocab_size() == model.config.text.vocab_size
+
+
 def test_another_preset_is_refused_with_the_right_one() -> None:
     name = load_bundle().name
     with pytest.raises(ActisegError, match=f"its network is {name}, not r50; give --preset {name}"):
