@@ -71,6 +71,7 @@ def calibrate(
     criteria = criteria or Criteria()
     loaded = load_bundle(bundle)
     clips = [clip for clip in load_clips(split) if not clip.flagged]
+    others = [clip for clip in load_clips(familiar) if clip.frames] if familiar else []
     segmenter = Segmenter(loaded, threads=threads)
     images = _FamiliarImages(segmenter)
     trials = _trials(segmenter, clips, data, criteria, images)
@@ -80,8 +81,8 @@ def calibrate(
             "whose narration names one of their objects"
         )
     held_out = len(images.descriptors)
-    if familiar is not None:
-        _add_familiar(segmenter, data, familiar, images)
+    if others:
+        _add_familiar(segmenter, data, others, images)
     novelty, distances = images.fit_detector(criteria.novelty_quantile)
     edge = float(np.quantile(distances[:held_out], criteria.novelty_quantile))
     distance_limit = max(1.0, edge)
@@ -170,9 +171,10 @@ def _trials(
     return trials
 
 
-def _add_familiar(segmenter: Segmenter, data: Path, split: Path, images: _FamiliarImages) -> None:
-    """Adds one image of each clip of a split, at most `_FAMILIAR` of them."""
-    clips = [clip for clip in load_clips(split) if clip.frames]
+def _add_familiar(
+    segmenter: Segmenter, data: Path, clips: Sequence[Clip], images: _FamiliarImages
+) -> None:
+    """Adds one image of each clip, at most `_FAMILIAR` of them."""
     step = max(1, -(-len(clips) // _FAMILIAR))
     for clip in tracked(clips[::step], "familiar images", "clips"):
         rgb, _ = read_image(data, clip.sequence, clip.frames[0])

@@ -202,6 +202,15 @@ def test_familiar_scenes_pass_and_unfamiliar_ones_do_not(tmp_path: Path, data: P
     assert reasons[0] == () and Reason.OUT_OF_DISTRIBUTION in reasons[1]
 
 
+def test_a_familiar_split_that_is_not_there_is_told_before_the_work(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write_dummy_bundle(tmp_path / "bundle")
+    monkeypatch.setattr("training.deploy.calibrate._trials", None)  # what takes minutes
+    with pytest.raises(ActisegError, match=r"absent\.json: not found"):
+        calibrate(folder, data, data / "ImageSets" / "val.json", familiar=tmp_path / "absent.json")
+
+
 def test_further_familiar_images_make_their_like_familiar(tmp_path: Path, data: Path) -> None:
     split = data / "ImageSets" / "val.json"
     records = json.loads(split.read_text())
