@@ -94,9 +94,20 @@ def images_of(bag: Path, topic: str, transport: str) -> tuple[str, str]:
 
 def uses_sim_time(params_file: Path) -> bool:
     """Whether a parameter file sets `use_sim_time` for a node."""
-    content = yaml.safe_load(params_file.read_text(encoding="utf-8")) or {}
-    parts = [part.get("ros__parameters", {}) for part in content.values() if isinstance(part, dict)]
-    return any(part.get("use_sim_time") is True for part in parts)
+    try:
+        content = yaml.safe_load(params_file.expanduser().read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise RuntimeError(f"params_file:={params_file} cannot be read ({error})") from error
+    return _sets_sim_time(content)
+
+
+def _sets_sim_time(content: object) -> bool:
+    """The same of a part of the file; namespaces and nodes may be nested."""
+    if not isinstance(content, dict):
+        return False
+    given = content.get("ros__parameters")
+    own = isinstance(given, dict) and given.get("use_sim_time") is True
+    return own or any(_sets_sim_time(part) for part in content.values())
 
 
 def end(event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity]:

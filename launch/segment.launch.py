@@ -60,6 +60,9 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     overrides |= {name: number(name, value(name)) for name in NUMBERS if value(name)}
     overrides |= {name: value(name) == "true" for name in FLAGS if value(name)}
     image_topic, enclave = value("image_topic"), value("enclave")
+    params_file = Path(value("params_file")).expanduser()
+    if not params_file.is_file():  # launch only warns, and the node would run with its defaults
+        raise RuntimeError(f"params_file:={params_file}: there is no such file")
     return [
         LifecycleNode(
             package="actiseg_ros",
@@ -70,7 +73,7 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             emulate_tty=True,
             respawn=value("use_respawn") == "true",
             respawn_delay=2.0,
-            parameters=[value("params_file"), *([overrides] if overrides else [])],
+            parameters=[str(params_file), *([overrides] if overrides else [])],
             remappings=[
                 ("image", image_topic),
                 ("image/compressed", f"{image_topic}/compressed"),

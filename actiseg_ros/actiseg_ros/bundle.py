@@ -234,7 +234,8 @@ def load_bundle(path: str | os.PathLike[str] | None = None) -> Bundle:
     """Reads and verifies a model bundle.
 
     Args:
-        path: Folder of the bundle; None or an empty string is the embedded default.
+        path: Folder of the bundle, with ~ for a home; None or an empty string is the embedded
+            default.
 
     Returns:
         The bundle, with every file present and every hash checked.
@@ -243,7 +244,8 @@ def load_bundle(path: str | os.PathLike[str] | None = None) -> Bundle:
         BundleError: The folder or a file is missing, cut short, altered or of a newer
             schema, or a field has an impossible value.
     """
-    folder = Path(path) if path not in (None, "") else default_bundle_path()
+    # A shell leaves a tilde alone where it stands behind `bundle:=`.
+    folder = Path(path).expanduser() if path else default_bundle_path()
     record = read_record(folder)
     files = _listed_files(folder, record)
     contents = Contents(folder, files)

@@ -110,6 +110,12 @@ def test_a_parameter_file_is_not_overridden_unasked(tmp_path: Path, bundle: Path
         assert "active" not in launch.end()
 
 
+def test_a_parameter_file_that_is_not_there_ends_the_launch(tmp_path: Path) -> None:
+    launch = Launch(tmp_path / "log", "segment.launch.py", "params_file:=/nowhere.yaml")
+    assert launch.popen.wait(60) == 1
+    assert "params_file:=/nowhere.yaml: there is no such file" in launch.log
+
+
 def test_a_bag_is_played_in_a_namespace_and_shown(
     tmp_path: Path, bundle: Path, prefix: Path
 ) -> None:
@@ -141,6 +147,8 @@ def test_a_bag_is_played_in_a_namespace_and_shown(
         (["bag:=BAG", "rviz:=true"], "rviz2 is not installed: sudo apt install ros-"),
         (["bag:=BAG", "provider:=gpu"], "Valid options are"),
         (["bag:=BAG", "max_risk:=much"], "max_risk:=much is no number"),
+        (["bag:=BAG", "params_file:=/nowhere.yaml"], "params_file:=/nowhere.yaml cannot be read"),
+        (["bag:=BAG", "params_file:=BAG"], "cannot be read"),
     ],
 )
 def test_what_cannot_be_started_ends_the_launch(

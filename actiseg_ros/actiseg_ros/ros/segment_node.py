@@ -155,7 +155,7 @@ class SegmentNode(LifecycleNode):
         model = load_model(
             self.value("bundle"),
             threads=self.value("threads"),
-            nouns_csv=Path(nouns) if nouns else None,
+            nouns_csv=Path(nouns).expanduser() if nouns else None,
             providers=PROVIDERS[provider],
         )
         self._pipeline = Pipeline(model, self._gate, self.value("max_objects"))
