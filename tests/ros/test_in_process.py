@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -160,3 +162,16 @@ def test_another_bundle_while_the_process_runs_and_memory_comes_back(
             probe.close()
     assert loaded[2] > loaded[0] + 250, "the bundle was meant to be large"
     assert empty[2] < empty[0] + 60, f"loaded {loaded}, after cleanup {empty} MiB"
+
+
+def test_a_full_garbage_collection_is_no_pause() -> None:
+    code = (
+        "import gc, actiseg_ros.ros.segment_node\n"
+        "from actiseg_ros.ros.start import start_ros\n"
+        "assert start_ros('segment_node', [])\n"
+        "print(gc.get_freeze_count(), len(gc.get_objects()))\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    set_aside, looked_at = map(int, done.stdout.split())
+    assert set_aside > 10 * looked_at

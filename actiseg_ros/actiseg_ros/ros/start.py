@@ -1,7 +1,8 @@
-"""The start of a node's process: a slip on the command line is told in one line."""
+"""The start of a node's process: slips on the command line, and what never ends."""
 
 from __future__ import annotations
 
+import gc
 import re
 import sys
 from typing import Any
@@ -13,7 +14,7 @@ _PLACE = re.compile(r", at /\S+:\d+")
 
 
 def start_ros(executable: str, arguments: list[str] | None, **options: Any) -> bool:
-    """Initialises ROS for a process of one node.
+    """Initialises ROS for a process of one node, and keeps long pauses out of it.
 
     Args:
         executable: Name of the process, for messages.
@@ -37,4 +38,7 @@ def start_ros(executable: str, arguments: list[str] | None, **options: Any) -> b
             )
         print(f"{executable}: cannot start: {told}", file=sys.stderr)
         return False
+    # A full garbage collection goes through all that was imported, which takes tenths of a second
+    # on a busy machine, and no thread says anything meanwhile.
+    gc.freeze()
     return True
