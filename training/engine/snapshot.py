@@ -21,9 +21,10 @@ FROZEN = "frozen.safetensors"
 """What no step changes, written once beside the snapshots."""
 _FREE_TO_CHANGE = {
     "data", "out", "resume", "workers", "threads", "device", "save_minutes",
-    "val_split", "val_clips", "val_every", "positive_threshold",
+    "val_split", "val_clips", "val_every", "positive_threshold", "roberta",
 }  # fmt: skip
-"""Options that a resumed run may change without changing its weights."""
+"""Options that a resumed run may change without changing its weights; what lies in the folders of
+some is compared by itself (`require_same_inputs`)."""
 
 
 def save_snapshot(path: Path, state: dict[str, Any]) -> None:

@@ -115,13 +115,19 @@ def test_frozen_encoder_is_written_once_and_everything_is_whole(
         assert not any(name.startswith("text_encoder.encoder.") for name in values)
         assert any(name.startswith("decoder.") for name in values)
     (start / "last.safetensors").rename(start / "moved.safetensors")
-    assert train(_config(data, cut, resume=True, **options)) == 0
+    shutil.copytree(data / "roberta", tmp_path / "words")
+    options |= {"resume": True, "roberta": tmp_path / "words"}
+    assert train(_config(data, cut, **options)) == 0
     assert _same_weights(whole, cut)
     assert any("encoder.layer" in name for name in load_file(cut / "last.safetensors"))
 
     (cut / "frozen.safetensors").write_bytes((start / "moved.safetensors").read_bytes())
     with pytest.raises(ActisegError, match=r"frozen\.safetensors: missing, or not what"):
-        train(_config(data, cut, resume=True, **options))
+        train(_config(data, cut, **options))
+    other = train_tokenizer(["right hand used in the action of wash spoon"])
+    other.save(str(tmp_path / "words" / "tokenizer.json"))
+    with pytest.raises(ActisegError, match="made with another tokenizer"):
+        train(_config(data, cut, **options))
 
 
 def _stop_at_batch(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
