@@ -69,7 +69,7 @@ def _bag_folder(arguments: Sequence[str]) -> Path:
     folder = str(node.declare_parameter("bag", "").value)
     warn_of_untaken(node, arguments)
     node.destroy_node()
-    return Path(folder)
+    return Path(folder).expanduser()
 
 
 def main(arguments: list[str] | None = None) -> int:
