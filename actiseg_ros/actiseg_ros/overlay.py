@@ -26,6 +26,11 @@ def color_of(label: int) -> tuple[int, int, int]:
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
+def warm_up() -> None:
+    """Has OpenCV load its font, which takes longer than a picture."""
+    _write(np.zeros((16, 16, 3), np.uint8), "0", (0, 15), 0.3, _WHITE)
+
+
 def draw_overlay(
     rgb: npt.NDArray[np.uint8],
     segmentation: Segmentation | None,

@@ -65,10 +65,11 @@ def array_of(message: Image) -> np.ndarray:
 def test_every_output_of_one_image_carries_its_stamp_and_agrees(probe: Probe) -> None:
     probe.narrate("cut tomato")
     probe.decision(feed=lambda: show(probe))
-    before = {name: probe.count(name) for name in probe.received}
+    others = ("mask", "objects", "uncertainty", "overlay/compressed")
+    before = {name: probe.count(name) for name in others}
     sent = show(probe)
     found = {name: probe.next(name, lambda m: m.header == sent.header) for name in ("grasp",)}
-    for name in ("mask", "objects", "uncertainty", "overlay/compressed"):
+    for name in others:
         seen = [m for m in probe.since(name, before[name]) if m.header == sent.header]
         found[name] = seen[0] if seen else probe.next(name, lambda m: m.header == sent.header)
     mask, doubt = array_of(found["mask"]), array_of(found["uncertainty"])

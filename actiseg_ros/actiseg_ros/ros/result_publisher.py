@@ -15,7 +15,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from actiseg_ros.bundle import Bundle
 from actiseg_ros.gate.features import uncertain_map
 from actiseg_ros.gate.state import Decision
-from actiseg_ros.overlay import draw_overlay
+from actiseg_ros.overlay import draw_overlay, warm_up
 from actiseg_ros.pipeline import Result
 from actiseg_ros.ros.messages import header_of, jpeg, mono8, objects_message, uncertainty_image
 from actiseg_ros.ros.worker import LatestWorker
@@ -74,6 +74,7 @@ class ResultPublisher:
 
     def start(self) -> None:
         """Begins to make pictures for people, in a thread of its own that nothing waits for."""
+        warm_up()
         self._drawer = LatestWorker(self._draw, self._on_error, "pictures")
 
     def stop(self) -> None:
