@@ -46,5 +46,5 @@ def shared() -> Path:
 
 
 def pytest_collection_finish() -> None:
-    """Keeps collected tests out of garbage collections: a listener takes their pauses for silence."""
+    """Keeps collected tests out of garbage collections: listeners take pauses for silence."""
     gc.freeze()
