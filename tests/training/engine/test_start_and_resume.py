@@ -147,7 +147,7 @@ def _stop_at_batch(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     [
         ("window", 1, 2, None),  # while the first network ranks
         ("window", 2, 12, 0),  # in the first step, of two batches
-        ("sample", 1, 12, 2),
+        pytest.param("sample", 1, 12, 2, marks=pytest.mark.slow),  # many steps
     ],
 )
 def test_stop_inside_a_window_of_co_teaching(

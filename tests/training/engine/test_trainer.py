@@ -410,7 +410,7 @@ def test_released_co_teaching_takes_a_step_for_each_kept_sample(
     [
         ("npn", "--npn.warmup-epochs", "0"),
         ("co-teaching", "--co-teaching.window", "12"),
-        ("co-teaching", "--co-teaching.steps", "sample"),
+        pytest.param("co-teaching", "--co-teaching.steps", "sample", marks=pytest.mark.slow),
     ],
 )
 def test_two_processes_share_a_run(
