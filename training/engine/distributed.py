@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,10 @@ from datetime import timedelta
 from typing import Any
 
 import torch
+
+# Its functions take the default group as it is when they are defined, and DistributedDataParallel
+# imports them: done late, they hold the group past its end.
+import torch.distributed.nn
 from torch import distributed, nn
 
 from training.model.device import choose_device
@@ -86,3 +91,6 @@ def process_group(device: str) -> Iterator[ProcessGroup]:
         yield ProcessGroup(distributed.get_rank(), size, chosen, hosts)
     finally:
         distributed.destroy_process_group()
+        # The group's threads end with its last user. One that still runs when the interpreter
+        # ends can abort the process, and with it a run that is done.
+        gc.collect()
