@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from actiseg_ros.gate.novelty import NoveltyDetector, overview, patch_distances
+from actiseg_ros.gate.novelty import NoveltyDetector, overview, strangeness
 from actiseg_ros.vision.compressed import decode_compressed, encode_jpeg
 
 Rgb = npt.NDArray[np.uint8]
@@ -76,29 +76,27 @@ def fit_novelty(
     random = np.random.default_rng(seed)
     groups = sorted(set(inside.groups))
     fold = _folds(inside, groups)
-    parts, numbers = np.zeros((len(fold), 3)), np.zeros(len(fold))
+    found = np.zeros((len(fold), 4))
     for held in range(int(fold.max()) + 1):
         test = fold == held
         # One group only leaves nothing to fit on; it then has to describe itself.
         train = ~test if not test.all() else test
-        parts[test], numbers[test] = _views(_fit(inside, train, random), inside, test)
-    typical, spread = parts.mean(axis=0), np.maximum(parts.std(axis=0), _FLOOR)
-    foreign = ((parts - typical) / spread).mean(axis=1)
-    usual = float(np.median(foreign))
-    unit = max(float(np.quantile(foreign, quantile)) - usual, _FLOOR)
-    scale = max(float(np.quantile(numbers, quantile)), _FLOOR)
+        found[test] = _distances(_fit(inside, train, random), inside, test)
+    typical, spread = found.mean(axis=0), np.maximum(found.std(axis=0), _FLOOR)
+    strange = strangeness((found - typical) / spread)
+    usual = np.median(strange, axis=0)
+    unit = np.maximum(np.quantile(strange, quantile, axis=0) - usual, _FLOOR)
     full = _fit(inside, np.ones(len(fold), np.bool_), random)
     detector = replace(
         full,
         typical=typical,
         spread=spread,
-        usual=np.asarray(usual),
-        unit=np.asarray(unit),
-        whitening=full.whitening / scale,
+        usual=usual,
+        unit=unit,
     )
-    views = [np.maximum((foreign - usual) / unit, numbers / scale)]
-    found = [_fit_lie(inside, lie, groups, quantile) for lie in lies]
-    told = [(row, held_out) for row, held_out in found if row is not None]
+    views = [((strange - usual) / unit).max(axis=1)]
+    fitted = [_fit_lie(inside, lie, groups, quantile) for lie in lies]
+    told = [(row, held_out) for row, held_out in fitted if row is not None]
     if told:
         rows, distances = (np.stack(part) for part in zip(*told, strict=True))
         # All lies are one view: else their tails would loosen the limit for the other views.
@@ -165,21 +163,19 @@ def _line(familiar: Float64, wrong: Float64) -> Float64:
     return np.append(weights / width, -float(weights @ (halfway + mean / width)))
 
 
-def _views(
+def _distances(
     detector: NoveltyDetector, images: Descriptors, chosen: npt.NDArray[np.bool_]
-) -> tuple[Float64, Float64]:
-    """Patch distances [n, 3] and distances of the statistics [n] of some images."""
+) -> Float64:
+    """`NoveltyDetector.distances` of some images, [n, 4]."""
     patches = images.patches[chosen].astype(np.float64)
-    standard = (patches - detector.patch_mean) / detector.patch_deviation
-    parts = np.stack([patch_distances(own, detector.prototypes) for own in standard])
-    white = (images.statistics[chosen] - detector.statistics_mean) @ detector.whitening.T
-    return parts, np.sqrt(np.mean(white**2, axis=1))
+    own = zip(patches, images.statistics[chosen], strict=True)
+    return np.stack([detector.distances(*image) for image in own])
 
 
 def _fit(
     images: Descriptors, chosen: npt.NDArray[np.bool_], random: np.random.Generator
 ) -> NoveltyDetector:
-    """A detector of some images, without the scales of its views."""
+    """A detector of some images, without the scale of its distances."""
     patches = images.patches[chosen].astype(np.float64)
     patches = patches.reshape(-1, patches.shape[-1])
     mean, deviation = patches.mean(axis=0), patches.std(axis=0) + _FLOOR
@@ -195,10 +191,10 @@ def _fit(
         patch_mean=mean,
         patch_deviation=deviation,
         prototypes=(patches[kept] - mean) / deviation,
-        typical=np.zeros(3),
-        spread=np.ones(3),
-        usual=np.asarray(0.0),
-        unit=np.asarray(1.0),
+        typical=np.zeros(4),
+        spread=np.ones(4),
+        usual=np.zeros(3),
+        unit=np.ones(3),
         statistics_mean=middle,
         whitening=whitening,
     )

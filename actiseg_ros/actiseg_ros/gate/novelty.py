@@ -1,12 +1,13 @@
 """Novelty detection: does an image resemble the images of the calibration?
 
-Three views are joined, and the strictest one counts. Each patch's features are compared with the
-nearest ones of the calibration images (deep nearest neighbours; a density of several layers or a
-Gaussian of pooled features tells less), because a foreign image consists of foreign parts. The
-pixel statistics are compared with their spread over the calibration images (Mahalanobis distance),
-because a camera that is covered, dark, out of focus or noisy still shows familiar parts. And what
-cameras are known to do wrong, also with familiar parts and detail (one that hangs upside down), is
-told by a line between the calibration images and copies of them that were spoilt so.
+Each patch's features are compared with the nearest ones of the calibration images (deep nearest
+neighbours; a density of several layers or a Gaussian of pooled features tells less), because a
+foreign image consists of foreign parts. The pixel statistics are compared with their spread over
+the calibration images (Mahalanobis distance), because a camera that is covered, dark, out of focus
+or noisy still shows familiar parts. Familiar images stray in the one or in the other, foreign ones
+often in both and far in neither, so their sum is looked at too. And what cameras are known to do
+wrong, also with familiar parts and detail (one that hangs upside down), is told by a line between
+the calibration images and copies of them that were spoilt so. The strictest of these views counts.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ class NoveltyDetector:
         patch_mean: float64 [D], mean of the patches' features.
         patch_deviation: float64 [D], their standard deviation, above 0.
         prototypes: float64 [K, D], standardised features of K calibration patches.
-        typical: float64 [3], mean of an image's `patch_distances`.
-        spread: float64 [3], their standard deviation, above 0.
-        usual: float64 [], median of the images' mean standardised distance.
-        unit: float64 [], from there to the distance that counts as 1, above 0.
+        typical: float64 [4], mean of an image's `patch_distances` and of the distance of its
+            statistics.
+        spread: float64 [4], their standard deviations, above 0.
+        usual: float64 [3], median of the images' `strangeness`.
+        unit: float64 [3], from there to the strangeness that counts as 1, above 0.
         statistics_mean: float64 [S].
-        whitening: float64 [S, S], rows that make the statistics' deviation from their mean white;
-            scaled.
+        whitening: float64 [S, S], rows that make the statistics' deviation from their mean white.
         lies: float64 [L, M + 1], for each lie a row of weights of `overview` and a constant; their
             sum is 2 at the median of the images that lie so.
     """
@@ -80,17 +81,23 @@ class NoveltyDetector:
         )
         if not fits or not (np.isfinite(patches).all() and np.isfinite(numbers).all()):
             return float("inf")
-        views = (self._of_patches(patches), self._of_statistics(numbers), *self._of_lies(image))
-        return max(0.0, *views)
+        found = (self.distances(patches, numbers) - self.typical) / self.spread
+        strange = (strangeness(found) - self.usual) / self.unit
+        return max(0.0, float(strange.max()), *self._of_lies(image))
 
-    def _of_patches(self, patches: FloatArray) -> float:
+    def distances(self, patches: FloatArray, statistics: npt.NDArray[Any]) -> FloatArray:
+        """`patch_distances` of an image and the distance of its statistics, as they are.
+
+        Args:
+            patches: [N, D].
+            statistics: [S].
+
+        Returns:
+            float64 [4].
+        """
         standard = (patches - self.patch_mean) / self.patch_deviation
-        found = (patch_distances(standard, self.prototypes) - self.typical) / self.spread
-        return float((found.mean() - self.usual) / self.unit)
-
-    def _of_statistics(self, numbers: npt.NDArray[np.float32]) -> float:
-        white = self.whitening @ (numbers - self.statistics_mean)
-        return float(np.sqrt(np.mean(white**2)))
+        white = self.whitening @ (statistics - self.statistics_mean)
+        return np.append(patch_distances(standard, self.prototypes), np.sqrt(np.mean(white**2)))
 
     def _of_lies(self, image: ImageDescriptor) -> list[float]:
         if not len(self.lies):
@@ -98,6 +105,20 @@ class NoveltyDetector:
         return [
             float(value) for value in self.lies @ [*overview(image.patches, image.statistics), 1]
         ]
+
+
+def strangeness(standardised: FloatArray) -> FloatArray:
+    """How far an image strays: in its patches, in its statistics, and in both together.
+
+    Args:
+        standardised: [..., 4], `NoveltyDetector.distances` in standard deviations.
+
+    Returns:
+        float64 [..., 3], the mean of the patches' distances, the distance of the statistics, and
+        the sum of the two.
+    """
+    patches, statistics = standardised[..., :-1].mean(axis=-1), standardised[..., -1]
+    return np.stack([patches, statistics, patches + statistics], axis=-1)
 
 
 def overview(patches: npt.NDArray[Any], statistics: npt.NDArray[Any]) -> FloatArray:
@@ -189,15 +210,15 @@ def load_novelty(content: bytes, path: Path) -> NoveltyDetector:
         and found.prototypes.ndim == 2
         and found.prototypes.shape[1:] == width
         and len(found.prototypes) >= NEIGHBOUR
-        and found.typical.shape == found.spread.shape == (len(_QUANTILES),)
-        and found.usual.shape == found.unit.shape == ()
+        and found.typical.shape == found.spread.shape == (len(_QUANTILES) + 1,)
+        and found.usual.shape == found.unit.shape == (3,)
         and found.whitening.shape == size + size
         and found.lies.ndim == 2
         and (not len(found.lies) or found.lies.shape[1] == 2 * width[0] + size[0] + 1)
         and all(np.isfinite(getattr(found, name)).all() for name in _NAMES)
         and bool((found.patch_deviation > 0).all())
         and bool((found.spread > 0).all())
-        and bool(found.unit > 0)
+        and bool((found.unit > 0).all())
     )
     if not fits:
         raise BundleError(f"{path}: its arrays do not fit each other; calibrate again")

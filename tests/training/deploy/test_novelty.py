@@ -197,3 +197,28 @@ def test_lies_of_one_recording_of_two_are_learned(tmp_path: Path) -> None:
     assert np.isfinite(held_out).all()
     save_novelty(detector, tmp_path / "novelty.npz")
     load_novelty((tmp_path / "novelty.npz").read_bytes(), tmp_path / "novelty.npz")
+
+
+@pytest.mark.parametrize(
+    ("patches", "statistics", "familiar"),
+    [(2.5, 0.0, True), (0.0, 2.5, True), (2.5, 2.5, False), (3.5, -2.0, False), (-2.0, 3.5, False)],
+)
+def test_strange_in_both_parts_adds_up_and_neither_excuses_the_other(
+    patches: float, statistics: float, familiar: bool
+) -> None:
+    """Drawings in another style stray a little in both."""
+    detector = NoveltyDetector(
+        patch_mean=np.zeros(1),
+        patch_deviation=np.ones(1),
+        prototypes=np.zeros((4, 1)),
+        typical=np.array([0.0, 0.0, 0.0, 5.0]),
+        spread=np.ones(4),
+        usual=np.zeros(3),
+        unit=np.array([3.0, 3.0, 4.0]),
+        statistics_mean=np.zeros(1),
+        whitening=np.eye(1),
+    )
+    image = ImageDescriptor(
+        np.full((60, 1), math.exp(patches), np.float32), np.array([statistics + 5], np.float32)
+    )
+    assert (detector.distance(image) <= 1) == familiar
