@@ -263,16 +263,17 @@ def _first_step(accepted: npt.NDArray[np.int64], clips: int, criteria: Criteria)
     """First step of the sequence; looks at the numbers of accepted clips only.
 
     A start with few clips fails by a single unlucky one, and nothing can be tried after it. So it
-    starts where the bound passes even if half of the risk is used up, or, with fewer clips than
-    that takes, where it passes without a failure.
+    starts at the first step with as many clips as it takes for the bound to pass even if half of
+    the risk is used up; if that is more than half of all clips, or more than any step accepts, with
+    as many as it takes without a failure. How many that are does not hang on the numbers that the
+    steps happen to accept.
     """
-    for share in (criteria.risk / 2, 0.0):
-        allowed = np.ceil(share * accepted).astype(np.int64)
-        usable = keeps_risk(allowed, accepted, criteria)
-        if share:
-            usable &= 2 * accepted <= clips
-        if usable.any():
-            return int(np.argmax(usable))
+    counts = np.arange(1, clips + 1)
+    for share, most in ((criteria.risk / 2, clips // 2), (0.0, clips)):
+        allowed = np.ceil(share * counts).astype(np.int64)
+        enough = counts[keeps_risk(allowed, counts, criteria) & (counts <= most)]
+        if len(enough) and accepted.max(initial=0) >= enough[0]:
+            return int(np.argmax(accepted >= enough[0]))
     return len(accepted)
 
 

@@ -93,6 +93,14 @@ def test_two_early_failures_do_not_end_the_search() -> None:
     assert outcome.certified and outcome.failures == 2 and outcome.accepted > 700
 
 
+@pytest.mark.parametrize("together", range(1, 8))
+def test_where_the_search_starts_does_not_hang_on_how_many_clips_a_step_adds(together: int) -> None:
+    """One failure among the surest clips of a small lab, and steps of one to seven clips."""
+    trials = [trial(i, i // together / 50, failure=i == 8) for i in range(50)]
+    outcome = choose_limits(trials, 0.75, 2.0, Criteria(risk=0.3))
+    assert outcome.certified and outcome.accepted >= 45
+
+
 def test_too_few_clips_or_too_many_failures_are_not_certified() -> None:
     few = [trial(i, i / 30, failure=False) for i in range(30)]
     assert not choose_limits(few, 0.75, 2.0, Criteria()).certified
