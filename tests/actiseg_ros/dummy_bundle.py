@@ -158,22 +158,17 @@ def _finish(
 ) -> None:
     if limits is not None:
         from actiseg_ros.bundle import model_id
-        from actiseg_ros.gate.novelty import NEIGHBOUR, NoveltyDetector, save_novelty
+        from actiseg_ros.gate.novelty import NoveltyDetector, save_novelty
         from actiseg_ros.gate.rule import FEATURE_VERSION
         from actiseg_ros.prompts import CANDIDATES
         from actiseg_ros.vision.image_descriptor import SIZE
 
-        # A huge spread of the patches, and any statistics: every image is close.
+        # Of no direction anything is known: every image is close.
         novelty = NoveltyDetector(
-            patch_mean=np.full(3, 0.5),
-            patch_deviation=np.ones(3),
-            prototypes=np.zeros((NEIGHBOUR, 3)),
-            typical=np.zeros(4),
-            spread=np.full(4, 100.0),
-            usual=np.zeros(3),
-            unit=np.ones(3),
-            statistics_mean=np.zeros(SIZE),
-            whitening=np.zeros((SIZE, SIZE)),
+            mean=np.zeros(8 * 3 + SIZE),
+            whitening=np.zeros((8 * 3 + SIZE, 8 * 3 + SIZE)),
+            usual=np.zeros(1),
+            unit=np.ones(1),
         )
         save_novelty(novelty, folder / "calibration.npz")
         record["files"] = _hashes(folder)
@@ -213,18 +208,18 @@ def _model(name: str, nodes: list, inputs: list, outputs: list, constants: dict)
 
 
 def _image_encoder() -> Any:
-    """Mean colour of each 4x4 cell and of each 16x16 cell."""
-    node = helper.make_node
-    nodes = [
-        node("AveragePool", ["frames"], ["cells"], kernel_shape=[4, 4], strides=[4, 4]),
-        node("AveragePool", ["frames"], ["stride16"], kernel_shape=[16, 16], strides=[16, 16]),
-    ]
-    h, w = HEIGHT // STRIDE, WIDTH // STRIDE
+    """Mean colour of each cell of 4x4, 8x8, 16x16 and 32x32 pixels; masks are of the first."""
+    sizes = {"cells": 4, "stride4": 4, "stride8": 8, "stride16": 16, "stride32": 32}
     return _model(
         "image_encoder",
-        nodes,
+        [
+            helper.make_node(
+                "AveragePool", ["frames"], [name], kernel_shape=[size, size], strides=[size, size]
+            )
+            for name, size in sizes.items()
+        ],
         [_value("frames", ["T", 3, HEIGHT, WIDTH])],
-        [_value("cells", ["T", 3, h, w]), _value("stride16", ["T", 3, HEIGHT // 16, WIDTH // 16])],
+        [_value(name, ["T", 3, HEIGHT // size, WIDTH // size]) for name, size in sizes.items()],
         {},
     )
 

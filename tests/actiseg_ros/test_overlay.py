@@ -23,7 +23,7 @@ def segmentation(height: int = 240, width: int = 320) -> Segmentation:
         probabilities=np.zeros((2, height // 4, width // 4), np.float32),
         active=np.float32([0.9, 0.1]),
         objectness=np.float32([0.8, 0.8]),
-        descriptor=ImageDescriptor(np.zeros((2, 3), np.float32), np.zeros(4, np.float32)),
+        descriptor=ImageDescriptor(np.zeros((1, 2, 3), np.float32), np.zeros(4, np.float32)),
         timings={},
     )
 

@@ -29,9 +29,10 @@ from actiseg_ros.vision.image_descriptor import ImageDescriptor, Rgb
 from actiseg_ros.vision.segmenter import Segmenter
 from training.data.splits import Clip, load_clips
 from training.deploy.bundle_files import replace_calibration
-from training.deploy.corruptions import CORRUPTIONS
+from training.deploy.corruptions import CORRUPTIONS, Corruption
 from training.deploy.novelty import Descriptors, altered, fit_novelty
 from training.deploy.risk_control import Criteria, Outcome, Trial, choose_limits
+from training.deploy.spoilt import repainted
 from training.deploy.trials import read_image, run_frames
 from training.files.progress import tracked
 from training.files.provenance import utc_now
@@ -112,13 +113,15 @@ class _FamiliarImages:
         self.groups: list[str] = []
         self.descriptors: list[ImageDescriptor] = []
         self.altered: list[ImageDescriptor] = []
-        self.lies: dict[str, list[tuple[str, ImageDescriptor]]] = {name: [] for name in CORRUPTIONS}
-        self._next_lie = cycle(CORRUPTIONS)
+        self.spoilt: dict[Corruption, list[tuple[str, ImageDescriptor]]] = {
+            spoil: [] for spoil in (*CORRUPTIONS.values(), repainted)
+        }
+        self._next = cycle(self.spoilt)
         self._segmenter = segmenter
         self._random = np.random.default_rng(0)
 
     def add(self, video: str, rgb: Rgb, descriptor: ImageDescriptor) -> int:
-        """Adds an image, an altered version of it and one that lies; returns its place.
+        """Adds an image, an altered version of it and a spoilt one; returns its place.
 
         Args:
             video: Recording that it is of.
@@ -129,20 +132,20 @@ class _FamiliarImages:
         self.groups.append(video)
         self.descriptors.append(descriptor)
         self.altered.append(self._segmenter.describe(altered(small, self._random)))
-        name = next(self._next_lie)
-        wrong = self._segmenter.describe(CORRUPTIONS[name](rgb, self._random))
-        self.lies[name].append((video, wrong))
+        spoil = next(self._next)
+        wrong = self._segmenter.describe(spoil(rgb, self._random))
+        self.spoilt[spoil].append((video, wrong))
         return len(self.descriptors) - 1
 
     def fit_detector(self, quantile: float) -> tuple[NoveltyDetector, npt.NDArray[np.float64]]:
         """Fits the detector; returns the held-out distance of each image too."""
         inside = _joined([*self.descriptors, *self.altered], self.groups * 2)
-        lies = [
+        spoilt = [
             _joined([image for _, image in found], [group for group, _ in found])
-            for found in self.lies.values()
+            for found in self.spoilt.values()
             if found
         ]
-        detector, distances = fit_novelty(inside, quantile, lies=lies)
+        detector, distances = fit_novelty(inside, quantile, spoilt=spoilt)
         return detector, distances[: len(self.descriptors)]
 
 

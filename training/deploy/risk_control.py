@@ -44,7 +44,7 @@ class Criteria:
     min_iou: float = 0.5
     max_collision: float = 0.1
     max_spill: float = 0.1
-    novelty_quantile: float = 0.985
+    novelty_quantile: float = 0.98
 
     def __post_init__(self) -> None:
         """Checks the ranges.

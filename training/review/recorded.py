@@ -26,7 +26,7 @@ from actiseg_ros.vision.segmenter import Segmentation
 from training.review.cards import Card, degree_of, shown, small_jpeg
 
 _OBJECTS = "actiseg_msgs/msg/ActiveObjectArray"
-_NO_DESCRIPTOR = ImageDescriptor(np.zeros((0, 0), np.float32), np.zeros(0, np.float32))
+_NO_DESCRIPTOR = ImageDescriptor(np.zeros((0, 0, 0), np.float32), np.zeros(0, np.float32))
 
 
 @dataclass

@@ -1,13 +1,10 @@
 """Novelty detection: does an image resemble the images of the calibration?
 
-Each patch's features are compared with the nearest ones of the calibration images (deep nearest
-neighbours; a density of several layers or a Gaussian of pooled features tells less), because a
-foreign image consists of foreign parts. The pixel statistics are compared with their spread over
-the calibration images (Mahalanobis distance), because a camera that is covered, dark, out of focus
-or noisy still shows familiar parts. Familiar images stray in the one or in the other, foreign ones
-often in both and far in neither, so their sum is looked at too. And what cameras are known to do
-wrong, also with familiar parts and detail (one that hangs upside down), is told by a line between
-the calibration images and copies of them that were spoilt so. The strictest of these views counts.
+Two views, of which the stricter one counts. *As a whole*: what the encoder's coarse features are in
+each part of the image, how much they differ within it, and what its pixels are like, compared with
+the calibration images by a Gaussian (Mahalanobis distance). That finds foreign worlds. *Spoilt*:
+a network that tells calibration images from copies that were spoilt as cameras and people do
+(`spoilt.py`). That finds what is familiar but wrong, a camera upside down or exchanged colours.
 """
 
 from __future__ import annotations
@@ -15,7 +12,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -23,154 +20,98 @@ import numpy as np
 import numpy.typing as npt
 
 from actiseg_ros.errors import BundleError
-from actiseg_ros.vision.image_descriptor import ImageDescriptor
+from actiseg_ros.gate.spoilt import SpoiltClassifier
+from actiseg_ros.vision.image_descriptor import PATCHES, ImageDescriptor
 
 FloatArray = npt.NDArray[np.float64]
 
-NEIGHBOUR = 4
-"""A patch is as far from the calibration as its fourth-nearest neighbour there."""
-_QUANTILES = (0.25, 0.5, 0.75)
+COARSE = 2
+"""So many of the coarsest levels tell what parts are known; fine ones hold edges, which all worlds
+share."""
+_BANDS = 3
 _SMALLEST = 1e-3
-_ONE_THREAD = 4 * 65536
-"""Multiplications of a product of matrices up to which OpenBLAS takes one thread."""
 
 
 @dataclass(frozen=True)
 class NoveltyDetector:
     """What the calibration images look like.
 
-    All views are scaled so that 1 is about the 98.5 % quantile of held-out calibration images.
+    Both views are scaled so that 0 is the median of held-out calibration images, and 1 a quantile
+    that calibration chooses.
 
     Attributes:
-        patch_mean: float64 [D], mean of the patches' features.
-        patch_deviation: float64 [D], their standard deviation, above 0.
-        prototypes: float64 [K, D], standardised features of K calibration patches.
-        typical: float64 [4], mean of an image's `patch_distances` and of the distance of its
-            statistics.
-        spread: float64 [4], their standard deviations, above 0.
-        usual: float64 [3], median of the images' `strangeness`.
-        unit: float64 [3], from there to the strangeness that counts as 1, above 0.
-        statistics_mean: float64 [S].
-        whitening: float64 [S, S], rows that make the statistics' deviation from their mean white.
-        lies: float64 [L, M + 1], for each lie a row of weights of `overview` and a constant; their
-            sum is 2 at the median of the images that lie so.
+        mean: float64 [M], mean of the images' `overview`.
+        whitening: float64 [M, M], rows that make the deviation from the mean white.
+        usual: float64 [1 or 2], median of the images' `strangeness` and of the odds of `spoilt`.
+        unit: float64 [1 or 2], from there to what counts as 1, above 0.
+        spoilt: Tells spoilt images; None if calibration knows none.
     """
 
-    patch_mean: FloatArray
-    patch_deviation: FloatArray
-    prototypes: FloatArray
-    typical: FloatArray
-    spread: FloatArray
+    mean: FloatArray
+    whitening: FloatArray
     usual: FloatArray
     unit: FloatArray
-    statistics_mean: FloatArray
-    whitening: FloatArray
-    lies: FloatArray = field(default_factory=lambda: np.zeros((0, 1)))
+    spoilt: SpoiltClassifier | None = None
 
     def distance(self, image: ImageDescriptor) -> float:
-        """Distance of an image from the calibration images, by the strictest of the views.
+        """Distance of an image from the calibration images, by the stricter of the views.
 
         Returns:
             Number from 0 on; infinity if an input is not finite or of another size.
         """
-        patches, numbers = np.asarray(image.patches, np.float64), np.asarray(image.statistics)
-        fits = (
-            patches.ndim == 2
-            and patches.shape[1:] == self.patch_mean.shape
-            and numbers.shape == self.statistics_mean.shape
-        )
-        if not fits or not (np.isfinite(patches).all() and np.isfinite(numbers).all()):
+        patches, statistics = image.patches, image.statistics
+        if (
+            patches.ndim != 3
+            or len(patches) < COARSE
+            or patches.shape[1] != PATCHES[0] * PATCHES[1]
+            or statistics.ndim != 1
+            or not (np.isfinite(patches).all() and np.isfinite(statistics).all())
+        ):
             return float("inf")
-        found = (self.distances(patches, numbers) - self.typical) / self.spread
-        strange = (strangeness(found) - self.usual) / self.unit
-        return max(0.0, float(strange.max()), *self._of_lies(image))
+        whole = overview(patches, statistics)
+        if whole.shape != self.mean.shape or not self._read_by_network(image):
+            return float("inf")
+        views = [self.strangeness(whole)]
+        if self.spoilt is not None:
+            views.append(self.spoilt(image))
+        return max(0.0, float(((views - self.usual) / self.unit).max()))
 
-    def distances(self, patches: FloatArray, statistics: npt.NDArray[Any]) -> FloatArray:
-        """`patch_distances` of an image and the distance of its statistics, as they are.
+    def strangeness(self, whole: FloatArray) -> float:
+        """Logarithm of the Mahalanobis distance of an `overview`, root mean square of its parts."""
+        white = self.whitening @ (whole - self.mean)
+        return float(np.log(np.sqrt(np.mean(white**2)) + _SMALLEST))
 
-        Args:
-            patches: [N, D].
-            statistics: [S].
-
-        Returns:
-            float64 [4].
-        """
-        standard = (patches - self.patch_mean) / self.patch_deviation
-        white = self.whitening @ (statistics - self.statistics_mean)
-        return np.append(patch_distances(standard, self.prototypes), np.sqrt(np.mean(white**2)))
-
-    def _of_lies(self, image: ImageDescriptor) -> list[float]:
-        if not len(self.lies):
-            return []
-        return [
-            float(value) for value in self.lies @ [*overview(image.patches, image.statistics), 1]
-        ]
-
-
-def strangeness(standardised: FloatArray) -> FloatArray:
-    """How far an image strays: in its patches, in its statistics, and in both together.
-
-    Args:
-        standardised: [..., 4], `NoveltyDetector.distances` in standard deviations.
-
-    Returns:
-        float64 [..., 3], the mean of the patches' distances, the distance of the statistics, and
-        the sum of the two.
-    """
-    patches, statistics = standardised[..., :-1].mean(axis=-1), standardised[..., -1]
-    return np.stack([patches, statistics, patches + statistics], axis=-1)
+    def _read_by_network(self, image: ImageDescriptor) -> bool:
+        levels, _, width = image.patches.shape
+        return self.spoilt is None or (
+            len(self.spoilt.patch_mean) == levels * width
+            and self.spoilt.statistics_mean.shape == image.statistics.shape
+        )
 
 
 def overview(patches: npt.NDArray[Any], statistics: npt.NDArray[Any]) -> FloatArray:
-    """What lies are told by: the upper and the lower half's mean features, and the statistics.
+    """An image as a whole.
 
     Args:
-        patches: [..., N, D], row by row from the top.
-        statistics: [..., S].
+        patches: float32 [..., L, N, D], row by row from the top, levels from fine to coarse.
+        statistics: float32 [..., S].
 
     Returns:
-        float64 [..., 2 D + S].
+        float64 [..., 4 C D + S]: of each of the C coarsest levels the mean features of the upper,
+        middle and lower third and the logarithm of their spread over all patches; the statistics.
     """
-    half = patches.shape[-2] // 2
-    upper, lower = (part.mean(axis=-2) for part in (patches[..., :half, :], patches[..., half:, :]))
-    return np.concatenate([upper, lower, statistics], axis=-1).astype(np.float64)
+    coarse = np.asarray(patches[..., -COARSE:, :, :], np.float64)
+    *before, count, width = coarse.shape
+    bands = coarse.reshape(*before, _BANDS, count // _BANDS, width).mean(axis=-2)
+    spread = np.log(coarse.std(axis=-2) + _SMALLEST)
+    parts = np.concatenate([bands, spread[..., None, :]], axis=-2)
+    flat = parts.reshape(*before[:-1], -1)
+    return np.concatenate([flat, np.asarray(statistics, np.float64)], axis=-1)
 
 
-def patch_distances(patches: FloatArray, prototypes: FloatArray) -> FloatArray:
-    """How far an image's patches are from known ones, in three numbers.
-
-    Args:
-        patches: Standardised features, [N, D].
-        prototypes: The same of known patches, [K, D] with K >= `NEIGHBOUR`.
-
-    Returns:
-        float64 [3]: logarithms of the lower quartile, median and upper quartile of the patches'
-        distances (root mean square over the features) to their fourth-nearest prototype.
-    """
-    squares = (
-        (patches**2).sum(axis=1)[:, None]
-        + (prototypes**2).sum(axis=1)
-        - _products(2 * patches, prototypes)
-    )
-    nearest = np.partition(squares, NEIGHBOUR - 1, axis=1)[:, NEIGHBOUR - 1]
-    distances = np.sqrt(np.maximum(nearest, 0) / patches.shape[1])
-    return np.asarray(np.log(np.quantile(distances, _QUANTILES) + _SMALLEST))
-
-
-def _products(rows: FloatArray, others: FloatArray) -> FloatArray:
-    """``rows @ others.T`` in this thread alone.
-
-    OpenBLAS shares what is larger than `_ONE_THREAD` among its threads, which then wait for each
-    other. Where another process has a core, that takes tens of times as long as the product.
-    """
-    out = np.empty((len(rows), len(others)))
-    piece = max(1, _ONE_THREAD // max(1, rows.size))
-    for start in range(0, len(others), piece):
-        np.matmul(rows, others[start : start + piece].T, out=out[:, start : start + piece])
-    return out
-
-
-_NAMES = tuple(entry.name for entry in fields(NoveltyDetector))
+_NAMES = tuple(entry.name for entry in fields(NoveltyDetector) if entry.name != "spoilt")
+_OF_SPOILT = tuple(entry.name for entry in fields(SpoiltClassifier))
+_PREFIX = "spoilt_"
 
 
 def save_novelty(
@@ -183,9 +124,12 @@ def save_novelty(
         path: File; it is replaced.
         beside: Other arrays for the same file, under names of their own.
     """
-    arrays = {name: np.asarray(getattr(detector, name), np.float32) for name in _NAMES}
+    arrays = {name: getattr(detector, name) for name in _NAMES}
+    if detector.spoilt is not None:
+        arrays |= {_PREFIX + name: getattr(detector.spoilt, name) for name in _OF_SPOILT}
+    small = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
     with path.open("wb") as stream:
-        np.savez(stream, allow_pickle=False, **arrays, **(beside or {}))
+        np.savez(stream, allow_pickle=False, **small, **(beside or {}))
 
 
 def load_novelty(content: bytes, path: Path) -> NoveltyDetector:
@@ -200,26 +144,27 @@ def load_novelty(content: bytes, path: Path) -> NoveltyDetector:
     """
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            found = NoveltyDetector(*(np.asarray(arrays[name], np.float64) for name in _NAMES))
+            spoilt = None
+            if _PREFIX + _OF_SPOILT[0] in arrays:
+                weights = (np.asarray(arrays[_PREFIX + name], np.float64) for name in _OF_SPOILT)
+                spoilt = SpoiltClassifier(*weights)
+            own = {name: np.asarray(arrays[name], np.float64) for name in _NAMES}
+            found = NoveltyDetector(**own, spoilt=spoilt)
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise BundleError(f"{path}: no calibration data ({error}); calibrate again") from error
-    width, size = found.patch_mean.shape, found.statistics_mean.shape
-    fits = (
-        len(width) == len(size) == 1
-        and found.patch_deviation.shape == width
-        and found.prototypes.ndim == 2
-        and found.prototypes.shape[1:] == width
-        and len(found.prototypes) >= NEIGHBOUR
-        and found.typical.shape == found.spread.shape == (len(_QUANTILES) + 1,)
-        and found.usual.shape == found.unit.shape == (3,)
-        and found.whitening.shape == size + size
-        and found.lies.ndim == 2
-        and (not len(found.lies) or found.lies.shape[1] == 2 * width[0] + size[0] + 1)
-        and all(np.isfinite(getattr(found, name)).all() for name in _NAMES)
-        and bool((found.patch_deviation > 0).all())
-        and bool((found.spread > 0).all())
-        and bool((found.unit > 0).all())
-    )
-    if not fits:
+    if not _fits(found):
         raise BundleError(f"{path}: its arrays do not fit each other; calibrate again")
     return found
+
+
+def _fits(found: NoveltyDetector) -> bool:
+    """Whether the arrays fit each other and are finite."""
+    size, views = found.mean.size, 1 + (found.spoilt is not None)
+    return (
+        found.mean.shape == (size,)
+        and found.whitening.shape == (size, size)
+        and found.usual.shape == found.unit.shape == (views,)
+        and all(np.isfinite(getattr(found, name)).all() for name in _NAMES)
+        and bool((found.unit > 0).all())
+        and (found.spoilt is None or found.spoilt.fits)
+    )

@@ -11,7 +11,7 @@ from enum import Enum
 
 from actiseg_ros.prompts import Candidates
 
-FEATURE_VERSION = 4
+FEATURE_VERSION = 5
 """Changes whenever a feature's definition changes, which makes old calibrations invalid."""
 
 

@@ -36,7 +36,8 @@ class ImageDescriptor:
     """What novelty detection knows of one image.
 
     Attributes:
-        patches: float32 [N, D], the encoder's features, averaged over a grid of patches.
+        patches: float32 [L, N, D], the encoder's features at L levels from fine to coarse, averaged
+            over a grid of N patches.
         statistics: float32 [SIZE], see `image_statistics`.
     """
 

@@ -24,8 +24,8 @@ FloatArray = npt.NDArray[np.float32]
 
 _TEXT_OUTPUTS = ("words", "sentence")
 _MASK_OUTPUTS = ("logits", "masks", "positive")
-_DESCRIBED = "stride16"
-"""Output of the image encoder whose patches the image's descriptor holds."""
+_DESCRIBED = ("stride4", "stride8", "stride16", "stride32")
+"""Outputs of the image encoder whose patches the image's descriptor holds."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Segmenter:
         image, text, decoder = (self._graphs[name] for name in GRAPH_NAMES)
         known = {*image.outputs, *_TEXT_OUTPUTS, "attention_mask"}
         missing = {
-            image.path: {_DESCRIBED} - set(image.outputs),
+            image.path: set(_DESCRIBED) - set(image.outputs),
             text.path: set(_TEXT_OUTPUTS) - set(text.outputs),
             decoder.path: (set(decoder.inputs) - known)
             | (set(_MASK_OUTPUTS) - set(decoder.outputs)),
@@ -204,9 +204,10 @@ class Segmenter:
         box = letterbox.fit(height, width, spec)
         descriptors = tuple(
             ImageDescriptor(
-                patch_features(letterbox.crop(features, box, spec)), image_statistics(frame)
+                np.stack([patch_features(letterbox.crop(level, box, spec)) for level in levels]),
+                image_statistics(frame),
             )
-            for features, frame in zip(outputs[_DESCRIBED], small, strict=True)
+            for *levels, frame in zip(*(outputs[name] for name in _DESCRIBED), small, strict=True)
         )
         watch.lap("descriptor")
         return EncodedFrames((height, width), outputs, descriptors, watch.laps)

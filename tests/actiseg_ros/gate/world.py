@@ -43,17 +43,7 @@ LIMITS = Limits(active_score=0.75, p_uncertainty=0.3, n_uncertainty=0.2, distanc
 GOOD = Features("cup", True, 0.9, 0.1, 0.1, 1.0)
 BAD = dataclasses.replace(GOOD, p_uncertainty=0.9)
 CAMERA, OTHER = Source("a", "camera", 480, 640), Source("b", "camera", 480, 640)
-NOVELTY = NoveltyDetector(
-    patch_mean=np.zeros(2),
-    patch_deviation=np.ones(2),
-    prototypes=np.zeros((4, 2)),
-    typical=np.zeros(4),
-    spread=np.ones(4),
-    usual=np.zeros(3),
-    unit=np.ones(3),
-    statistics_mean=np.zeros(3),
-    whitening=np.eye(3),
-)
+NOVELTY = NoveltyDetector(mean=np.zeros(3), whitening=np.eye(3), usual=np.zeros(1), unit=np.ones(1))
 STEP = 0.1
 EPOCH = 1_700_000_000.0
 

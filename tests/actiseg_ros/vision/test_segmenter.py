@@ -57,7 +57,7 @@ def test_active_objects_are_drawn_where_they_are(segmenter: Segmenter) -> None:
     np.testing.assert_array_equal(result.labels[36:60:4, 20:60:4], 1)
     assert (result.active >= 0.75).tolist() == [True, False, True]
     assert result.probabilities.shape == (3, 16, 24)
-    assert result.descriptor.patches.shape == (60, 3)
+    assert result.descriptor.patches.shape == (4, 60, 3)
     assert result.descriptor.statistics.shape == (SIZE,)
 
 
