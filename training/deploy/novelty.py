@@ -18,9 +18,8 @@ Float64 = npt.NDArray[np.float64]
 
 SHRINKAGE = 0.3
 """Weight of the identity in the covariance (standardised)."""
-_FOLDS = 12
-_NETWORKS = 4
-"""Folds of the network, which takes longer to fit."""
+_FOLDS, _NETWORKS = 12, 4
+"""Folds of the Gaussian and of the network, which takes longer to fit."""
 _FLOOR = 1e-6
 
 

@@ -96,7 +96,7 @@ def fit_spoilt(images: Seen, seed: int = 0) -> tuple[SpoiltClassifier | None, Fl
     for held in tracked(np.unique(images.folds).tolist(), "spoilt images", "networks"):
         test = images.folds == held
         # Where all images of a kind are tested, they have to describe themselves.
-        alone = np.array([not (~test & (images.kinds == kind)).any() for kind in images.kinds])
+        alone = ~np.isin(images.kinds, images.kinds[~test])
         network = _trained(seen, np.flatnonzero(~test | alone), seed)
         with torch.inference_mode():
             logits[test] = network(*(part[torch.from_numpy(test)] for part in seen[:2])).numpy()

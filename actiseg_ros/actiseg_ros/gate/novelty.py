@@ -78,7 +78,8 @@ class NoveltyDetector:
 
     def strangeness(self, whole: FloatArray) -> float:
         """Logarithm of the Mahalanobis distance of an `overview`, root mean square of its parts."""
-        white = self.whitening @ (whole - self.mean)
+        # Not `@`: OpenBLAS would share the product among threads (`one_thread.py`).
+        white = np.einsum("ij,j->i", self.whitening, whole - self.mean)
         return float(np.log(np.sqrt(np.mean(white**2)) + _SMALLEST))
 
     def _read_by_network(self, image: ImageDescriptor) -> bool:
