@@ -116,7 +116,8 @@ class _FamiliarImages:
         self.spoilt: dict[Corruption, list[tuple[str, ImageDescriptor]]] = {
             spoil: [] for spoil in (*CORRUPTIONS.values(), repainted)
         }
-        self._next = cycle(self.spoilt)
+        # Twice as many, since one fault is like itself, and foreign worlds are unlike each other.
+        self._next = cycle((*self.spoilt, repainted))
         self._segmenter = segmenter
         self._random = np.random.default_rng(0)
 

@@ -1,4 +1,4 @@
-"""Fits the network that tells spoilt images from familiar ones."""
+"""Fits the networks that tell spoilt images from familiar ones."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ Rgb = npt.NDArray[np.uint8]
 Float32 = npt.NDArray[np.float32]
 Float64 = npt.NDArray[np.float64]
 
+_NETWORKS = 3
+"""From other weights and in another order; one alone misses twice as many exchanged colours."""
 _HIDDEN = 32
 _BATCH = 64
-_PASSES, _STEPS = 25, (300, 2000)
+_PASSES, _STEPS = 25, (200, 2000)
 _RATE, _DECAY = 3e-3, 0.1
 _FLOOR = 1e-6
 
@@ -86,38 +88,41 @@ def fit_spoilt(images: Seen, seed: int = 0) -> tuple[SpoiltClassifier | None, Fl
         seed: Of the weights and the order of the images.
 
     Returns:
-        The network, None if no way can be told; and the odds that each image is spoilt by a network
-        that has not seen its fold, float64 [B].
+        The networks, None if no way can be told; and the odds that each image is spoilt by networks
+        that have not seen its fold, float64 [B].
     """
     ways = int(images.kinds.max())
     scale = _scale(images, ways)
     seen = (*_tensors(scale, images), torch.from_numpy(images.kinds))
-    logits = np.zeros((len(images.kinds), 1 + ways))
+    logits = np.zeros((_NETWORKS, len(images.kinds), 1 + ways))
     for held in tracked(np.unique(images.folds).tolist(), "spoilt images", "networks"):
         test = images.folds == held
         # Where all images of a kind are tested, they have to describe themselves.
         alone = ~np.isin(images.kinds, images.kinds[~test])
-        network = _trained(seen, np.flatnonzero(~test | alone), seed)
+        networks = _trained(seen, np.flatnonzero(~test | alone), seed)
+        own = [part[torch.from_numpy(test)] for part in seen[:2]]
         with torch.inference_mode():
-            logits[test] = network(*(part[torch.from_numpy(test)] for part in seen[:2])).numpy()
+            logits[:, test] = [network(*own).numpy() for network in networks]
     told = np.array(
         [
-            np.median(logits[images.kinds == way, way] - logits[images.kinds == way, 0]) > 0
+            np.median((logits[..., way] - logits[..., 0])[:, images.kinds == way]) > 0
             for way in range(1, 1 + ways)
         ],
         np.float64,
     )
     if not told.any():
-        return None, np.zeros(len(logits))
-    network = _trained(seen, np.arange(len(logits)), seed)
-    return replace(scale, told=told, **network.weights()), odds(logits, told)
+        return None, np.zeros(len(images.kinds))
+    networks = _trained(seen, np.arange(len(images.kinds)), seed)
+    of_each = [network.weights() for network in networks]
+    layers = {name: np.stack([weights[name] for weights in of_each]) for name in of_each[0]}
+    return replace(scale, told=told, **layers), odds(logits, told).mean(axis=0)
 
 
 def _scale(images: Seen, ways: int) -> SpoiltClassifier:
-    """Means and deviations of the familiar images; there is no network yet."""
+    """Means and deviations of the familiar images; there are no networks yet."""
     familiar = images.kinds == 0
     patches, statistics = images.patches[familiar], images.statistics[familiar]
-    nothing = np.zeros((0, 0))
+    nothing = np.zeros((0, 0, 0))
     return SpoiltClassifier(
         patch_mean=patches.mean(axis=(0, 2), dtype=np.float64).ravel(),
         patch_deviation=patches.std(axis=(0, 2), dtype=np.float64).ravel() + _FLOOR,
@@ -169,8 +174,8 @@ class _Network(nn.Module):
 
 def _trained(
     seen: tuple[Tensor, Tensor, Tensor], rows: npt.NDArray[np.int64], seed: int
-) -> _Network:
-    """A network of some images; every batch holds as many familiar as spoilt ones.
+) -> list[_Network]:
+    """Networks of some images; every batch holds as many familiar as spoilt ones.
 
     Args:
         seen: Standardised patches and statistics, and the kinds, of all images.
@@ -182,16 +187,19 @@ def _trained(
     sides = [torch.from_numpy(rows[side]) for side in (of_rows == 0, of_rows > 0)]
     least, most = _STEPS
     steps = min(most, max(least, _PASSES * len(sides[0]) // _BATCH))
+    found = []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = _Network(patches.shape[-1], statistics.shape[-1], 1 + int(kinds.max()))
-        optimizer = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=_DECAY)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, steps)
-        for _ in range(steps):
-            chosen = torch.cat([side[torch.randint(len(side), (_BATCH,))] for side in sides])
-            loss = F.cross_entropy(network(patches[chosen], statistics[chosen]), kinds[chosen])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    return network
+        for _ in range(_NETWORKS):
+            network = _Network(patches.shape[-1], statistics.shape[-1], 1 + int(kinds.max()))
+            optimizer = torch.optim.AdamW(network.parameters(), _RATE, weight_decay=_DECAY)
+            schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, _RATE, steps)
+            for _ in range(steps):
+                chosen = torch.cat([side[torch.randint(len(side), (_BATCH,))] for side in sides])
+                loss = F.cross_entropy(network(patches[chosen], statistics[chosen]), kinds[chosen])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+            found.append(network)
+    return found

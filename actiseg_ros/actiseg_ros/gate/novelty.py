@@ -3,7 +3,7 @@
 Two views, of which the stricter one counts. *As a whole*: what the encoder's coarse features are in
 each part of the image, how much they differ within it, and what its pixels are like, compared with
 the calibration images by a Gaussian (Mahalanobis distance). That finds foreign worlds. *Spoilt*:
-a network that tells calibration images from copies that were spoilt as cameras and people do
+networks that tell calibration images from copies that were spoilt as cameras and people do
 (`spoilt.py`). That finds what is familiar but wrong, a camera upside down or exchanged colours.
 """
 

@@ -1,10 +1,10 @@
 """Is an image familiar, or one that a camera or a hand has spoilt?
 
-A small network tells calibration images from copies of them that were spoilt in known ways. Unlike
-a density it learns what does *not* differ between familiar images: where things lie (a camera that
-hangs upside down), which colours go together (red and blue exchanged), how sharp edges are. It sees
-every patch with its place, and takes the mean and the maximum over the patches, since a fault may
-show everywhere or on the hands alone.
+Some small networks tell calibration images from copies of them that were spoilt in known ways.
+Unlike a density they learn what does *not* differ between familiar images: where things lie (a
+camera that hangs upside down), which colours go together (red and blue exchanged), how sharp edges
+are. They see every patch with its place, and take the mean and the maximum over the patches, since
+a fault may show everywhere or on the hands alone.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _LARGEST = 6.0
 
 @dataclass(frozen=True)
 class SpoiltClassifier:
-    """Weights of the network.
+    """Weights of E networks, whose answers are averaged.
 
     Inputs are standardised: of a patch its features at L levels and its place, and the image's
     statistics. Rows are outputs, the last column of a matrix is the constant.
@@ -35,10 +35,11 @@ class SpoiltClassifier:
         patch_deviation: float64 [L D], above 0.
         statistics_mean: float64 [S].
         statistics_deviation: float64 [S], above 0.
-        first: float64 [H, L D + 3], patches' first layer.
-        second: float64 [H, H + 1], their second.
-        of_statistics: float64 [H, S + 1].
-        output: float64 [1 + K, 3 H + 1], logits: familiar, then each of K ways to spoil an image.
+        first: float64 [E, H, L D + 3], patches' first layer.
+        second: float64 [E, H, H + 1], their second.
+        of_statistics: float64 [E, H, S + 1].
+        output: float64 [E, 1 + K, 3 H + 1], logits: familiar, then each of K ways to spoil an
+            image.
         told: float64 [K], 1 for a way that can be told from familiar images, else 0.
     """
 
@@ -55,24 +56,31 @@ class SpoiltClassifier:
     def __call__(self, image: ImageDescriptor) -> float:
         """Logarithm of the odds that an image is spoilt in one of the ways that can be told."""
         patches, statistics = standardised(self, image.patches[None], image.statistics[None])
-        seen = _relu(self.second, _relu(self.first, patches[0]))
-        numbers = _relu(self.of_statistics, statistics)[0]
-        pooled = np.concatenate([seen.mean(axis=0), seen.max(axis=0), numbers])
-        return float(odds(_linear(self.output, pooled[None])[0], self.told))
+        layers = zip(self.first, self.second, self.of_statistics, self.output, strict=True)
+        found = []
+        for first, second, of_statistics, output in layers:
+            seen = _relu(second, _relu(first, patches[0]))
+            numbers = _relu(of_statistics, statistics)[0]
+            pooled = np.concatenate([seen.mean(axis=0), seen.max(axis=0), numbers])
+            found.append(odds(_linear(output, pooled[None])[0], self.told))
+        return float(np.mean(found))
 
     @property
     def fits(self) -> bool:
         """Whether the arrays fit each other and are finite."""
-        hidden, width, size = len(self.first), len(self.patch_mean), len(self.statistics_mean)
+        if self.first.ndim != 3 or not len(self.first):
+            return False
+        (networks, hidden, _), size = self.first.shape, len(self.statistics_mean)
+        width = len(self.patch_mean)
         shapes = {
             "patch_mean": (width,),
             "patch_deviation": (width,),
             "statistics_mean": (size,),
             "statistics_deviation": (size,),
-            "first": (hidden, width + 3),
-            "second": (hidden, hidden + 1),
-            "of_statistics": (hidden, size + 1),
-            "output": (1 + len(self.told), 3 * hidden + 1),
+            "first": (networks, hidden, width + 3),
+            "second": (networks, hidden, hidden + 1),
+            "of_statistics": (networks, hidden, size + 1),
+            "output": (networks, 1 + len(self.told), 3 * hidden + 1),
             "told": (len(self.told),),
         }
         return (
