@@ -64,7 +64,8 @@ def fit_novelty(
 
     Args:
         inside: Calibration images and their altered versions.
-        quantile: Held-out quantile of each view that becomes 1.
+        quantile: Share of the held-out images that may lie below 1 in both views; each view
+            gets an equal part of the rest (Bonferroni), whatever the length of its tail.
         spoilt: For each of some ways to spoil images, images that are spoilt so.
         seed: Of the network's weights and the order in which it sees images.
 
@@ -87,7 +88,8 @@ def fit_novelty(
     if network is not None:
         views = np.column_stack([views, odds[: len(whole)]])
     usual = np.median(views, axis=0)
-    unit = np.maximum(np.quantile(views, quantile, axis=0) - usual, _FLOOR)
+    of_each = 1 - (1 - quantile) / views.shape[1]
+    unit = np.maximum(np.quantile(views, of_each, axis=0) - usual, _FLOOR)
     detector = replace(_fit(whole), usual=usual, unit=unit, spoilt=network)
     return detector, np.maximum(((views - usual) / unit).max(axis=1), 0.0)
 
