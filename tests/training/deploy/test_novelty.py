@@ -129,7 +129,7 @@ def test_spoilt_images_of_familiar_parts_are_told_and_what_cannot_be_told_does_n
     assert plain.spoilt is None
     # One view more hardly loosens the limit for what is foreign by the other.
     assert plain.unit[0] <= detector.unit[0] <= 1.4 * plain.unit[0]
-    assert (np.quantile([held_out, without], 0.98, axis=1) <= 1.01).all()
+    assert (np.quantile([held_out, without], 0.98, axis=1) <= 1.1).all()
 
 
 def test_the_robots_numbers_are_those_that_calibration_learned_by() -> None:
