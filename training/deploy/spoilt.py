@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import cv2
@@ -23,7 +24,7 @@ _NETWORKS = 3
 """From other weights and in another order; one alone misses twice as many exchanged colours."""
 _HIDDEN = 32
 _BATCH = 64
-_PASSES, _STEPS = 25, (200, 2000)
+_PASSES, _STEPS = 25, (100, 2000)
 _RATE, _DECAY = 3e-3, 0.1
 _FLOOR = 1e-6
 
@@ -172,6 +173,17 @@ class _Network(nn.Module):
         }
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Within, PyTorch takes one thread: products are small, and threads wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _trained(
     seen: tuple[Tensor, Tensor, Tensor], rows: npt.NDArray[np.int64], seed: int
 ) -> list[_Network]:
@@ -188,7 +200,7 @@ def _trained(
     least, most = _STEPS
     steps = min(most, max(least, _PASSES * len(sides[0]) // _BATCH))
     found = []
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), _one_thread():
         torch.manual_seed(seed)
         for _ in range(_NETWORKS):
             network = _Network(patches.shape[-1], statistics.shape[-1], 1 + int(kinds.max()))
