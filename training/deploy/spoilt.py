@@ -24,7 +24,7 @@ _NETWORKS = 3
 """From other weights and in another order; one alone misses twice as many exchanged colours."""
 _HIDDEN = 32
 _BATCH = 64
-_PASSES, _STEPS = 25, (100, 2000)
+_PASSES, _STEPS = 25, (200, 2000)
 _RATE, _DECAY = 3e-3, 0.1
 _FLOOR = 1e-6
 
