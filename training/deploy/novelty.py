@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from actiseg_ros.gate.novelty import NoveltyDetector, overview
+from actiseg_ros.gate.novelty import NoveltyDetector, joined, overview
 from actiseg_ros.vision.compressed import decode_compressed, encode_jpeg
 from training.deploy.spoilt import Seen, fit_spoilt
 
@@ -91,7 +91,7 @@ def fit_novelty(
     of_each = 1 - (1 - quantile) / views.shape[1]
     unit = np.maximum(np.quantile(views, of_each, axis=0) - usual, _FLOOR)
     detector = replace(_fit(whole), usual=usual, unit=unit, spoilt=network)
-    return detector, np.maximum(((views - usual) / unit).max(axis=1), 0.0)
+    return detector, joined((views - usual) / unit)
 
 
 def _seen(inside: Descriptors, spoilt: Sequence[Descriptors], groups: Sequence[str]) -> Seen:

@@ -1,10 +1,11 @@
 """Novelty detection: does an image resemble the images of the calibration?
 
-Two views, of which the stricter one counts. *As a whole*: what the encoder's coarse features are in
+Two views, which are joined. *As a whole*: what the encoder's coarse features are in
 each part of the image, how much they differ within it, and what its pixels are like, compared with
 the calibration images by a Gaussian (Mahalanobis distance). That finds foreign worlds. *Spoilt*:
 networks that tell calibration images from copies that were spoilt as cameras and people do
 (`spoilt.py`). That finds what is familiar but wrong, a camera upside down or exchanged colours.
+Familiar images stray far in one of the two at most, foreign ones often a little less far in both.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class NoveltyDetector:
     spoilt: SpoiltClassifier | None = None
 
     def distance(self, image: ImageDescriptor) -> float:
-        """Distance of an image from the calibration images, by the stricter of the views.
+        """Distance of an image from the calibration images.
 
         Returns:
             Number from 0 on; infinity if an input is not finite or of another size.
@@ -74,7 +75,7 @@ class NoveltyDetector:
         views = [self.strangeness(whole)]
         if self.spoilt is not None:
             views.append(self.spoilt(image))
-        return max(0.0, float(((views - self.usual) / self.unit).max()))
+        return float(joined((views - self.usual) / self.unit))
 
     def strangeness(self, whole: FloatArray) -> float:
         """Logarithm of the Mahalanobis distance of an `overview`, root mean square of its parts."""
@@ -88,6 +89,18 @@ class NoveltyDetector:
             len(self.spoilt.patch_mean) == levels * width
             and self.spoilt.statistics_mean.shape == image.statistics.shape
         )
+
+
+def joined(views: FloatArray) -> FloatArray:
+    """Euclidean norm of what an image strays in its views; nearer than usual is no merit.
+
+    Args:
+        views: float64 [..., V], each 0 at the median of familiar images and 1 at a high quantile.
+
+    Returns:
+        float64 [...], from 0 on, at least the largest view.
+    """
+    return np.asarray(np.sqrt((np.maximum(views, 0) ** 2).sum(axis=-1)))
 
 
 def overview(patches: npt.NDArray[Any], statistics: npt.NDArray[Any]) -> FloatArray:
