@@ -18,8 +18,8 @@ Float64 = npt.NDArray[np.float64]
 
 SHRINKAGE = 0.3
 """Weight of the identity in the covariance (standardised)."""
-_FOLDS, _NETWORKS = 12, 4
-"""Folds of the Gaussian and of the network, which takes longer to fit."""
+_FOLDS, _NETWORK_FOLDS = 12, 4
+"""Folds of the Gaussian and of the networks, which take longer to fit."""
 _FLOOR = 1e-6
 
 
@@ -67,7 +67,7 @@ def fit_novelty(
         quantile: Share of the held-out images that may lie below 1 in both views; each view
             gets an equal part of the rest (Bonferroni), whatever the length of its tail.
         spoilt: For each of some ways to spoil images, images that are spoilt so.
-        seed: Of the network's weights and the order in which it sees images.
+        seed: Of the networks' weights and the order in which they see images.
 
     Returns:
         The detector fitted on all images, and the distance of each image from a detector fitted
@@ -101,7 +101,7 @@ def _seen(inside: Descriptors, spoilt: Sequence[Descriptors], groups: Sequence[s
         np.concatenate([images.patches for images in sets]),
         np.concatenate([images.statistics for images in sets]),
         np.repeat(np.arange(len(sets)), [len(images.groups) for images in sets]),
-        np.concatenate([_folds(images, groups, _NETWORKS) for images in sets]),
+        np.concatenate([_folds(images, groups, _NETWORK_FOLDS) for images in sets]),
     )
 
 

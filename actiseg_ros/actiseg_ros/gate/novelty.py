@@ -5,7 +5,7 @@ each part of the image, how much they differ within it, and what its pixels are 
 the calibration images by a Gaussian (Mahalanobis distance). That finds foreign worlds. *Spoilt*:
 networks that tell calibration images from copies that were spoilt as cameras and people do
 (`spoilt.py`). That finds what is familiar but wrong, a camera upside down or exchanged colours.
-Familiar images stray far in one of the two at most, foreign ones often a little less far in both.
+What is foreign often strays a little in both, so the views are joined by their Euclidean norm.
 """
 
 from __future__ import annotations
