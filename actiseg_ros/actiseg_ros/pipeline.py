@@ -7,6 +7,7 @@ that answers a question which nobody asks any more.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,6 +45,7 @@ from actiseg_ros.prompts import (
     clean_names,
     objects_of_narration,
 )
+from actiseg_ros.vision.mask_memory import MaskMemory
 from actiseg_ros.vision.segmenter import EncodedPrompt, Segmentation, Segmenter
 
 
@@ -99,11 +101,15 @@ class Pipeline:
         model: From `load_model`.
         gate: Gets the model's calibration, and every event from here on.
         max_objects: Longest list of candidates that is accepted.
+        steady: Whether the images of a stream have a say in each other's masks (`MaskMemory`);
+            evidence for a go has to hold in each image by itself, too.
     """
 
-    def __init__(self, model: Model, gate: Gate, max_objects: int) -> None:
+    def __init__(self, model: Model, gate: Gate, max_objects: int, *, steady: bool = True) -> None:
         self.model = model
         self.max_objects = max_objects
+        self.steady = steady
+        self._memory = MaskMemory()  # the network's thread alone uses it
         self._gate = gate
         self._vocabulary = model.vocabulary
         self._lock = threading.Lock()
@@ -274,14 +280,33 @@ class Pipeline:
         try:
             if self._encoded is None or self._encoded.prompt != prompt:
                 self._encoded = self.model.segmenter.encode(prompt)
-            segmentation = self.model.segmenter.segment(rgb, self._encoded)
+            looked = self.model.segmenter.look([rgb])
             calibration = self.model.calibration
-            novelty = calibration.novelty if calibration else None
-            features = target_features(segmentation, self.model.bundle, novelty)
+            distance = math.inf
+            if calibration is not None:
+                distance = calibration.novelty.distance(looked.descriptors[0])
+            memory = self._memory_for(frame, version, prompt, distance)
+            segmentation = self.model.segmenter.answer(looked, self._encoded, memory)[0]
+            features = target_features(segmentation, self.model.bundle, distance)
         except Exception:
+            self._memory.forget()
             self._gate.handle(InferenceFailed())
             raise
         return Result(frame, prompt, version, segmentation, features)
+
+    def _memory_for(
+        self, frame: Frame, version: int, prompt: Prompt, distance: float
+    ) -> MaskMemory | None:
+        """What may have a say in an image's masks; None if it has to stand alone."""
+        calibration = self.model.calibration
+        limits = calibration.limits(prompt.candidates) if calibration else None
+        foreign = limits is not None and not distance <= limits.distance
+        if foreign or not self.steady or self._gate.state.rejected:
+            self._memory.forget()
+        if foreign or not self.steady:
+            return None
+        self._memory.begin((frame.session, version, frame.source), frame.taken_ns)
+        return self._memory
 
     def is_current(self, result: Result) -> bool:
         """Whether a result still answers what is asked now."""

@@ -51,10 +51,9 @@ def test_no_photograph_is_of_its_world_whatever_is_narrated(bundle: Bundle, shar
     for path in frames:
         image = decode_compressed(path.read_bytes())
         for prompt in prompts:
-            features = target_features(
-                segmenter.segment(image, prompt), bundle, calibration.novelty
-            )
-            reasons = calibration.judge(features)
+            result = segmenter.segment(image, prompt)
+            distance = calibration.novelty.distance(result.descriptor)
+            reasons = calibration.judge(target_features(result, bundle, distance))
             assert reasons, path
             foreign += Reason.OUT_OF_DISTRIBUTION in reasons
     assert foreign >= 0.98 * len(prompts) * len(frames)

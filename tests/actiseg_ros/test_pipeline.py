@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from actiseg_ros.errors import BundleError, InferenceError, PromptError
 from actiseg_ros.gate.calibration import load_calibration
 from actiseg_ros.gate.events import Frame, ImageArrived, ImageRejected, Source, Time
 from actiseg_ros.gate.gate import Gate
+from actiseg_ros.gate.novelty import NoveltyDetector, overview
 from actiseg_ros.gate.rule import Reason
 from actiseg_ros.gate.state import GateOptions
 from actiseg_ros.pipeline import Pipeline, Result, load_model
@@ -319,3 +321,62 @@ def test_an_edited_limit_or_criterion_is_no_certificate(
 def test_an_uncertified_bundle_says_so(tmp_path: Path) -> None:
     write_dummy_bundle(tmp_path, limits=LIMITS, certified=False)
     assert "no certificate" in load_model(str(tmp_path), threads=1, nouns_csv=None).complaint
+
+
+def carried(result: Result) -> bool:
+    """Whether images before had a say in an image's masks."""
+    assert result.segmentation is not None
+    return result.segmentation.own is not None
+
+
+def test_images_of_a_stream_have_a_say_in_each_other_s_masks(camera: Camera) -> None:
+    camera.pipeline.narrate("cut tomato")
+    assert [carried(camera.show()) for _ in range(3)] == [False, True, True]
+    camera.pipeline.steady = False
+    assert not carried(camera.show())
+    camera.pipeline.steady = True
+    assert [carried(camera.show()) for _ in range(2)] == [False, True]
+
+
+@pytest.mark.parametrize("between", ["prompt", "undecodable", "gap", "reset", "cut", "failure"])
+def test_nothing_is_carried_over_what_lies_between(tmp_path: Path, between: str) -> None:
+    camera = Camera(tmp_path, poison=between == "failure")
+    camera.pipeline.narrate("cut tomato")
+    camera.show()
+    assert carried(camera.show())
+    picture = None
+    if between == "prompt":
+        camera.pipeline.narrate("take tomato")
+    elif between == "undecodable":
+        camera.gate.handle(ImageRejected())
+    elif between == "gap":
+        camera.seconds += 1.0
+    elif between == "reset":
+        camera.pipeline.reset()
+        camera.pipeline.narrate("cut tomato")
+    elif between == "cut":
+        picture = tomato() // 3
+    else:
+        with pytest.raises(InferenceError):
+            camera.show(np.full((64, 96, 3), 255, np.uint8))
+    assert not carried(camera.show(picture))
+    assert carried(camera.show(picture))
+
+
+def test_a_foreign_image_stands_alone(camera: Camera) -> None:
+    known = camera.pipeline.model.segmenter.describe(tomato())
+    mean = overview(known.patches, known.statistics)
+    nothing_else = NoveltyDetector(
+        mean, np.eye(len(mean)), usual=np.log([1e-3]), unit=np.ones(1) / LIMITS["distance"]
+    )
+    model = camera.pipeline.model
+    assert model.calibration is not None
+    calibration = replace(model.calibration, novelty=nothing_else)
+    camera.pipeline.model = replace(model, calibration=calibration)
+    camera.gate.set_calibration(calibration)
+    camera.pipeline.narrate("cut tomato")
+    assert [carried(camera.show()) for _ in range(2)] == [False, True]
+    a_little_darker = tomato() - 5
+    assert not carried(camera.show(a_little_darker))
+    assert Reason.OUT_OF_DISTRIBUTION in camera.reasons
+    assert [carried(camera.show()) for _ in range(2)] == [False, True]

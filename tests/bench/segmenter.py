@@ -126,7 +126,7 @@ def measure(
     busy, began = time.process_time(), time.perf_counter()
     found = case.segmenter.segment(rgb, case.prompt)
     segmented = time.perf_counter()
-    target_features(found, bundle, None)
+    target_features(found, bundle, 0.0)
     judged = time.perf_counter()
     if publish is not None:
         publish(found, bundle)

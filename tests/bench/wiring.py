@@ -15,7 +15,7 @@ import os
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import cv2
@@ -23,6 +23,7 @@ import numpy as np
 
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
+import domain_coordinator
 import rclpy
 from actiseg_msgs.msg import ActionNarration, ActiveObjectArray, GraspDecision
 from rclpy.executors import SingleThreadedExecutor
@@ -45,26 +46,32 @@ OUTPUTS = {
 }
 
 
-def picture(index: int, height: int, width: int) -> Image:
+def picture(index: int, height: int, width: int) -> np.ndarray:
     rng = np.random.default_rng(index)
     # Surfaces with a little noise, as a camera gives them; noise alone costs a JPEG too much.
     small = rng.integers(0, 256, (9, 16, 3), dtype=np.uint8)
     pixels = cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
-    pixels = cv2.add(pixels, rng.integers(0, 6, pixels.shape, dtype=np.uint8))
+    return cv2.add(pixels, rng.integers(0, 6, pixels.shape, dtype=np.uint8))
+
+
+def message_of(pixels: np.ndarray) -> Image:
+    height, width = pixels.shape[:2]
     message = Image(height=height, width=width, encoding="rgb8", step=3 * width)
     message.data = to_bytes(pixels)
     message.header.frame_id = "camera"
     return message
 
 
-def camera(height: int, width: int, rate: float) -> None:
+def camera(pictures: Sequence[np.ndarray], rate: float) -> None:
+    """Shows uint8 [H, W, 3] pictures in turn at a rate, as a process; asks for all objects."""
     rclpy.init()
     node = rclpy.create_node("camera")
     images = node.create_publisher(
         Image, "image", QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
     )
     actions = node.create_publisher(ActionNarration, "action", 1)
-    shown = [picture(index, height, width) for index in range(4)]
+    shown = [message_of(pixels) for pixels in pictures]
+    began = time.monotonic()
     for number in range(10**9):
         message = shown[number % len(shown)]
         message.header.stamp = node.get_clock().now().to_msg()
@@ -72,7 +79,7 @@ def camera(height: int, width: int, rate: float) -> None:
         if number % round(rate) == 0:
             action = ActionNarration(narration="cut pepper", object_names=list(NAMES))
             actions.publish(action)
-        time.sleep(1 / rate)
+        time.sleep(max(0.0, began + (number + 1) / rate - time.monotonic()))
 
 
 def listener(names: tuple[str, ...]) -> None:
@@ -103,6 +110,12 @@ class Stopwatch:
 
 
 def main() -> None:
+    with domain_coordinator.domain_id() as number:  # no other node is heard
+        os.environ["ROS_DOMAIN_ID"] = str(number)
+        run()
+
+
+def run() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bundle", default="", help="model bundle; the embedded one by default")
     parser.add_argument("--frames", type=int, default=100)
@@ -111,10 +124,10 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=720)
     parser.add_argument("--rate", type=float, default=8.0, help="images per second")
     options = parser.parse_args()
-    os.environ.setdefault("ROS_DOMAIN_ID", "93")
     spawn = multiprocessing.get_context("spawn")
+    shown = [picture(index, options.height, options.width) for index in range(4)]
     others = [
-        spawn.Process(target=camera, args=(options.height, options.width, options.rate)),
+        spawn.Process(target=camera, args=(shown, options.rate)),
         spawn.Process(target=listener, args=(("mask", "objects", "grasp"),)),
         spawn.Process(target=listener, args=(tuple(OUTPUTS),)),
     ]
@@ -185,7 +198,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     warm = 10
     while len(rows) < options.frames + warm and time.monotonic() < deadline:
         time.sleep(0.05)
-    raw = serialize_message(picture(0, options.height, options.width))
+    raw = serialize_message(message_of(picture(0, options.height, options.width)))
     takes = []
     for _ in range(20):
         began = time.perf_counter()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -153,7 +153,7 @@ def _trial(
     if not prompt.target:
         return None
     drawn = result.labels == prompt.names.index(prompt.target) + 1
-    features = replace(target_features(result, bundle, None), distance=distance)
+    features = target_features(result, bundle, distance)
     failed = failures(drawn, truth, ids, criteria)
     return Trial(clip.sequence, features, *failed, alone=is_alone(truth, ids))
 

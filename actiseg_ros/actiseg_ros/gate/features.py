@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 import numpy.typing as npt
 
 from actiseg_ros.bundle import Bundle
-from actiseg_ros.gate.novelty import NoveltyDetector
 from actiseg_ros.gate.rule import Features
 from actiseg_ros.gate.uncertainty import (
     ambiguous_pixels,
@@ -27,12 +27,20 @@ class MaskUncertainty:
     p_uncertainty: float
     n_uncertainty: float
 
+    def worse(self, other: MaskUncertainty) -> MaskUncertainty:
+        """The larger of each."""
+        return MaskUncertainty(
+            max(self.p_uncertainty, other.p_uncertainty),
+            max(self.n_uncertainty, other.n_uncertainty),
+        )
+
 
 def mask_uncertainty(segmentation: Segmentation, index: int, bundle: Bundle) -> MaskUncertainty:
     """Uncertainty of one object against all other candidates.
 
     Every other candidate counts as something that must not be touched, hands and other active
-    objects included.
+    objects included. Of a stream the image's own answer, which is what calibration has seen, and
+    the joined one are both looked at, and the worse numbers count.
 
     Args:
         segmentation: Result of the network.
@@ -42,19 +50,33 @@ def mask_uncertainty(segmentation: Segmentation, index: int, bundle: Bundle) -> 
     Returns:
         The object's uncertainties; both are 1 if its mask is empty.
     """
-    rivals = np.delete(segmentation.probabilities, index, axis=0)
-    others = claimed_pixels(rivals, bundle.uncertainty.tau_m)
-    return _against(segmentation.probabilities[index], others, bundle)
+    found = []
+    for probabilities in _answers(segmentation):
+        rivals = np.delete(probabilities, index, axis=0)
+        others = claimed_pixels(rivals, bundle.uncertainty.tau_m)
+        found.append(_against(probabilities[index], others, bundle))
+    return reduce(MaskUncertainty.worse, found)
 
 
 def mask_uncertainties(segmentation: Segmentation, bundle: Bundle) -> list[MaskUncertainty]:
     """`mask_uncertainty` of every object, in little more time than that of one takes."""
-    claims = segmentation.probabilities > np.float32(0.5 - bundle.uncertainty.tau_m)
-    claimants = claims.sum(axis=0, dtype=np.uint16)
-    return [
-        _against(p, claimants > own, bundle)
-        for p, own in zip(segmentation.probabilities, claims, strict=True)
-    ]
+    found = []
+    for probabilities in _answers(segmentation):
+        claims = probabilities > np.float32(0.5 - bundle.uncertainty.tau_m)
+        claimants = claims.sum(axis=0, dtype=np.uint16)
+        found.append(
+            [
+                _against(p, claimants > own, bundle)
+                for p, own in zip(probabilities, claims, strict=True)
+            ]
+        )
+    return [reduce(MaskUncertainty.worse, each) for each in zip(*found, strict=True)]
+
+
+def _answers(segmentation: Segmentation) -> list[npt.NDArray[np.float32]]:
+    """Probabilities float32 [P, h, w]: the published ones, and the image's own if they differ."""
+    own = segmentation.own
+    return [segmentation.probabilities, *([] if own is None else [own.probabilities])]
 
 
 def _against(
@@ -78,29 +100,30 @@ def uncertain_map(segmentation: Segmentation, bundle: Bundle) -> npt.NDArray[np.
     return union
 
 
-def target_features(
-    segmentation: Segmentation, bundle: Bundle, novelty: NoveltyDetector | None
-) -> Features:
+def target_features(segmentation: Segmentation, bundle: Bundle, distance: float) -> Features:
     """Collects the features of the prompt's target in one image.
 
     Args:
         segmentation: Result of the network; its prompt names the target.
         bundle: Gives the thresholds of Eq. 4 and of the masks.
-        novelty: Knows the calibration images; None means an infinite distance.
+        distance: Of the image from those of the calibration (`NoveltyDetector.distance`), infinite
+            if it is not known.
 
     Returns:
         Features for `rule.judge`.
     """
-    distance = novelty.distance(segmentation.descriptor) if novelty else float("inf")
     prompt = segmentation.prompt
     if not prompt.target or prompt.target not in prompt.names:
         return Features(distance=distance, candidates=prompt.candidates)
     index = prompt.names.index(prompt.target)
     uncertainty = mask_uncertainty(segmentation, index, bundle)
+    active = segmentation.active[index]
+    if segmentation.own is not None:
+        active = min(active, segmentation.own.active[index])
     return Features(
         target=prompt.target,
         drawn=bool((segmentation.labels == index + 1).any()),
-        active_score=float(segmentation.active[index]),
+        active_score=float(active),
         p_uncertainty=uncertainty.p_uncertainty,
         n_uncertainty=uncertainty.n_uncertainty,
         distance=distance,

@@ -141,6 +141,13 @@ SPECS = (
         live=True,
     ),
     ParameterSpec(
+        "steady_masks",
+        True,
+        "carry masks from image to image so that they flicker less; a go needs evidence in each "
+        "image by itself, too",
+        live=True,
+    ),
+    ParameterSpec(
         "require_certificate",
         True,
         "go only with limits whose risk was certified at calibration",

@@ -131,6 +131,7 @@ class SegmentNode(LifecycleNode):
         self._gate.set_options(self._gate_options())
         if self._pipeline is not None:
             self._pipeline.max_objects = self.value("max_objects")
+            self._pipeline.steady = self.value("steady_masks")
 
     def _gate_options(self) -> GateOptions:
         return GateOptions(**{name: self.value(name) for name in GateOptions.__dataclass_fields__})
@@ -158,7 +159,9 @@ class SegmentNode(LifecycleNode):
             nouns_csv=Path(nouns).expanduser() if nouns else None,
             providers=PROVIDERS[provider],
         )
-        self._pipeline = Pipeline(model, self._gate, self.value("max_objects"))
+        self._pipeline = Pipeline(
+            model, self._gate, self.value("max_objects"), steady=self.value("steady_masks")
+        )
         bundle, providers = model.bundle, ", ".join(model.segmenter.providers)
         self.get_logger().info(
             f"bundle '{bundle.name}' ({bundle.model_id[:12]}) from {bundle.path} on {providers}"

@@ -17,6 +17,7 @@ from actiseg_ros.prompts import MAX_OBJECTS, Prompt
 from actiseg_ros.vision import letterbox
 from actiseg_ros.vision.image_descriptor import ImageDescriptor, image_statistics, patch_features
 from actiseg_ros.vision.label_map import draw_labels, sigmoid
+from actiseg_ros.vision.mask_memory import MaskMemory
 from actiseg_ros.vision.onnx_graph import Arrays, Graph, choose_providers
 
 LOGGER = logging.getLogger(__name__)
@@ -26,6 +27,19 @@ _TEXT_OUTPUTS = ("words", "sentence")
 _MASK_OUTPUTS = ("logits", "masks", "positive")
 _DESCRIBED = ("stride4", "stride8", "stride16", "stride32")
 """Outputs of the image encoder whose patches the image's descriptor holds."""
+
+
+@dataclass(frozen=True)
+class OwnAnswer:
+    """What an image says by itself, where those before it have a say in the result.
+
+    Attributes:
+        probabilities: As in `Segmentation`.
+        active: As in `Segmentation`.
+    """
+
+    probabilities: FloatArray
+    active: FloatArray
 
 
 @dataclass(frozen=True)
@@ -40,6 +54,8 @@ class Segmentation:
         objectness: float32 [P], score of the query whose mask was taken.
         descriptor: Global descriptor of the image.
         timings: Seconds of each stage.
+        own: The image's own answer if `labels`, `probabilities` and `active` are those of a stream,
+            joined with images before; else None.
     """
 
     prompt: Prompt
@@ -49,6 +65,7 @@ class Segmentation:
     objectness: FloatArray
     descriptor: ImageDescriptor
     timings: Mapping[str, float]
+    own: OwnAnswer | None = None
 
 
 @dataclass(frozen=True)
@@ -70,12 +87,14 @@ class EncodedFrames:
 
     Attributes:
         size: Height and width of the frames.
+        pictures: The frames at the size that the network sees, uint8 [h, w, 3] each.
         outputs: Image inputs of the decoder by name, one row per frame.
         descriptors: What novelty detection knows of each frame.
         timings: Seconds of each stage.
     """
 
     size: tuple[int, int]
+    pictures: tuple[npt.NDArray[np.uint8], ...]
     outputs: Arrays
     descriptors: tuple[ImageDescriptor, ...]
     timings: Mapping[str, float]
@@ -210,7 +229,7 @@ class Segmenter:
             for *levels, frame in zip(*(outputs[name] for name in _DESCRIBED), small, strict=True)
         )
         watch.lap("descriptor")
-        return EncodedFrames((height, width), outputs, descriptors, watch.laps)
+        return EncodedFrames((height, width), tuple(small), outputs, descriptors, watch.laps)
 
     def describe(self, rgb: npt.NDArray[np.uint8]) -> ImageDescriptor:
         """Global descriptor of an image, without segmenting it.
@@ -244,60 +263,78 @@ class Segmenter:
         """
         return self.answer(self.look(frames), prompt)
 
-    def answer(self, looked: EncodedFrames, prompt: EncodedPrompt) -> list[Segmentation]:
+    def answer(
+        self, looked: EncodedFrames, prompt: EncodedPrompt, memory: MaskMemory | None = None
+    ) -> list[Segmentation]:
         """Segments the frames of a clip that were encoded before; see `segment_clip`.
 
         Args:
             looked: From `look` of this segmenter.
             prompt: From `encode` of this segmenter.
+            memory: Of the stream whose next image the one frame is; it is asked and told.
 
         Raises:
             InferenceError: The decoder failed or answered with numbers that are not finite.
         """
+        if memory is not None and len(looked.descriptors) != 1:
+            raise ValueError("a stream has one frame at a time")
         watch = _StopWatch()
         decoded = self._graphs["prompt_decoder"]({**looked.outputs, **prompt.inputs})
         watch.lap("prompt_decoder")
+        spec = self.bundle.input
+        box = letterbox.fit(*looked.size, spec)
         masks, objectness = choose_query(decoded["logits"], decoded["masks"])
-        active = sigmoid(decoded["positive"].reshape(len(prompt.prompt.names)))
-        drawn = [
-            self._draw(masks[:, t], active, *looked.size) for t in range(len(looked.descriptors))
+        positive = decoded["positive"].reshape(len(prompt.prompt.names))
+        grids = [letterbox.crop(masks[:, t], box, spec) for t in range(masks.shape[1])]
+        joined = None
+        if memory is not None:
+            joined = memory.join(looked.pictures[0], grids[0], positive)
+            watch.lap("memory")
+        shown = [joined.masks] if joined else grids
+        active = sigmoid(joined.active if joined else positive)
+        labels = [
+            self._draw(grid, active, looked.size, (masks.shape[2], masks.shape[3]))
+            for grid in shown
         ]
         watch.lap("labels")
         return [
             Segmentation(
                 prompt.prompt,
-                labels,
-                probabilities,
+                drawn,
+                sigmoid(grid),
                 active,
                 objectness,
                 descriptor,
                 {**looked.timings, **watch.laps},
+                own=OwnAnswer(sigmoid(grids[0]), sigmoid(positive)) if joined else None,
             )
-            for (labels, probabilities), descriptor in zip(drawn, looked.descriptors, strict=True)
+            for drawn, grid, descriptor in zip(labels, shown, looked.descriptors, strict=True)
         ]
 
     def _draw(
-        self, masks: FloatArray, active: FloatArray, height: int, width: int
-    ) -> tuple[npt.NDArray[np.uint8], FloatArray]:
-        """Label map of the image's size and probabilities on the mask grid."""
+        self,
+        grid: FloatArray,
+        active: FloatArray,
+        size: tuple[int, int],
+        mask_shape: tuple[int, int],
+    ) -> npt.NDArray[np.uint8]:
+        """Label map of the image's size from mask logits without padding."""
         spec, thresholds = self.bundle.input, self.bundle.thresholds
-        box = letterbox.fit(height, width, spec)
-        grid = letterbox.crop(masks, box, spec)
+        box = letterbox.fit(*size, spec)
         # Interpolation never exceeds its inputs, so only masks that reach the threshold draw.
         level = np.log(thresholds.mask / (1 - thresholds.mask)) if 0 < thresholds.mask < 1 else 0
         drawn = np.flatnonzero(
             (active >= thresholds.positive) & (grid.max(axis=(1, 2)) >= level - 1e-3)
         )
-        labels = np.zeros((height, width), np.uint8)
-        if len(drawn):
-            labels = draw_labels(
-                grid[drawn],
-                (drawn + 1).astype(np.uint8),
-                letterbox.enlargement(box, spec, masks.shape[1:], height, width),
-                thresholds.background,
-                thresholds.mask,
-            )
-        return labels, sigmoid(grid)
+        if not len(drawn):
+            return np.zeros(size, np.uint8)
+        return draw_labels(
+            grid[drawn],
+            (drawn + 1).astype(np.uint8),
+            letterbox.enlargement(box, spec, mask_shape, *size),
+            thresholds.background,
+            thresholds.mask,
+        )
 
 
 def choose_query(logits: FloatArray, masks: FloatArray) -> tuple[FloatArray, FloatArray]:

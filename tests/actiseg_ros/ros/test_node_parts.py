@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -253,9 +252,3 @@ def test_defaults_are_possible_and_only_live_ones_may_change_while_active() -> N
         assert (change_problem(spec.name, spec.default, active=True) is None) == spec.live
     assert BY_NAME["image_timeout"].problem(1) is None
     assert change_problem("use_sim_time", True, active=True) is None
-
-
-def test_the_parameter_file_has_every_default(repository: Path) -> None:
-    text = (repository / "actiseg_ros" / "config" / "segment.yaml").read_text()
-    (node,) = yaml.safe_load(text).values()
-    assert node["ros__parameters"] == {spec.name: spec.default for spec in SPECS}

@@ -15,11 +15,13 @@ from actiseg_ros.gate.features import (
     target_features,
     uncertain_map,
 )
+from actiseg_ros.gate.rule import Reason
 from actiseg_ros.prompts import Prompt
 from actiseg_ros.vision import letterbox
 from actiseg_ros.vision.image_descriptor import SIZE
 from actiseg_ros.vision.label_map import draw_labels
-from actiseg_ros.vision.segmenter import Segmentation, Segmenter, choose_query
+from actiseg_ros.vision.mask_memory import MaskMemory
+from actiseg_ros.vision.segmenter import OwnAnswer, Segmentation, Segmenter, choose_query
 from tests.actiseg_ros.dummy_bundle import paint, rehash, write_dummy_bundle
 
 NAMES = ("tomato", "lettuce", "left hand")
@@ -165,13 +167,15 @@ def test_features_of_a_good_scene_pass_the_rule(folder: Path, segmenter: Segment
     assert calibration is not None
     image = paint(SCENE, 128, 192)
     result = segment(segmenter, image)
-    good = target_features(result, segmenter.bundle, calibration.novelty)
+    distance = calibration.novelty.distance(result.descriptor)
+    good = target_features(result, segmenter.bundle, distance)
     assert calibration.judge(good) == ()
     for target in ("lettuce", "plate", ""):
         other = segment(segmenter, image, target=target)
-        bad = target_features(other, segmenter.bundle, calibration.novelty)
+        bad = target_features(other, segmenter.bundle, distance)
         assert calibration.judge(bad)
-    assert target_features(result, segmenter.bundle, None).distance == float("inf")
+    unknown = target_features(result, segmenter.bundle, float("inf"))
+    assert calibration.judge(unknown) == (Reason.OUT_OF_DISTRIBUTION,)
 
 
 def test_uncertainties_of_all_objects_are_those_of_each(segmenter: Segmenter) -> None:
@@ -205,3 +209,33 @@ def test_letterbox_round_trip_restores_positions() -> None:
         scale = height / box.height * 4
         assert abs(columns.mean() + 0.5 - 4 * scale) < 0.5 * scale
         assert abs(rows.mean() + 0.5 - 4 * scale) < 0.5 * scale
+
+
+def test_of_a_stream_the_worse_of_both_answers_counts(folder: Path, segmenter: Segmenter) -> None:
+    calibration = load_calibration(segmenter.bundle)
+    assert calibration is not None
+    result, bundle = segment(segmenter, paint(SCENE, 128, 192)), segmenter.bundle
+    same = OwnAnswer(result.probabilities, result.active)
+    lost = OwnAnswer(np.full_like(result.probabilities, 0.5), result.active)
+    idle = OwnAnswer(result.probabilities, np.zeros_like(result.active))
+    for own, good in ((same, True), (lost, False), (idle, False)):
+        stream = dataclasses.replace(result, own=own)
+        assert (calibration.judge(target_features(stream, bundle, 0.0)) == ()) == good
+        each = mask_uncertainties(stream, bundle)
+        assert each == [mask_uncertainty(stream, i, bundle) for i in range(len(each))]
+    # However sure the joined masks are.
+    assert mask_uncertainty(dataclasses.replace(result, own=lost), 0, bundle).p_uncertainty > 0.9
+
+
+def test_a_stream_has_one_frame_at_a_time(segmenter: Segmenter) -> None:
+    frame, memory = paint(SCENE, 128, 192), MaskMemory()
+    prompt = segmenter.encode(Prompt("cut tomato", NAMES, "tomato"))
+    with pytest.raises(ValueError, match="one frame"):
+        segmenter.answer(segmenter.look([frame, frame]), prompt, memory)
+    plain = segmenter.segment(frame, prompt)
+    first, second = (segmenter.answer(segmenter.look([frame]), prompt, memory)[0] for _ in "ab")
+    assert first.own is None and second.own is not None
+    np.testing.assert_array_equal(second.own.probabilities, plain.probabilities)
+    np.testing.assert_array_equal(second.own.active, plain.active)
+    # The same picture again leaves the masks where they are.
+    np.testing.assert_array_equal(second.labels, plain.labels)

@@ -201,12 +201,11 @@ def test_familiar_scenes_pass_and_unfamiliar_ones_do_not(tmp_path: Path, data: P
     prompt = segmenter.encode(Prompt("cut tomato", ("left hand", "tomato"), "tomato"))
     scene = paint({"left": (90, 60, 30, 30), "tomato": (30, 16, 48, 40)}, 128, 192)
     dark = scene // 4
-    reasons = [
-        calibration.judge(
-            target_features(segmenter.segment(image, prompt), bundle, calibration.novelty)
-        )
-        for image in (scene, dark)
-    ]  # fmt: skip
+    reasons = []
+    for image in (scene, dark):
+        result = segmenter.segment(image, prompt)
+        distance = calibration.novelty.distance(result.descriptor)
+        reasons.append(calibration.judge(target_features(result, bundle, distance)))
     assert reasons[0] == () and Reason.OUT_OF_DISTRIBUTION in reasons[1]
 
 
