@@ -29,8 +29,9 @@ MAX_GAP = 0.5
 """Seconds between two images after which nothing is carried over."""
 _SURE = 8.0
 """Logits beyond this are no surer, or a surprise would take many images to be believed."""
-_WIDTH = 160
-"""Columns of the picture in which motion is looked for."""
+_SIZE = (160, 90)
+"""Columns and rows of the picture in which motion is looked for, whatever its shape: on some flat
+ones (160x12 to 160x28) OpenCV's optical flow crashes."""
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,10 @@ class MaskMemory:
         Returns:
             The joined answer; None if nothing was carried over, and the image's own answer holds.
         """
-        height = max(8, round(_WIDTH * picture.shape[0] / picture.shape[1]))
-        small = cv2.resize(picture, (_WIDTH, height), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(picture, _SIZE, interpolation=cv2.INTER_AREA)
         before, answer = self._picture, self._answer
         joined = None
-        if before is not None and answer is not None and before.shape == small.shape:
+        if before is not None and answer is not None:
             joined = self._joined(small, before, masks, active, answer)
         self._picture, self._answer = small, joined or Joined(masks, active)
         return joined

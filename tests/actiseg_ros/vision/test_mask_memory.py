@@ -142,3 +142,13 @@ def test_the_joined_answer_lies_between_the_two(
         assert values.dtype == np.float32
         assert low - slack <= values.min() and values.max() <= high + slack
     assert joined.active == pytest.approx(now + WEIGHT * (before - now), abs=slack)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 320), (180, 1), (9, 320), (180, 20), (180, 320)])
+def test_pictures_of_any_shape_are_joined(size: tuple[int, int]) -> None:
+    picture = np.asarray(cv2.resize(view(world(7), 40), size[::-1]))
+    memory, masks = MaskMemory(), np.ones((1, *size), np.float32)
+    assert memory.join(picture, masks, NONE_ACTIVE) is None
+    joined = memory.join(picture, -masks, NONE_ACTIVE)
+    assert joined is not None and joined.masks.shape == masks.shape
+    np.testing.assert_allclose(joined.masks, 2 * WEIGHT - 1, atol=0.01)
