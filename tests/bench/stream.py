@@ -1,8 +1,9 @@
 """How old a camera's image is when it is decided on, and whether the node's memory stays flat.
 
-The real node, a 1280x720 camera and a listener, each a process of its own, over DDS. First the
-camera is so slow that no image waits: what a decision takes by itself. Then it is faster than the
-node, which takes the newest image each time: what waiting adds. `--frames 20000` is the long run.
+The real node and a 1280x720 camera, each a process of its own, and a listener here, over DDS. First
+the camera is so slow that no image waits: what a decision takes by itself. Then it is as fast as
+cameras are, and the node takes the newest image each time: what waiting adds. `--frames 20000` is
+the long run.
 """
 
 from __future__ import annotations
@@ -25,13 +26,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 
-import domain_coordinator
 import numpy as np
 import rclpy
 from actiseg_msgs.msg import GraspDecision
 from rclpy.executors import SingleThreadedExecutor
 from segmenter import Rgb, drawn_pictures
-from wiring import NAMES, camera
+from wiring import NAMES, alone_on_dds, camera
 
 from tests.ros.harness import running
 
@@ -87,14 +87,6 @@ def main() -> None:
     print(f"one decision and 1.5 periods: {bound:.1f} ms")
     print("memory of the node, MiB, after tenths of the run: " + " ".join(map(str, memory)))
     print(json.dumps({"stream": report}))
-
-
-@contextmanager
-def alone_on_dds() -> Iterator[None]:
-    """Reserves a free domain, so that no other node is heard."""
-    with domain_coordinator.domain_id() as number:
-        os.environ["ROS_DOMAIN_ID"] = str(number)
-        yield
 
 
 @contextmanager
