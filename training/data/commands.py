@@ -75,9 +75,10 @@ class Kitchen:
     """JPEG quality, 1 to 100."""
     without_hands: bool = False
     """Paint the hands out of the pictures and leave the annotations as they are (ablation)."""
-    style: Literal["plain", "ink", "infrared"] = "plain"
-    """How pictures are drawn: as ever, with flat colours and ink outlines, or as an infrared camera
-    sees: kitchens that a network trained on `plain` ones does not know."""
+    style: Literal["plain", "randomised", "ink", "infrared"] = "plain"
+    """How pictures are drawn: as ever; with other surfaces, colours, clutter, hands, light and lens
+    in every video, so that a network learns to do without them; with flat colours and ink outlines,
+    or as an infrared camera sees: kitchens that a network trained on `plain` ones does not know."""
     workers: int | None = None
     """Processes; one per core if not given."""
 

@@ -22,11 +22,11 @@ from training.cli import main
 from training.data.kitchen import KitchenConfig, make_kitchen
 from training.data.labels import Entity, render_frame
 from training.data.painted import PaintConfig, paint
-from training.data.painted.compose import Light, lay
-from training.data.painted.looks import Look, class_look, generator, instance_look, surface
-from training.data.painted.patterns import PATTERNS, TILE
 from training.data.painted.world import World
 from training.data.prepare import prepare
+from training.data.surfaces.compose import Light, lay
+from training.data.surfaces.looks import Look, class_look, generator, instance_look, surface
+from training.data.surfaces.patterns import PATTERNS, TILE
 from training.data.visor import read_entities, read_polygons
 
 SPARSE = "VISOR/GroundTruth-SparseAnnotations"

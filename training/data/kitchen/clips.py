@@ -12,6 +12,7 @@ from training.data.kitchen.actions import Cast, cast_action
 from training.data.kitchen.choreography import Span
 from training.data.kitchen.hands import Person, draw_person
 from training.data.kitchen.motion import Pose, draw_camera
+from training.data.kitchen.randomised import random_person, random_sprite, random_worktop
 from training.data.kitchen.scene import Hand, Scene, Thing
 from training.data.kitchen.shapes import Sprite, draw
 from training.data.kitchen.style import Style
@@ -37,7 +38,10 @@ class Kitchen:
         """This kitchen's instance of a noun, not yet placed."""
         if name not in self.instances:
             code = list(name.encode())
-            self.instances[name] = draw(name, np.random.default_rng([*self.seed, *code]))
+            sprite = draw(name, np.random.default_rng([*self.seed, *code]))
+            if self.style == "randomised":
+                sprite = random_sprite(sprite, np.random.default_rng([*self.seed, 8, *code]))
+            self.instances[name] = sprite
         track = choreography.new_track(-1e6, Pose(0, 0))
         return Thing(name, CLASS_OF_NAME[name], self.instances[name], track)
 
@@ -45,7 +49,11 @@ class Kitchen:
 def draw_kitchen(seed: tuple[int, ...], style: Style = "plain") -> Kitchen:
     """Draw the kitchen of a video from its seed."""
     rng = np.random.default_rng([*seed, 0])
-    return Kitchen(seed, draw_worktop(rng), draw_person(rng), style)
+    worktop, person = draw_worktop(rng), draw_person(rng)
+    if style == "randomised":
+        other = np.random.default_rng([*seed, 7])
+        worktop, person = random_worktop(worktop, other), random_person(person, other)
+    return Kitchen(seed, worktop, person, style)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ import numpy as np
 
 from training.data.kitchen.painter import (
     RESOLUTION,
-    Color,
     Mask,
     Painter,
     Polygon,
@@ -21,21 +20,29 @@ from training.data.kitchen.painter import (
     rounded,
 )
 from training.data.kitchen.shapes.registry import Sprite, Stance, outline_of, pick, scaled
+from training.data.surfaces.compose import cover
+from training.data.surfaces.looks import SKINS, Color, Surface
 
 GRIPS = (0.0, 0.35, 0.7, 1.0)
 """Degrees of grip for which sprites are drawn: 0 = stretched, 1 = closed around a thing."""
 _ARM = 1500.0
-SKINS: tuple[Color, ...] = (
-    (170, 195, 235), (140, 175, 225), (120, 155, 205), (85, 120, 170), (60, 88, 130), (45, 64, 98),
-)  # fmt: skip
 _SLEEVES: tuple[Color, ...] = (
     (60, 60, 60), (150, 90, 50), (60, 60, 150), (90, 120, 70), (210, 205, 200), (110, 70, 110),
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
+class Fabric:
+    """Skin or cloth with a pattern; see ``training.data.surfaces.compose.cover``."""
+
+    surface: Surface
+    share: float
+    """How much of the colour below it takes away, 0 to 1."""
+
+
+@dataclass(frozen=True)
 class Person:
-    """What the wearer's hands look like."""
+    """What the wearer's hands look like; without fabrics, skin and cloth have a colour each."""
 
     skin: Color
     size: float
@@ -44,6 +51,9 @@ class Person:
     glove: Color | None
     watch: bool
     seed: int
+    texture: Fabric | None = None
+    sleeve_cloth: Fabric | None = None
+    glove_cloth: Fabric | None = None
 
 
 def draw_person(rng: np.random.Generator) -> Person:
@@ -114,8 +124,14 @@ def draw_hand(person: Person, right: bool, grip: float) -> Sprite:
     p.cylinder(arm * (1 - p.mask(*[at(q) for q in pieces])), half - 95 * s, half + 85 * s, 0.5)
     p.speckle(skin, 30, 0.05)
     p.speckle(skin, 5, 0.03)
+    _cover(p, skin, person.texture if person.glove is None else person.glove_cloth)
     _details(p, at, person, grip, skin)
     return _sprite(p, half, above)
+
+
+def _cover(p: Painter, mask: Mask, fabric: Fabric | None) -> None:
+    if fabric is not None:
+        cover(p.rgb, mask, fabric.surface, RESOLUTION, fabric.share)
 
 
 def _details(
@@ -137,6 +153,7 @@ def _details(
         cloth = p.fill(at(capsule((0, start + 60), (0, _ARM), 84, 122)), person.sleeve)
         x, y = p.grid()
         p.multiply(cloth, (1 + 0.14 * np.sin(y / 26 + np.sin(x / 40))).astype(np.float32))
+        _cover(p, cloth, person.sleeve_cloth)
         p.outline(cloth, 0.5, 16)
     if person.watch and p.rng.random() < 0.6:
         p.fill(at(rounded(-54, 262, 54, 292, 8)), (45, 45, 50))

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-Color = tuple[float, float, float]
-"""Blue, green, red; 0 to 255."""
+from training.data.surfaces.looks import Color
+
 Polygon = NDArray[np.float64]
 """[N, 2] x, y in scene pixels."""
 Mask = NDArray[np.float32]

@@ -10,12 +10,15 @@ from training.data.kitchen.motion import Affine, chain
 from training.data.kitchen.painter import RESOLUTION
 from training.data.kitchen.scene import Moment, Placed
 from training.data.kitchen.shapes.registry import SILHOUETTE
+from training.data.kitchen.style import Style
 from training.data.kitchen.worktop import HEIGHT, MARGIN, WIDTH
 
 _SCALE = 0.5
 SIZE = (int(WIDTH * _SCALE), int(HEIGHT * _SCALE))
 _DRIFT = 40
 """Reserve of the noise pattern, which is shifted at random from frame to frame."""
+_WIDE = 2.3
+"""Spread of the cameras of randomised kitchens."""
 _LIGHT = np.array([0.75, 1.0])
 """Direction in which shadows fall, scene axes."""
 
@@ -93,20 +96,33 @@ def streak(dx: float, dy: float) -> NDArray[np.float32] | None:
 
 
 class Lens:
-    """Exposure, colour cast, vignette, focus and noise of one camera."""
+    """Exposure, colour cast, vignette, focus and noise of one camera.
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    Args:
+        rng: Random numbers of the camera.
+        spread: How far cameras differ, 1 as ever; above it, some lamps shine on parts of the view.
+    """
+
+    def __init__(self, rng: np.random.Generator, spread: float = 1.0) -> None:
+        def draw(low: float, high: float, size: int | None = None) -> NDArray[np.floating]:
+            more = (spread - 1) * (high - low) / 2
+            return np.asarray(np.maximum(rng.uniform(low - more, high + more, size), 0.0))
+
         y, x = np.mgrid[-1 : 1 : SIZE[1] * 1j, -1 : 1 : SIZE[0] * 1j].astype(np.float32)
-        self._vignette = (1 - rng.uniform(0.05, 0.3) * (x * x + y * y) / 2)[..., None].astype(
+        self._vignette = (1 - float(draw(0.05, 0.3)) * (x * x + y * y) / 2)[..., None].astype(
             np.float32
         )
-        self._cast = rng.uniform(0.94, 1.06, 3).astype(np.float32)
-        self._exposure = rng.uniform(0.78, 1.18)
-        self._gamma = rng.uniform(0.9, 1.15)
-        self._focus = rng.uniform(0.0, 0.9)
+        self._cast = draw(0.94, 1.06, 3).astype(np.float32)
+        self._exposure = float(draw(0.78, 1.18))
+        self._gamma = float(draw(0.9, 1.15))
+        self._focus = float(draw(0.0, 0.9))
         coarse = (SIZE[0] // 2 + _DRIFT, SIZE[1] // 2 + _DRIFT)
-        grain = rng.uniform(1.5, 6.0) * rng.standard_normal((*coarse[::-1], 3), dtype=np.float32)
+        strength = np.float32(draw(1.5, 6.0))
+        grain = strength * rng.standard_normal((*coarse[::-1], 3), dtype=np.float32)
         self._grain = cv2.resize(grain, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
+        if spread > 1:
+            lamps = rng.uniform(0.6, 1.3, (2, 3)).astype(np.float32)
+            self._vignette *= cv2.resize(lamps, SIZE, interpolation=cv2.INTER_CUBIC)[..., None]
 
     def expose(self, image: Image, rng: np.random.Generator) -> NDArray[np.uint8]:
         """Turn light into an 8-bit picture; the exposure drifts a little from frame to frame."""
@@ -117,6 +133,12 @@ class Lens:
         image += self._grain[y : y + SIZE[1], x : x + SIZE[0]]
         table = (255 * (np.arange(256) / 255) ** self._gamma).astype(np.uint8)
         return cv2.LUT(np.clip(image, 0, 255).astype(np.uint8), table)
+
+
+def lens_of(style: Style, seed: tuple[int, ...]) -> Lens:
+    """The camera of a video."""
+    spread = _WIDE if style == "randomised" else 1.0
+    return Lens(np.random.default_rng([*seed, 2]), spread)
 
 
 def render(

@@ -1,4 +1,4 @@
-"""Other ways to draw the same kitchen: pictures that no network trained on the usual ones knows."""
+"""Other ways to draw the same kitchen than the usual one."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from actiseg_ros.errors import ActisegError
 
-Style = Literal["plain", "ink", "infrared"]
-"""`plain` as ever; `ink`: flat colours of another palette with dark outlines; `infrared`: grey, the
-bright things dark, with glowing edges."""
+Style = Literal["plain", "randomised", "ink", "infrared"]
+"""`plain` as ever; `randomised`: other surfaces, clutter, hands, light and lens in every video
+(`training.data.kitchen.randomised`); `ink`: flat colours of another palette with dark outlines;
+`infrared`: grey, the bright things dark, with glowing edges."""
 STYLES: tuple[Style, ...] = get_args(Style)
 
 Image = NDArray[np.float32]
@@ -68,6 +69,6 @@ def restyled(image: Image, style: Style) -> Image:
         style: How it is drawn.
 
     Returns:
-        float32 [H, W, 3]; `image` itself for `plain`.
+        float32 [H, W, 3]; `image` itself for `plain` and `randomised`, whose parts were drawn so.
     """
-    return image if style == "plain" else _DRAWN[style](image)
+    return _DRAWN[style](image) if style in _DRAWN else image

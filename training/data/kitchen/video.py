@@ -23,7 +23,7 @@ from training.data.kitchen.choreography import Span
 from training.data.kitchen.clips import Kitchen, KitchenClip, draw_kitchen, lay_out
 from training.data.kitchen.generate import write_tables
 from training.data.kitchen.motion import draw_camera
-from training.data.kitchen.render import Lens
+from training.data.kitchen.render import Lens, lens_of
 from training.data.kitchen.scene import Hand, Scene
 from training.data.kitchen.style import Style, check_style
 from training.data.kitchen.vocabulary import CLASS_OF_NAME, LEFT_HAND, RIGHT_HAND
@@ -280,7 +280,7 @@ def _images(
 ) -> Iterator[NDArray[np.uint8]]:
     count = round(options.seconds * options.fps)
     chunks = [range(i, min(i + _CHUNK, count)) for i in range(0, count, _CHUNK)]
-    lens = Lens(np.random.default_rng([*seed, 2]))
+    lens = lens_of(kitchen.style, seed)
     shared = (kitchen, lens, clips[0], seed, options.size)
     _begin(*shared)
     for images in in_processes(_shoot, chunks, workers, begin=_begin, arguments=shared):

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.kitchen.painter import RESOLUTION, Painter, ellipse, rounded, smooth_noise
+from training.data.kitchen.painter import (
+    RESOLUTION,
+    Painter,
+    Polygon,
+    blob,
+    capsule,
+    ellipse,
+    rounded,
+    smooth_noise,
+)
 from training.data.kitchen.shapes.registry import pick, scaled
+from training.data.surfaces.compose import Light, lay
+from training.data.surfaces.looks import Surface
 
 WIDTH, HEIGHT = 1920, 1080
 MARGIN = 260
@@ -29,6 +42,45 @@ def draw_worktop(rng: np.random.Generator) -> NDArray[np.float32]:
     _floor(p)
     _light(p, whole)
     return np.clip(p.rgb, 0, 255)
+
+
+def scatter(
+    worktop: NDArray[np.float32],
+    light: Light,
+    surface_of: Callable[[int, int], Surface],
+    rng: np.random.Generator,
+) -> None:
+    """Lays things on a worktop that nobody has labelled.
+
+    Args:
+        worktop: From ``draw_worktop``; changed in place.
+        light: Light of the scene.
+        surface_of: What the n-th thing is made of, given a random kind below 2^20.
+        rng: Random numbers for how many, where and in which shape.
+    """
+    height, width = worktop.shape[:2]
+    for number in range(int(rng.integers(14, 34))):
+        kind = int(rng.integers(1 << 20))
+        middle = rng.uniform(0, 1, 2) * (width / RESOLUTION, height / RESOLUTION)
+        shape = _thing(middle, rng)
+        lay(worktop, [shape], surface_of(number, kind), light, RESOLUTION)
+
+
+def _thing(middle: NDArray[np.float64], rng: np.random.Generator) -> Polygon:
+    """Outline of a thing on the worktop, scene pixels."""
+    x, y = middle
+    a, b = rng.uniform(35, 190), rng.uniform(35, 140)
+    kind = rng.integers(4)
+    if kind == 0:
+        outline = ellipse(x, y, a, b, rng.uniform(0, 180))
+    elif kind == 1:
+        outline = rounded(x - a, y - b, x + a, y + b, rng.uniform(5, 40))
+    elif kind == 2:
+        outline = blob(x, y, a, b, rng, 0.14)
+    else:
+        ends = middle + np.array([[-1], [1]]) * rng.uniform(-1, 1, 2) * 1.5 * a
+        outline = capsule(*ends, *rng.uniform(10, 40, 2))
+    return outline
 
 
 def _surface(p: Painter, whole: NDArray[np.float32]) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from actiseg_ros.bags.epic_actions import timestamp
 from training.data.kitchen.clips import Kitchen, KitchenClip
-from training.data.kitchen.render import Lens, render, streak
+from training.data.kitchen.render import Lens, lens_of, render, streak
 from training.data.kitchen.scene import Moment, label_map
 from training.data.kitchen.style import restyled
 from training.data.kitchen.vocabulary import CLASS_OF_NAME, SCENERY, epic_noun
@@ -199,7 +199,7 @@ def write_video(
     """
     sparse = out / "VISOR" / "GroundTruth-SparseAnnotations"
     rows, mapping, contacts, annotated = [], {}, [], []
-    lens = Lens(np.random.default_rng([*seed, 2]))
+    lens = lens_of(kitchen.style, seed)
     for number, clip in enumerate(clips):
         rows.append(action_row(video, number, clip))
         for frame in clip.frames:

@@ -11,19 +11,12 @@ from numpy.typing import NDArray
 
 from actiseg_ros.prompts import HANDS
 from training.data.kitchen.motion import Affine, chain
-from training.data.kitchen.painter import (
-    RESOLUTION,
-    Polygon,
-    blob,
-    capsule,
-    ellipse,
-    rounded,
-)
+from training.data.kitchen.painter import RESOLUTION
 from training.data.kitchen.render import SIZE, Lens, streak
-from training.data.kitchen.worktop import draw_worktop
+from training.data.kitchen.worktop import draw_worktop, scatter
 from training.data.labels import ANNOTATED_WIDTH, Entity
-from training.data.painted.compose import Image, Light, lay
-from training.data.painted.looks import (
+from training.data.surfaces.compose import Image, Light, lay
+from training.data.surfaces.looks import (
     Surface,
     class_look,
     generator,
@@ -123,14 +116,12 @@ class World:
         """The whole worktop with things on it that nobody has labelled."""
         rng = self._generator("worktop")
         canvas = draw_worktop(rng)
-        height, width = canvas.shape[:2]
-        for number in range(int(rng.integers(14, 34))):
-            look = class_look(_CLUTTER + int(rng.integers(1 << 20)), self._family)
-            middle = rng.uniform(0, 1, 2) * (width / RESOLUTION, height / RESOLUTION)
-            shape = _shape(middle, rng)
-            own = surface(look, self._generator("clutter", number))
-            lay(canvas, [shape], own, self._light, RESOLUTION)
+        scatter(canvas, self._light, self._clutter, rng)
         return canvas
+
+    def _clutter(self, number: int, kind: int) -> Surface:
+        look = class_look(_CLUTTER + kind, self._family)
+        return surface(look, self._generator("clutter", number))
 
     def _view(self, place: int) -> Affine:
         """From the worktop's canvas to the picture, at one place of the kitchen."""
@@ -158,20 +149,3 @@ def _hand_held(rng: np.random.Generator) -> Affine:
     turn = np.array([[c, -s], [s, c]])
     middle = np.array(SIZE) / 2
     return np.column_stack([turn, middle - turn @ middle + rng.normal(0, 14, 2)])
-
-
-def _shape(middle: NDArray[np.float64], rng: np.random.Generator) -> Polygon:
-    """Outline of a thing on the worktop, scene pixels."""
-    x, y = middle
-    a, b = rng.uniform(35, 190), rng.uniform(35, 140)
-    kind = rng.integers(4)
-    if kind == 0:
-        outline = ellipse(x, y, a, b, rng.uniform(0, 180))
-    elif kind == 1:
-        outline = rounded(x - a, y - b, x + a, y + b, rng.uniform(5, 40))
-    elif kind == 2:
-        outline = blob(x, y, a, b, rng, 0.14)
-    else:
-        ends = middle + np.array([[-1], [1]]) * rng.uniform(-1, 1, 2) * 1.5 * a
-        outline = capsule(*ends, *rng.uniform(10, 40, 2))
-    return outline

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.data.kitchen.painter import Color, Painter, capsule, ellipse, rounded
+from training.data.kitchen.painter import Painter, capsule, ellipse, rounded
 from training.data.kitchen.shapes.registry import look, pick, scaled
+from training.data.surfaces.looks import Color
 
 GLAZES: tuple[Color, ...] = (
     (235, 238, 240),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.data.kitchen.painter import Color, Mask, Painter, ellipse, rounded
+from training.data.kitchen.painter import Mask, Painter, ellipse, rounded
 from training.data.kitchen.shapes.registry import look, pick, scaled
+from training.data.surfaces.looks import Color
 
 INKS: tuple[Color, ...] = ((40, 40, 40), (40, 40, 190), (170, 90, 30), (40, 130, 50))
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from training.data.kitchen.painter import Color, Mask, Painter, blob, capsule, ellipse, rounded
+from training.data.kitchen.painter import Mask, Painter, blob, capsule, ellipse, rounded
 from training.data.kitchen.shapes.registry import look, pick, scaled
+from training.data.surfaces.looks import Color
 
 
 def _bent(length: float, bend: float, radii: list[float], n: int = 30) -> np.ndarray:

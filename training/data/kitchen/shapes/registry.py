@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.kitchen.painter import RESOLUTION, Color, Painter, Polygon
+from training.data.kitchen.painter import RESOLUTION, Painter, Polygon
+from training.data.surfaces.looks import Color
 
 _PAD = 12
 SILHOUETTE = np.array([[4.0, 0.0, -4.0 * _PAD], [0.0, 4.0, -4.0 * _PAD]])

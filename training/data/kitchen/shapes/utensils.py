@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from training.data.kitchen.painter import Color, Mask, Painter, Polygon, capsule, ellipse, rounded
+from training.data.kitchen.painter import Mask, Painter, Polygon, capsule, ellipse, rounded
 from training.data.kitchen.shapes.registry import look, pick, scaled
+from training.data.surfaces.looks import Color
 
 STEEL: Color = (200, 198, 192)
 WOOD: tuple[Color, ...] = ((110, 160, 205), (80, 130, 185), (60, 100, 150))

@@ -10,10 +10,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.kitchen.hands import SKINS
-from training.data.kitchen.painter import Color
-from training.data.painted.patterns import PATTERNS, TILE, Field, seamless_noise
+from training.data.surfaces.patterns import PATTERNS, TILE, Field, seamless_noise
 
+Color = tuple[float, float, float]
+"""Blue, green, red; 0 to 255."""
+
+SKINS: tuple[Color, ...] = (
+    (170, 195, 235), (140, 175, 225), (120, 155, 205), (85, 120, 170), (60, 88, 130), (45, 64, 98),
+)  # fmt: skip
 _RANGES = np.array([[34.0, 90.0], [6.0, 62.0], [0.0, 2 * np.pi]])
 """Of the colours of looks: lightness, chroma and hue in CIE L*a*b*."""
 _STEPS = 1.2207440846057596 ** -np.arange(1.0, 4.0)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.data.painted.looks import Surface
+from training.data.surfaces.looks import Surface
 
 Image = NDArray[np.float32]
 """[H, W, 3], BGR, 0 to 255, changed in place."""
@@ -73,6 +73,40 @@ def lay(
     _shade(color, patch.mask, surface, light, scale)
     soft = cv2.GaussianBlur(cover, (3, 3), 0.6)[..., None]
     view += soft * (color - view)
+
+
+def cover(
+    image: Image, mask: NDArray[np.float32], surface: Surface, scale: float, share: float
+) -> None:
+    """Gives what is drawn another surface, and leaves its light and shade.
+
+    Args:
+        image: The drawing, changed in place.
+        mask: Where, [H, W] in [0, 1].
+        surface: What it is covered with; its pattern is fixed to the drawing's corner.
+        scale: Drawing pixels per pixel of 1920x1080.
+        share: How much of its own colours it loses, 0 to 1; at 0 the pattern only shimmers through.
+    """
+    total = float(mask.sum())
+    if total <= 0:
+        return
+    zoom = 1 / (surface.look.scale * scale)
+    c, s = zoom * np.cos(surface.angle), zoom * np.sin(surface.angle)
+    matrix = np.array([[c, -s, surface.shift[0]], [s, c, surface.shift[1]]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    tile = cv2.warpAffine(
+        surface.tile, matrix, mask.shape[::-1], flags=flags, borderMode=cv2.BORDER_WRAP
+    )
+    own = cv2.cvtColor(np.clip(image, 0, 255) / np.float32(255), cv2.COLOR_BGR2LAB)
+    new = cv2.cvtColor(tile / np.float32(255), cv2.COLOR_BGR2LAB)
+    mean = float((own[..., 0] * mask).sum()) / total
+    kept = own + np.float32(0.5) * (new - new.mean((0, 1)))
+    # Light and shade are the drawing's: lightness relative to its mean.
+    new[..., 0] *= np.clip(own[..., 0] / max(mean, 5.0), 0.2, 2)
+    mixed = kept + np.float32(share) * (new - kept)
+    mixed[..., 0] = np.clip(mixed[..., 0], 0, 100)
+    color = cv2.cvtColor(mixed, cv2.COLOR_LAB2BGR) * np.float32(255)
+    image += mask[..., None] * (color - image)
 
 
 def _patch(
