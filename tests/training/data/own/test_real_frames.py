@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import itertools
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,58 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from pycocotools import mask as coco_mask
 
+from tests.real_frames.run import GROUPS, main, make_data
 from training import cli
 from training.data.palette import read_label_png
 from training.data.splits import load_clips, read_split
 from training.model import PRESETS
-
-
-def _narrations(folder: Path, path: Path) -> None:
-    """A table of the narrations near the frames; those of P03_101 last until the next one."""
-    said = json.loads((folder / "P03_101" / "narrations_by_frame.json").read_text())
-    said = [entry for entry in said if entry["frame"] < 700]
-    rows = [("P01_107", 2400, 2600, "put cereal into bag")]
-    for entry, after in itertools.pairwise(said):
-        rows.append(("P03_101", entry["frame"], after["frame"], entry["narration"]))
-    with path.open("w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(
-            ["narration_id", "video_id", "start_timestamp", "stop_timestamp", "start_frame",
-             "stop_frame", "narration"]
-        )  # fmt: skip
-        for place, (video, first, last, narration) in enumerate(rows):
-            times = [f"00:00:{frame / 60:05.2f}" for frame in (first, last)]
-            writer.writerow([f"{video}_{place}", video, *times, first, last, narration])
-
-
-def _coco(folder: Path, images: Path, path: Path) -> int:
-    """Writes the masks as COCO's run lengths; returns how many."""
-    labels = json.loads((folder / "labels.json").read_text())
-    names = sorted({name for entry in labels.values() for name in entry["labels"].values()})
-    categories = {name: key for key, name in enumerate(names, start=1)}
-    pictures, objects = [], []
-    images.mkdir()
-    for key, (stem, entry) in enumerate(sorted(labels.items()), start=1):
-        source = folder / stem.partition("_frame_")[0] / f"{stem}.png"
-        shutil.copy(source.with_suffix(".jpg"), images)
-        drawn = np.asarray(Image.open(source))
-        pictures.append(
-            {"id": key, "file_name": f"{stem}.jpg", "width": drawn.shape[1],
-             "height": drawn.shape[0]}
-        )  # fmt: skip
-        for label, name in entry["labels"].items():
-            rle = coco_mask.encode(np.asfortranarray(drawn == int(label), np.uint8))
-            objects.append(
-                {"id": len(objects) + 1, "image_id": key, "category_id": categories[name],
-                 "segmentation": {"size": rle["size"], "counts": rle["counts"].decode()},
-                 "area": int(coco_mask.area(rle)), "iscrowd": 1}
-            )  # fmt: skip
-    listed = [{"id": key, "name": name} for name, key in categories.items()]
-    content = {"images": pictures, "annotations": objects, "categories": listed}
-    path.write_text(json.dumps(content))
-    return len(pictures)
 
 
 @pytest.fixture(scope="module")
@@ -72,17 +23,8 @@ def data(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = shared / "real_frames"
     if not folder.is_dir():
         pytest.skip("needs ../shared/real_frames, real frames that may not be copied into here")
-    root = tmp_path_factory.mktemp("real")
-    assert _coco(folder, root / "images", root / "instances.json") == 12
-    _narrations(folder, root / "narrations.csv")
-    status = cli.main(
-        ["import", "coco", "--annotations", str(root / "instances.json"), "--images",
-         str(root / "images"), "--narrations", str(root / "narrations.csv"), "--out",
-         str(root / "data"), "--val-videos", "P01_107", "--nouns",
-         str(shared / "epic" / "EPIC_100_noun_classes_v2.csv")]
-    )  # fmt: skip
-    assert status == 0
-    return root / "data"
+    nouns = shared / "epic" / "EPIC_100_noun_classes_v2.csv"
+    return make_data(folder, nouns, tmp_path_factory.mktemp("real"))
 
 
 def test_masks_come_through_unchanged(data: Path, shared: Path) -> None:
@@ -152,3 +94,14 @@ def test_the_trained_network_is_exported_and_predicts_on_the_robot(
     bundle = tmp_path / "bundle"
     assert cli.main(["export", "--checkpoint", str(trained), "--out", str(bundle)]) == 0
     _predict(data, tmp_path / "predictions", "--bundle", str(bundle))
+
+
+def test_networks_are_measured_on_them(
+    shared: Path, tmp_path: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nouns = shared / "epic" / "EPIC_100_noun_classes_v2.csv"
+    where = [str(shared / "real_frames"), "--nouns", str(nouns), "--work", str(tmp_path / "work")]
+    assert main([*where, "--checkpoint", str(trained)]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "p_miou" in line]
+    assert len(lines) == 2
+    assert all(f"{name} " in line for name in GROUPS for line in lines)
