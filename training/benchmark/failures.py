@@ -51,6 +51,17 @@ class Samples:
         """Which samples fail, [N]."""
         return np.asarray(self.iou < FAILS_BELOW)
 
+    @property
+    def worst(self) -> Floats:
+        """The larger of both uncertainties, [N]."""
+        return np.maximum(self.p_uncertainty, self.n_uncertainty)
+
+    @property
+    def drawn(self) -> Samples:
+        """Those of which anything is drawn: of the others it is no art to say that they fail."""
+        some = (self.p_uncertainty < 1) | (self.n_uncertainty < 1)
+        return Samples(self.p_uncertainty[some], self.n_uncertainty[some], self.iou[some])
+
 
 @dataclass(frozen=True)
 class Area:
@@ -183,12 +194,17 @@ def main() -> None:
         if samples is None:
             print(f"{name}: its weights are gone")
             continue
-        worst = np.maximum(samples.p_uncertainty, samples.n_uncertainty)
-        found = area(worst, samples.failed)
-        print(
-            f"{name}: {100 * found.random:.1f} % fail, area {100 * found.found:.1f} "
-            f"(best {100 * found.best:.1f}), relative {found.relative:.2f}"
-        )
+        print(f"{name}: {_told(samples)}; of what is drawn {_told(samples.drawn)}")
+
+
+def _told(samples: Samples) -> str:
+    if not len(samples.iou):
+        return "nothing"
+    found = area(samples.worst, samples.failed)
+    return (
+        f"{100 * found.random:.1f} % fail, area {100 * found.found:.1f} "
+        f"(best {100 * found.best:.1f}), relative {found.relative:.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from training.benchmark.failures import FAILS_BELOW, area, read_samples
+from training.benchmark.failures import FAILS_BELOW, Samples, area, read_samples
 from training.benchmark.settings import BenchmarkData
 from training.config.noise import NameOptions
 from training.data.layout import LABELS, image_folder
@@ -217,18 +215,10 @@ def failures_section(runs: Path, results: Results) -> Section:
     rows = []
     for condition, cells in results.items():
         measured = [read_samples(runs / cell.cell.folder) for cell in cells]
-        areas = [
-            area(np.maximum(found.p_uncertainty, found.n_uncertainty), found.failed)
-            for found in measured
-            if found is not None
-        ]
-        if areas:
-            numbers = (
-                [100 * found.random for found in areas],
-                [100 * found.found for found in areas],
-                [100 * found.best for found in areas],
-                [100 * found.relative for found in areas],
-            )
+        samples = [found for found in measured if found is not None]
+        parts = (samples, [part for found in samples if len((part := found.drawn).iou)])
+        if all(parts):
+            numbers = [values for part in parts for values in _areas(part)]
             rows.append((str(condition), *(mean(values).text() for values in numbers)))
     if not rows:
         how = f"python -m training.benchmark.failures {runs.name}"
@@ -237,11 +227,22 @@ def failures_section(runs: Path, results: Results) -> Section:
         "Active objects in frames that show them, in the order of the larger of p- and "
         f"n-uncertainty (Eq. 4); one fails below an IoU of {FAILS_BELOW:g}. Area under risk and "
         "coverage in percent: the failure rate where uncertainty says nothing, the best where all "
-        "failures come last; relative is 0 at the best and 100 at random. Means over seeds with "
-        "95 % intervals.",
+        "failures come last; relative is 0 at the best and 100 at random. The last four are of "
+        "objects of which anything is drawn: those of which nothing is fail, and are as unsure as "
+        "can be. Means over seeds with 95 % intervals.",
     )
-    heads = ("Condition", "Failure rate", "Area", "Best", "Relative")
+    own = ("Failure rate", "Area", "Best", "Relative")
+    heads = ("Condition", *own, *(f"{head}, drawn" for head in own))
     return Section("failures", title, text, grid=Grid(heads, tuple(rows)))
+
+
+def _areas(samples: Sequence[Samples]) -> list[list[float]]:
+    """Failure rate, area, best and relative area of each cell, in percent."""
+    areas = [area(found.worst, found.failed) for found in samples]
+    return [
+        [100 * value for value in values]
+        for values in zip(*((a.random, a.found, a.best, a.relative) for a in areas), strict=True)
+    ]
 
 
 def panels_section(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actiseg_ros.errors import ActisegError
-from training.benchmark.failures import FAILURES_FILE, area, read_samples
+from training.benchmark.failures import FAILURES_FILE, Samples, area, read_samples
 
 cases = st.lists(st.tuples(st.integers(0, 5), st.booleans()), min_size=1, max_size=30)
 
@@ -38,6 +38,13 @@ def test_the_best_order_is_best_and_saying_nothing_is_the_failure_rate(
     told = area(failed.astype(float), failed)
     assert told.found == pytest.approx(told.best)
     assert 0 < failed.sum() < len(failed) or np.isnan(told.relative)
+
+
+def test_what_is_not_drawn_can_be_left_out() -> None:
+    samples = Samples(np.array([1, 1, 0.2]), np.array([1, 0.3, 1]), np.array([0, 0.4, 0.9]))
+    np.testing.assert_array_equal(samples.drawn.iou, [0.4, 0.9])
+    np.testing.assert_array_equal(samples.drawn.worst, [1, 1])
+    np.testing.assert_array_equal(samples.drawn.failed, [True, False])
 
 
 def test_damaged_files_are_told(tmp_path: Path) -> None:

@@ -166,12 +166,15 @@ def test_results_by_clip_widen_the_intervals(runs, tmp_path):
 def test_how_well_uncertainty_tells_failures_is_shown_where_it_was_measured(runs, tmp_path):
     copy = shutil.copytree(runs / "clean", tmp_path / "runs" / "clean").parent
     iou = np.linspace(0, 1, 40)
+    missed = np.arange(40) < 10
     for result in copy.glob("*/*/*/result.json"):
-        write_samples(result.parent, Samples(1 - iou, np.zeros(40), iou))
+        p = np.where(missed, 1, 1 - iou)
+        write_samples(result.parent, Samples(p, missed.astype(float), iou))
     assert main(["report", str(copy), "--out", str(tmp_path / "out")]) == 0
     (row,) = json.loads((tmp_path / "out" / "report.json").read_text())["failures"]
     assert (row["Condition"], row["Failure rate"]) == ("Baseline, Clean", "50.0 ± 0.0")
     assert row["Relative"] == "0.0 ± 0.0"
+    assert (row["Failure rate, drawn"], row["Relative, drawn"]) == ("33.3 ± 0.0", "0.0 ± 0.0")
     assert row["Condition"] in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
 
 
