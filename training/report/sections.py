@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -216,10 +217,9 @@ def failures_section(runs: Path, results: Results) -> Section:
     for condition, cells in results.items():
         measured = [read_samples(runs / cell.cell.folder) for cell in cells]
         samples = [found for found in measured if found is not None]
-        parts = (samples, [part for found in samples if len((part := found.drawn).iou)])
-        if all(parts):
-            numbers = [values for part in parts for values in _areas(part)]
-            rows.append((str(condition), *(mean(values).text() for values in numbers)))
+        if samples:
+            drawn = [part for found in samples if len((part := found.drawn).iou)]
+            rows.append((str(condition), *_areas(samples), *_areas(drawn)))
     if not rows:
         how = f"python -m training.benchmark.failures {runs.name}"
         return Section("failures", title, (f"Left out: not measured; {how} does it.",))
@@ -236,13 +236,16 @@ def failures_section(runs: Path, results: Results) -> Section:
     return Section("failures", title, text, grid=Grid(heads, tuple(rows)))
 
 
-def _areas(samples: Sequence[Samples]) -> list[list[float]]:
-    """Failure rate, area, best and relative area of each cell, in percent."""
+def _areas(samples: Sequence[Samples]) -> list[str]:
+    """Failure rate, area, best and relative area in percent, over cells; a dash without any."""
     areas = [area(found.worst, found.failed) for found in samples]
-    return [
-        [100 * value for value in values]
-        for values in zip(*((a.random, a.found, a.best, a.relative) for a in areas), strict=True)
-    ]
+    numbers = (
+        [found.random for found in areas],
+        [found.found for found in areas],
+        [found.best for found in areas],
+        [found.relative for found in areas if math.isfinite(found.relative)],
+    )
+    return [mean([100 * value for value in own]).text() if own else "–" for own in numbers]
 
 
 def panels_section(

@@ -176,6 +176,12 @@ def test_how_well_uncertainty_tells_failures_is_shown_where_it_was_measured(runs
     assert row["Relative"] == "0.0 ± 0.0"
     assert (row["Failure rate, drawn"], row["Relative, drawn"]) == ("33.3 ± 0.0", "0.0 ± 0.0")
     assert row["Condition"] in (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    for result in copy.glob("*/*/*/result.json"):
+        write_samples(result.parent, Samples(np.ones(2), np.ones(2), np.zeros(2)))
+    assert main(["report", str(copy), "--out", str(tmp_path / "nothing")]) == 0
+    (row,) = json.loads((tmp_path / "nothing" / "report.json").read_text())["failures"]
+    assert (row["Failure rate"], row["Failure rate, drawn"]) == ("100.0 ± 0.0", "–")
+    assert row["Relative"] == "–"
 
 
 def test_without_data_the_page_says_what_is_missing(tmp_path):
