@@ -110,8 +110,8 @@ def write_narrations(folder: Path, path: Path) -> None:
             writer.writerow([f"{video}_{place}", video, *times, first, last, narration])
 
 
-def write_coco(folder: Path, images: Path, path: Path) -> int:
-    """Writes the masks as COCO's run lengths; returns the number of pictures."""
+def write_coco(folder: Path, images: Path, path: Path) -> None:
+    """Copies the pictures and writes their masks as COCO's run lengths."""
     labels = json.loads((folder / "labels.json").read_text())
     names = sorted({name for entry in labels.values() for name in entry["labels"].values()})
     categories = {name: key for key, name in enumerate(names, start=1)}
@@ -134,39 +134,47 @@ def write_coco(folder: Path, images: Path, path: Path) -> int:
             )  # fmt: skip
     listed = [{"id": key, "name": name} for name, key in categories.items()]
     path.write_text(json.dumps({"images": pictures, "annotations": objects, "categories": listed}))
-    return len(pictures)
 
 
 def measure(data: Path, network: Mapping[str, Path], out: Path) -> dict[str, dict[str, float]]:
-    """Overlap with the truth of each group of objects, and the six metrics of all of them.
+    """What a network draws, for ``as the robot draws`` and ``masks alone``; see ``score``.
 
     Args:
         data: As ``make_data`` returns it.
         network: ``bundle`` or ``checkpoint``.
-        out: Folder for the predictions.
-
-    Returns:
-        For ``as the robot draws`` (the positive head removes objects) and ``masks alone`` (it does
-        not): mean IoU of each group's visible objects, and p-mIoU, n-mIoU and Acc, in percent.
+        out: Folder for the predictions. With masks alone the positive head removes no object.
     """
     results = {}
     for way, head in (("as the robot draws", True), ("masks alone", False)):
-        groups: dict[str, list[Tally]] = {name: [] for name in GROUPS}
-        everything = []
+        drawn = out / way.replace(" ", "_")
         for split in SPLITS:
             file = data / "ImageSets" / f"{split}.json"
-            drawn = out / way.replace(" ", "_") / split
-            predict(data, file, drawn, positive_head=head, clip_length=1, **network)
-            truth = data / LABELS / split
-            everything += evaluate_sequences(drawn, truth, file).values()
-            for name, belongs in GROUPS.items():
-                part = out / f"{split}_{name}.json"
-                write_json(part, _only(read_split(file), belongs))
-                groups[name] += evaluate_sequences(drawn, truth, part).values()
-        values = {name: 100 * _overlap(tallies) for name, tallies in groups.items()}
-        metrics = merged(everything).metrics(strict=False).as_percent()
-        results[way] = {**values, **{key: metrics[key] for key in ("p_miou", "n_miou", "acc")}}
+            predict(data, file, drawn / split, positive_head=head, clip_length=1, **network)
+        results[way] = score(data, drawn, out)
     return results
+
+
+def score(data: Path, drawn: Path, work: Path) -> dict[str, float]:
+    """Mean IoU of each group's objects, and p-mIoU, n-mIoU and Acc of all, in percent.
+
+    Args:
+        data: As ``make_data`` returns it.
+        drawn: Label images, SPLIT/SEQUENCE/FRAME.png.
+        work: Folder for the groups' split files.
+    """
+    groups: dict[str, list[Tally]] = {name: [] for name in GROUPS}
+    everything: list[Tally] = []
+    for split in SPLITS:
+        file = data / "ImageSets" / f"{split}.json"
+        truth = data / LABELS / split
+        everything += evaluate_sequences(drawn / split, truth, file).values()
+        for name, belongs in GROUPS.items():
+            part = work / f"{split}_{name}.json"
+            write_json(part, _only(read_split(file), belongs))
+            groups[name] += evaluate_sequences(drawn / split, truth, part).values()
+    values = {name: _percent(tallies)["p_miou"] for name, tallies in groups.items()}
+    whole = _percent(everything)
+    return {**values, **{name: whole[name] for name in ("p_miou", "n_miou", "acc")}}
 
 
 def _only(records: Sequence[Record], belongs: Callable[[Record, Entry], bool]) -> list[Record]:
@@ -184,8 +192,8 @@ def _only(records: Sequence[Record], belongs: Callable[[Record, Entry], bool]) -
     ]
 
 
-def _overlap(tallies: Sequence[Tally]) -> float:
-    return merged(tallies).metrics(strict=False).p_miou
+def _percent(tallies: Sequence[Tally]) -> dict[str, float | int]:
+    return merged(tallies).metrics(strict=False).as_percent()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -201,6 +209,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     networks += [{"checkpoint": path} for path in options.checkpoint]
     if not networks:
         parser.error("no network; give --bundle or --checkpoint")
+    if not (options.folder / "labels.json").is_file():
+        parser.error(f"{options.folder} has no labels.json; it is no folder of real frames")
+    if options.work.exists():
+        parser.error(f"--work {options.work} is there already; name a new folder")
     data = make_data(options.folder, options.nouns, options.work)
     for place, network in enumerate(networks):
         print(*(str(path) for path in network.values()))

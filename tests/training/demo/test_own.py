@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import cv2
 import numpy as np
@@ -13,8 +14,9 @@ from actiseg_ros.errors import ActisegError
 from actiseg_ros.gate.calibration import load_calibration
 from actiseg_ros.vision.segmenter import Segmenter
 from training import cli
+from training.data.commands import Kitchen
 from training.data.kitchen.scene import label_map
-from training.data.kitchen.style import Style, check_style, restyled
+from training.data.kitchen.style import STYLES, Style, check_style, restyled
 from training.data.kitchen.video import VideoOptions, compose_video, video_kitchen
 from training.data.kitchen.worktop import WIDTH
 from training.data.palette import read_label_png
@@ -46,6 +48,10 @@ def test_other_styles_are_unfamiliar_to_the_embedded_bundle() -> None:
         distances[style] = calibration.novelty.distance(segmenter.describe(rgb))
     others = {style: far for style, far in distances.items() if style != "plain"}
     assert all(far > limits.distance and far > distances["plain"] for far in others.values())
+
+
+def test_the_command_offers_every_style() -> None:
+    assert get_args(get_type_hints(Kitchen)["style"]) == STYLES
 
 
 def test_an_unknown_style_is_named() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.real_frames.run import GROUPS, main, make_data
+from tests.real_frames.run import GROUPS, main, make_data, score
 from training import cli
 from training.data.palette import read_label_png
 from training.data.splits import load_clips, read_split
@@ -94,6 +94,12 @@ def test_the_trained_network_is_exported_and_predicts_on_the_robot(
     bundle = tmp_path / "bundle"
     assert cli.main(["export", "--checkpoint", str(trained), "--out", str(bundle)]) == 0
     _predict(data, tmp_path / "predictions", "--bundle", str(bundle))
+
+
+def test_the_truth_scores_everything(data: Path, tmp_path: Path) -> None:
+    found = score(data, data / "Annotations_Sparse", tmp_path)
+    assert [found[name] for name in GROUPS] == [100] * len(GROUPS)
+    assert found["p_miou"] == 100 and found["acc"] < 100  # what is inactive is drawn as well
 
 
 def test_networks_are_measured_on_them(
