@@ -18,6 +18,7 @@ from training.data.splits import Clip, load_clips
 from training.evaluation.inference import Answer, answer_clip, clips_of
 from training.files.progress import tracked
 from training.model import tokenize
+from training.model.device import choose_device
 
 UInt8 = NDArray[np.uint8]
 
@@ -40,7 +41,7 @@ class ClipAnswer:
 def answers(
     checkpoint: Path, data: Path, split: Path, clip_length: int = 1, title: str = "clips"
 ) -> Iterator[ClipAnswer]:
-    """Asks a network about all clips of a split that are evaluated.
+    """Asks a network, on a GPU if there is one, about all clips of a split that are evaluated.
 
     Args:
         checkpoint: Weights with their tokenizer.
@@ -53,6 +54,7 @@ def answers(
         ActisegError: If the split, an image or the weights cannot be read.
     """
     model, tokenizer, _ = load_model(checkpoint)
+    model.to(choose_device("auto"))
     encode = partial(tokenize, tokenizer, max_tokens=model.config.max_tokens)
     folder = image_folder(data, split)
     clips = [clip for clip in load_clips(split) if clip.objects and not clip.flagged]

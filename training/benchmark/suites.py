@@ -9,8 +9,9 @@ from actiseg_ros.errors import ActisegError
 from training.benchmark.cell_result import LONGER, CellKey
 
 Suite = Literal[
-    "table1", "table2", "table3", "table5", "all", "smoke", "findings", "findings-long", "pilot"
-]
+    "table1", "table2", "table3", "table5", "all", "smoke",
+    "findings", "findings-long", "findings-ninth", "pilot",
+]  # fmt: skip
 
 TEXT_RATES = (0.2, 0.4, 0.6)
 KERNELS = (9, 15, 21)
@@ -38,14 +39,19 @@ TABLES: dict[str, tuple[Setting, ...]] = {
 """Rows by table, in the paper's order; level 0 is the clean data."""
 
 _WORST = ((0.6, 0), (0.0, 21), (0.6, 21))
+_LEVELS = (
+    *dict.fromkeys(row[:2] for row in (*TABLES["table1"], *TABLES["table2"])),
+    _WORST[-1],
+)
+"""Clean data, text noise, mask noise and both."""
 PROTOCOL: dict[str, tuple[Setting, ...]] = {
     "findings": (
-        *dict.fromkeys((*TABLES["table1"], *TABLES["table2"])),
-        Setting(0.6, 21, "baseline"),
+        *(Setting(*level, "baseline") for level in _LEVELS),
         Setting(0.4, 0, "co-teaching"),
         *(Setting(*level, name) for level in _WORST for name in _ROBUST),
         *(Setting(*level, "pmhm") for level in _WORST[1:]),
     ),
+    "findings-ninth": tuple(Setting(*level, "repair") for level in _LEVELS),
     "findings-long": tuple(Setting(rate, 0, f"co-teaching{LONGER}") for rate in (0.4, 0.6)),
     "pilot": tuple(Setting(*level, "baseline") for level in ((0.0, 0), *_WORST[:2])),
 }

@@ -56,6 +56,9 @@ def test_the_protocols_suites_are_its_cells() -> None:
     assert count == {"baseline": 8, "co-teaching": 4, "sce": 3, "gce": 3, "apl": 3, "elr": 3,
                      "npn": 3, "pmhm": 2}  # fmt: skip
     assert set(findings) <= set(settings_of("all"))
+    ninth = settings_of("findings-ninth")
+    assert [row[:2] for row in ninth] == [row[:2] for row in findings if row[2] == "baseline"]
+    assert {row.strategy for row in ninth} == {"repair"}
     longer = cells_of("findings-long", "tiny", (0,))
     assert [cell.folder.as_posix() for cell in longer] == [
         "name40/co-teaching-long/seed0", "name60/co-teaching-long/seed0",
