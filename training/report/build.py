@@ -22,6 +22,7 @@ from training.report.sections import (
     costs_section,
     curves_section,
     failures_section,
+    ninth_section,
     nouns_section,
     panels_section,
     severity_section,
@@ -52,6 +53,7 @@ def write_report(options: ReportOptions) -> Path:
         nouns_section(source),
         severity_section(source),
         panels_section(options.runs, options.cells, source, options.clips),
+        ninth_section(evidence),
         failures_section(options.runs, results),
         curves_section(results),
         costs_section(costs),
@@ -63,12 +65,7 @@ def write_report(options: ReportOptions) -> Path:
         "paper": paper_source(),
         "findings": [finding.as_json() for finding in findings],
         "gains": [table.as_json() for table in gains],
-        "failures": [
-            row
-            for section in sections
-            if section.grid is not None
-            for row in section.grid.as_json()
-        ],
+        **{section.id: section.grid.as_json() for section in sections if section.grid is not None},
         "tables": [table.as_json() for table in tables],
         "costs": {device: [cost.as_json() for cost in own] for device, own in costs.items()},
     }

@@ -27,6 +27,10 @@ from training.report.conditions import Condition, Results
 Term = tuple[float, Condition]
 """Weight and condition."""
 Design = Literal["blocks of seeds", "the same seeds"]
+P_LESS_N = "p_less_n"
+"""p-mIoU less n-mIoU: what is found, less what is drawn of objects that are not active."""
+_SUMS: Mapping[str, Mapping[str, float]] = {P_LESS_N: {"p_miou": 1.0, "n_miou": -1.0}}
+"""Measures that are weighted sums of metrics."""
 _DRAWS = 2000
 """Draws of the bootstrap over clips."""
 _DRAW_SEED = 0
@@ -149,7 +153,7 @@ def effect(
 
     Args:
         evidence: Cells; every condition of the terms has one at least.
-        metric: One of `METRICS`.
+        metric: One of `METRICS`, or `P_LESS_N`.
         terms: The sum.
         relative: Take logarithms first, so that a difference becomes a ratio.
     """
@@ -206,8 +210,21 @@ class _Metric:
     def measured(self, results: Results, condition: Condition) -> dict[int, float]:
         """Value of each seed."""
         cells = results[condition]
-        values = self.of(np.array([getattr(cell.metrics, self.name) for cell in cells], float))
+        values = self._value({part: [getattr(cell.metrics, part) for cell in cells]
+                              for part in self._parts})  # fmt: skip
         return {cell.cell.seed: float(v) for cell, v in zip(cells, values, strict=True)}
+
+    def drawn(self, evidence: Evidence, key: CellKey) -> Floats:
+        """Values on drawn sets of clips, see `Evidence.drawn`."""
+        return self._value(evidence.drawn(key))
+
+    @property
+    def _parts(self) -> Mapping[str, float]:
+        return _SUMS.get(self.name, {self.name: 1.0})
+
+    def _value(self, metrics: Mapping[str, Any]) -> Floats:
+        parts = [weight * np.array(metrics[part], float) for part, weight in self._parts.items()]
+        return self.of(np.sum(parts, axis=0))
 
 
 @dataclass(frozen=True)
@@ -305,7 +322,7 @@ def _over_clips(
     total = np.zeros(_DRAWS)
     for weight, condition in terms:
         cells = evidence.results[condition]
-        drawn = [metric.of(evidence.drawn(cell.cell)[metric.name]) for cell in cells]
+        drawn = [metric.drawn(evidence, cell.cell) for cell in cells]
         total += weight * np.mean(drawn, axis=0)
     total = total[np.isfinite(total)]
     if len(total) < 2:

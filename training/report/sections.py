@@ -28,7 +28,9 @@ from training.report.charts import (
 from training.report.conditions import Condition, Results, strategy_name, values
 from training.report.costs import Cost
 from training.report.curves import Curve, loss_curves, validation_curves
+from training.report.effects import Evidence
 from training.report.estimates import Estimate, mean
+from training.report.ninth import ENDPOINTS, LEVEL, MOST_LOST, compare, told
 from training.report.panels import WEIGHTS, Panel, find_cells, make_panels
 from training.report.paper import paper_noun_shares, paper_values
 
@@ -234,6 +236,37 @@ def failures_section(runs: Path, results: Results) -> Section:
     own = ("Failure rate", "Area", "Best", "Relative")
     heads = ("Condition", *own, *(f"{head}, drawn" for head in own))
     return Section("failures", title, text, grid=Grid(heads, tuple(rows)))
+
+
+def ninth_section(evidence: Evidence) -> Section:
+    """How the ninth strategy compares with the others, where it was run."""
+    title = "The ninth strategy"
+    found = {endpoint: compare(evidence, endpoint) for endpoint in ENDPOINTS}
+    rows = [
+        (
+            ENDPOINTS[endpoint],
+            row.condition.noise,
+            strategy_name(row.best.strategy),
+            row.to_best.text(),
+            "yes" if row.keeps_up else "no",
+            row.to_baseline.text(),
+            "yes" if row.beats_baseline else "no",
+        )
+        for endpoint, comparisons in found.items()
+        for row in comparisons
+    ]
+    if not rows:
+        return Section("ninth", title, ("Left out: it was not run beside a baseline.",))
+    text = (
+        *(told(comparisons, endpoint) for endpoint, comparisons in found.items()),
+        "Differences of means in percentage points with 95 % intervals, by blocks of seeds. Not "
+        f"distinguishable: not certainly worse at {LEVEL:g} (one-sided, Holm over the conditions). "
+        f"Better: certainly so at {LEVEL:g} (Holm over the noisy ones); on clean data at most "
+        f"{MOST_LOST:g} point lost.",
+    )
+    heads = ("Endpoint", "Noise", "Best of the others", "Against it", "Best or as good",
+             "Against the baseline", "Better")  # fmt: skip
+    return Section("ninth", title, text, grid=Grid(heads, tuple(rows)))
 
 
 def _areas(samples: Sequence[Samples]) -> list[str]:
