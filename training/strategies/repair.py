@@ -10,7 +10,6 @@ equations, and what of this was measured, are in docs/repair.md.
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
@@ -33,12 +32,7 @@ from training.strategies.support.boundary import (
     nested,
     steepest_shift,
 )
-from training.strategies.support.nouns import (
-    Judgement,
-    Lexicon,
-    NounMemory,
-    channel_loss,
-)
+from training.strategies.support.nouns import Lexicon, NounMemory
 
 if TYPE_CHECKING:
     from training.data.clips import Batch
@@ -62,15 +56,15 @@ class RepairOptions(StrategyOptions):
     may be enlarged differently."""
     names: bool = True
     """Judge nouns, correct those that are surely wrong, and trust the doubtful ones less."""
-    warmup: float = 0.34
-    """Share of the epochs before nouns are judged, in [0, 1]; rounded up, at least one epoch."""
-    confidence: float = 0.8
-    """Probability above which a noun is replaced by another class's, in (0.5, 1]."""
+    confidence: float = 0.5
+    """Probability above which a noun is replaced by another class's, in [0.5, 1]."""
     narrated: float = 3.0
     """How many times likelier than by its looks an active object is of a class that the narration
     names, at least 1."""
-    width: int = 64
-    """Channels of the classifier of regions, at least 1."""
+    ridge: float = 2.0
+    """Weight of the squared coefficients of the classifier of regions, above 0."""
+    width: int = 256
+    """Channels of a region's features; more are projected to so many at random; at least 1."""
 
     def __post_init__(self) -> None:
         for name, least in (("reach", 1), ("prominence", 1), ("narrated", 1), ("width", 1)):
@@ -78,32 +72,23 @@ class RepairOptions(StrategyOptions):
                     f"at least {least}")  # fmt: skip
         require(0 <= self.memory < 1, "repair.memory", self.memory, "in [0, 1)")
         require(0 <= self.own <= 1, "repair.own", self.own, "in [0, 1]")
-        require(0 <= self.warmup <= 1, "repair.warmup", self.warmup, "in [0, 1]")
-        require(0.5 < self.confidence <= 1, "repair.confidence", self.confidence, "in (0.5, 1]")
+        require(0.5 <= self.confidence <= 1, "repair.confidence", self.confidence, "in [0.5, 1]")
+        require(self.ridge > 0, "repair.ridge", self.ridge, "above 0")
 
 
-class NounClassifier(nn.Module):
-    """A model that also says at every place which noun what lies there would have.
-
-    The classifier reads the backbone's maps at strides 8 and 16, which no prompt has touched, and
-    sends no gradient back to them.
+class SeenRegions(nn.Module):
+    """A model that also gives the backbone's maps at strides 8 and 16, which no prompt has touched.
 
     Args:
         model: The model, whose parts keep their names below `model`.
-        classes: C.
-        width: Channels between both layers.
     """
 
-    def __init__(self, model: ActionVOS, classes: int, width: int) -> None:
+    def __init__(self, model: ActionVOS) -> None:
         super().__init__()
         self.model = model
-        channels = model.backbone.channels
-        self.fine = nn.Conv2d(channels[1], width, 1)
-        self.coarse = nn.Conv2d(channels[2], width, 1)
-        self.out = nn.Conv2d(width, classes, 1)
 
     def forward(self, frames: Tensor, *inputs: Any, **options: Any) -> Output:
-        """The model's output, in training with logits [N, T, C, h, w] of the nouns as `extra`.
+        """The model's output, in training with the maps [N, T, D, h, w] as `extra`, detached.
 
         Arguments as of `ActionVOS.forward`.
         """
@@ -115,10 +100,9 @@ class NounClassifier(nn.Module):
             output: Output = self.model(frames, *inputs, **options)
         finally:
             hook.remove()
-        fine = self.fine(stages[1].detach())
-        coarse = F.interpolate(self.coarse(stages[2].detach()), size=fine.shape[-2:])
-        logits = self.out(F.relu(fine + coarse))
-        return dataclasses.replace(output, extra=(logits.unflatten(0, frames.shape[:2]),))
+        fine, coarse = stages[1].detach(), stages[2].detach()
+        maps = torch.cat([fine, F.interpolate(coarse, size=fine.shape[-2:])], 1)
+        return dataclasses.replace(output, extra=(maps.unflatten(0, frames.shape[:2]),))
 
 
 @register("repair", "Repair", RepairOptions)
@@ -132,9 +116,10 @@ class Repair(Strategy[RepairOptions]):
     def __init__(self, options: RepairOptions, lexicon: Lexicon) -> None:
         super().__init__(options)
         self.lexicon = lexicon
-        self.memory = NounMemory(len(lexicon.rows), lexicon.size)
+        self.memory = self._memory(0)
         self._epoch = -1
-        self._judgement: Judgement | None = None
+        self._judging = False
+        self._projection: Tensor | None = None
         # Sum and count of the strengths at each shift, of objects that are not active and that are.
         self._profiles = torch.zeros(2, 2, 2 * options.reach + 1)
 
@@ -149,23 +134,32 @@ class Repair(Strategy[RepairOptions]):
         return cls(cast("RepairOptions", config.strategy_options), Lexicon.of(clips))
 
     def extend(self, model: ActionVOS) -> nn.Module:
-        """The model with a classifier of regions."""
+        """The model that also gives what its regions look like."""
         if not self.options.names:
             return model
-        return NounClassifier(model, self.lexicon.size, self.options.width)
+        channels = sum(model.backbone.channels[1:3])
+        if channels > self.options.width:
+            random = torch.Generator().manual_seed(0)  # the same in every process and run
+            self._projection = torch.randn(channels, self.options.width, generator=random)
+            channels = self.options.width
+        self.memory = self._memory(channels)
+        return SeenRegions(model)
+
+    def _memory(self, channels: int) -> NounMemory:
+        options = self.options
+        return NounMemory(self.lexicon, channels, narrated=options.narrated, ridge=options.ridge)
 
     def exported(self, network: nn.Module) -> ActionVOS:
-        """The model without the classifier."""
+        """The model itself."""
         return cast("ActionVOS", network.model if self.options.names else network)
 
     def begin_epoch(self, epoch: int, epochs: int) -> None:
         """Judges all nouns by what the former epochs saw."""
         if epoch > self._epoch:
-            self.memory.close_epoch()
+            if self.options.names:
+                self.memory.close_epoch()
             self._epoch = epoch
-        first = max(1, math.ceil(self.options.warmup * epochs))
-        judged = self.options.names and epoch >= first
-        self._judgement = self.memory.judgement() if judged else None
+        self._judging = self.options.names and epoch > 0
 
     def inputs(self, batch: Batch, position: StepPosition, network: int) -> StepInputs:
         """The batch with masks at the picture's edges, and with the nouns that are believed."""
@@ -176,7 +170,7 @@ class Repair(Strategy[RepairOptions]):
         return StepInputs(batch)
 
     def losses(self, context: StepContext) -> Terms:
-        """The published terms, weighed by trust in the nouns, and that of the classifier.
+        """The published terms, weighed by trust in the nouns.
 
         Logs the estimates: `border_shift` in pixels of active objects, `exchange_rate`, and the
         shares of prompts that were `renamed` and `doubted`.
@@ -185,20 +179,15 @@ class Repair(Strategy[RepairOptions]):
         context.log["border_shift"] = self._run_shift()
         if not self.options.names:
             return terms
-        terms["loss_noun"] = self._classifier_loss(context)
+        self._remember_regions(context)
         context.log["exchange_rate"] = self.memory.rate
-        if self._judgement is not None:
+        if self._judging:
             rows = self._rows(context.batch)
             trust = self._trust(rows)
             context.log["doubted"] = (1 - trust).mean()
             context.log["renamed"] = self._surely_other()[rows].float().mean()
             terms = weigh_samples(terms, trust.to(context.labels.device))
         return terms
-
-    @property
-    def coefficients(self) -> dict[str, float]:
-        """The classifier's, small: the norm of all gradients together is limited."""
-        return {"loss_noun": 0.05}
 
     # Masks
 
@@ -254,69 +243,50 @@ class Repair(Strategy[RepairOptions]):
         rows = self._rows(batch)
         given = torch.tensor([self.lexicon.given(caption) for caption in batch.captions])
         self.memory.note_given(rows.to(self.memory.seen.device), given)
-        if self._judgement is None:
+        if not self._judging:
             return batch
-        sure, other = self._surely_other()[rows].tolist(), self._judgement.other[rows].tolist()
+        judgement = self.memory.judgement
+        sure, other = self._surely_other()[rows].tolist(), judgement.other[rows].tolist()
         captions = [
             self.lexicon.renamed(caption, number) if replaced else caption
             for caption, replaced, number in zip(batch.captions, sure, other, strict=True)
         ]
         return replace(batch, captions=captions)
 
-    def _classifier_loss(self, context: StepContext) -> Tensor:
-        """Loss of the regions with a known noun, a scalar; their classes are remembered."""
+    @torch.no_grad()
+    def _remember_regions(self, context: StepContext) -> None:
+        """Adds the mean features below each object's mask to what is known of it."""
         (maps,) = context.output.extra
         batch = context.batch
-        device = maps.device
         cover = F.adaptive_avg_pool2d(
             batch.masks.float().flatten(0, 1), (maps.shape[-2], maps.shape[-1])
         )
         cover = cover.unflatten(0, batch.masks.shape[:2])
         area = cover.flatten(1).sum(1)
-        logits = (
-            torch.stack(
-                [
-                    torch.einsum("tchw,thw->c", maps[clip].float(), own)
-                    for clip, own in zip(batch.clip_of_prompt.tolist(), cover, strict=True)
-                ]
-            )
-            / area.clamp(min=1e-6)[:, None]
+        features = torch.stack(
+            [
+                torch.einsum("tchw,thw->c", maps[clip].float(), own)
+                for clip, own in zip(batch.clip_of_prompt.tolist(), cover, strict=True)
+            ]
         )
-        found = logits.log_softmax(1)
-        rows = self._rows(batch)
-        given = self.memory.given[rows.to(self.memory.given.device)].to(device)
-        shown = (area > 0) & (given >= 0)
-        loss = channel_loss(found, given.clamp(min=0), self.memory.rate) * shown
-        with torch.no_grad():
-            believed = (found + self._said(batch).to(device)).log_softmax(1)
-            self.memory.add(rows.to(device)[shown], believed[shown])
-        return loss.sum() / shown.sum().clamp(min=1)
-
-    def _said(self, batch: Batch) -> Tensor:
-        """What the narrations add to the logarithms of active objects' classes, [P, C]."""
-        added = torch.zeros(len(batch.captions), self.lexicon.size)
-        bonus = math.log(self.options.narrated)
-        for row, (caption, active) in enumerate(
-            zip(batch.captions, batch.positive[:, 0].tolist(), strict=True)
-        ):
-            if active:
-                added[row, self.lexicon.narrated(caption)] = bonus
-        return added
+        features = features / area.clamp(min=1e-6)[:, None]
+        if self._projection is not None:
+            self._projection = self._projection.to(features.device)
+            features = features @ self._projection
+        shown = area > 0
+        self.memory.add(self._rows(batch).to(features.device)[shown], features[shown])
 
     def _surely_other(self) -> Tensor:
         """Objects whose noun is replaced, bool [K]."""
-        assert self._judgement is not None
         told = torch.tensor([self.lexicon.tells_noun(c) for c in range(self.lexicon.size)])
-        other = self._judgement.other
-        sure = self._judgement.other_probability > self.options.confidence
-        return sure & told.to(other.device)[other]
+        judgement = self.memory.judgement
+        sure = judgement.other_probability > self.options.confidence
+        return sure & told.to(sure.device)[judgement.other]
 
     def _trust(self, rows: Tensor) -> Tensor:
         """Weight of each prompt, float32 [P] in [0, 1]."""
-        assert self._judgement is not None
-        trust = torch.where(
-            self._surely_other(), self._judgement.other_probability, self._judgement.right
-        )
+        judgement = self.memory.judgement
+        trust = torch.where(self._surely_other(), judgement.other_probability, judgement.right)
         return trust[rows.to(trust.device)]
 
     def _rows(self, batch: Batch) -> Tensor:

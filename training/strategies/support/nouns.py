@@ -3,13 +3,14 @@
 Paper Alg. 1 replaces the class of a noun by any other one, with a rate that nobody tells. A
 classifier of regions learns from the nouns that are given as if its own answers had gone through
 such a channel (forward correction, Patrini et al. 2017), and the rate is what makes the given nouns
-likeliest (expectation maximisation). Then the chance that a given noun is right follows from Bayes.
+likeliest (expectation maximisation). An object is judged by a classifier that has not seen its
+noun. Then the chance that a given noun is right follows from Bayes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, distributed
@@ -37,6 +38,8 @@ class Lexicon:
     """Nouns of each class, the most frequent one first."""
     rows: Mapping[Key, int]
     """Number of each object, counted from 0."""
+    told: tuple[tuple[int, int], ...] = ()
+    """Numbers of active objects with each class that their narration names."""
 
     @property
     def size(self) -> int:
@@ -44,7 +47,7 @@ class Lexicon:
         return len(self.names) + 1
 
     @staticmethod
-    def of(clips: Iterable[Clip]) -> Lexicon:
+    def of(clips: Sequence[Clip]) -> Lexicon:
         """Which nouns the clips of a split have, and which of them are of one class.
 
         It is not kept which object has which noun. Objects without a class id have the class of
@@ -70,9 +73,17 @@ class Lexicon:
         names: list[list[str]] = [[] for _ in numbers]
         for noun in sorted(group, key=lambda noun: (-counts[noun], noun)):
             names[numbers[group[noun]]].append(noun)
-        return Lexicon(
+        lexicon = Lexicon(
             {noun: numbers[group[noun]] for noun in group}, tuple(map(tuple, names)), rows
         )
+        told = tuple(
+            (rows[clip.sequence, entry.object_id], number)
+            for clip in clips
+            for entry in clip.objects
+            if entry.positive
+            for number in lexicon.narrated(entry.expression)
+        )
+        return replace(lexicon, told=told)
 
     def given(self, caption: str) -> int:
         """Class of a prompt's noun; -1 for a prompt of another form."""
@@ -174,107 +185,182 @@ def channel_loss(log_probabilities: Tensor, given: Tensor, rate: float) -> Tenso
     return -((1 - rate) * own + rate * (1 - own) / others).clamp(min=1e-8).log()
 
 
+def class_probabilities(
+    features: Tensor, given: Tensor, classes: int, rate: float, *, ridge: float
+) -> Tensor:
+    """What regions look like, by logistic regression behind the channel, float32 [K, C].
+
+    The objects are dealt out to three parts, and each is judged by what was learned from the other
+    two, so that no object's own noun speaks for itself.
+
+    Args:
+        features: float32 [K, D].
+        given: Class of each noun, int64 [K], at least 0.
+        classes: C.
+        rate: Of the channel.
+        ridge: Weight of the squared coefficients, for all objects together.
+    """
+    scaled = (features - features.mean(0)) / (features.std(0, correction=0) + 1e-6)
+    design = torch.cat([scaled, torch.ones_like(scaled[:, :1])], 1)
+    part = torch.arange(len(given), device=given.device) % _PARTS
+    found = features.new_full((len(given), classes), 1 / classes)
+    for number in range(_PARTS):
+        others = part != number
+        if bool(others.any()):
+            weights = _fitted(design[others], given[others], classes, rate, ridge)
+            found[~others] = (design[~others] @ weights).softmax(1)
+    return found
+
+
+_PARTS = 3
+
+
+def _fitted(design: Tensor, given: Tensor, classes: int, rate: float, ridge: float) -> Tensor:
+    """Coefficients [D + 1, C] of a regression; the last row is not held down."""
+    weights = design.new_zeros(design.shape[1], classes, requires_grad=True)
+    solver = torch.optim.LBFGS([weights], max_iter=40, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        solver.zero_grad()
+        fit = channel_loss((design @ weights).log_softmax(1), given, rate).mean()
+        value: Tensor = fit + ridge * (weights[:-1] ** 2).sum() / len(given)
+        value.backward()
+        return value
+
+    with torch.enable_grad():
+        solver.step(loss)
+    return weights.detach()
+
+
 @dataclass
 class NounMemory:
-    """What was seen of every object so far: its region's classes, and the noun that it was given.
+    """What was seen of every object, the noun that it was given, and what is believed of it.
 
     What the present epoch adds counts from the next one on, in every process of a run.
 
     Args:
-        objects: K.
-        classes: C.
+        lexicon: Classes and objects; K and C below are theirs.
+        channels: D, of a region's features.
+        narrated: How many times likelier than by its looks an active object is of a class that its
+            narration names.
+        ridge: See `class_probabilities`.
     """
 
-    objects: int
-    classes: int
+    lexicon: Lexicon
+    channels: int
+    narrated: float = 1.0
+    ridge: float = 2.0
     rate: float = 0.2
     """Of the channel, as last estimated."""
     seen: Tensor = field(init=False)
-    """Sum of log probabilities in the former epochs, float32 [K, C]."""
-    times: Tensor = field(init=False)
-    """How often each object was seen in them, float32 [K]."""
+    """Mean features in the last epoch that showed the object, float32 [K, D]."""
+    known: Tensor = field(init=False)
+    """Whether any did, bool [K]."""
     given: Tensor = field(init=False)
     """Class that each was given, int64 [K]; -1 before it was seen."""
+    judgement: Judgement = field(init=False)
+    """What is believed in the present epoch; objects that were not seen are taken for right."""
 
     def __post_init__(self) -> None:
-        self.seen = torch.zeros(self.objects, self.classes)
-        self.times = torch.zeros(self.objects)
-        self.given = torch.full((self.objects,), -1)
-        self._new = torch.zeros(self.objects, self.classes)
-        self._new_times = torch.zeros(self.objects)
+        count = len(self.lexicon.rows)
+        self.seen = torch.zeros(count, self.channels)
+        self.known = torch.zeros(count, dtype=torch.bool)
+        self.given = torch.full((count,), -1)
+        self.judgement = Judgement(
+            torch.ones(count), torch.zeros(count, dtype=torch.int64), torch.zeros(count)
+        )
+        self._sum = torch.zeros(count, self.channels)
+        self._times = torch.zeros(count)
 
     def note_given(self, rows: Tensor, given: Tensor) -> None:
         """Remembers the classes of nouns, int64 [P] each."""
         self._to(rows.device)
         self.given[rows] = given.to(rows.device)
 
-    def add(self, rows: Tensor, log_probabilities: Tensor) -> None:
+    def add(self, rows: Tensor, features: Tensor) -> None:
         """Adds what regions look like.
 
         Args:
             rows: Objects, int64 [P].
-            log_probabilities: float32 [P, C], detached.
+            features: float32 [P, D], detached.
         """
-        device = rows.device
-        self._to(device)
-        self._new.index_add_(0, rows, log_probabilities)
-        self._new_times.index_add_(0, rows, torch.ones(len(rows), device=device))
+        self._to(rows.device)
+        self._sum.index_add_(0, rows, features)
+        self._times.index_add_(0, rows, torch.ones(len(rows), device=rows.device))
 
     def close_epoch(self) -> None:
-        """Takes in what all processes saw, and estimates the rate anew."""
-        self.seen, self.times, self.given = self._merged()
-        self._new.zero_()
-        self._new_times.zero_()
-        known = self.times > 0
-        if bool(known.any()):
-            self.rate = exchange_rate(self._likelihoods()[known], self.given[known], self.rate)
-
-    def judgement(self) -> Judgement:
-        """What is believed now; objects that were not seen are taken for right."""
-        judged = judge(self._likelihoods(), self.given, self.rate)
-        known = self.times > 0
-        return Judgement(
-            torch.where(known, judged.right, 1.0),
-            judged.other,
-            torch.where(known, judged.other_probability, 0.0),
-        )
+        """Takes in what all processes saw, and judges all nouns anew."""
+        total, times, self.given = self._merged()
+        new = times > 0
+        self.seen = torch.where(new[:, None], total / times.clamp(min=1)[:, None], self.seen)
+        self.known = self.known | new
+        self._sum.zero_()
+        self._times.zero_()
+        judged = self.known & (self.given >= 0)
+        if not bool(judged.any()):
+            return
+        features, given = self.seen[judged], self.given[judged]
+        for _ in range(_ROUNDS):
+            likelihoods = class_probabilities(
+                features, given, self.lexicon.size, self.rate, ridge=self.ridge
+            )
+            likelihoods = self._with_narrations(likelihoods, judged)
+            self.rate = exchange_rate(likelihoods, given, self.rate)
+        found = judge(likelihoods, given, self.rate)
+        self.judgement.right[judged] = found.right
+        self.judgement.other[judged] = found.other
+        self.judgement.other_probability[judged] = found.other_probability
 
     def state_dict(self) -> dict[str, Tensor | float]:
         """Everything, with what the processes saw in the present epoch; all call it together."""
-        seen, times, given = self._merged()
-        tensors = {"seen": self.seen, "times": self.times, "given": given}
-        tensors |= {"new": seen - self.seen, "new_times": times - self.times}
+        total, times, given = self._merged()
+        tensors = {"seen": self.seen, "known": self.known, "given": given}
+        tensors |= {"sum": total, "times": times, **vars(self.judgement)}
         copies = {name: value.cpu().clone() for name, value in tensors.items()}
         return {**copies, "rate": self.rate}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Goes on from what `state_dict` gave."""
         self.rate = float(state["rate"])
-        self.seen, self.times, self.given = state["seen"], state["times"], state["given"]
+        self.seen, self.known, self.given = state["seen"], state["known"], state["given"]
+        self.judgement = Judgement(state["right"], state["other"], state["other_probability"])
         first = not _together() or distributed.get_rank() == 0
         # Summed over the processes again when the epoch ends, so only one of them has it.
-        self._new = state["new"] if first else torch.zeros_like(state["new"])
-        self._new_times = state["new_times"] if first else torch.zeros_like(state["new_times"])
+        self._sum = state["sum"] if first else torch.zeros_like(state["sum"])
+        self._times = state["times"] if first else torch.zeros_like(state["times"])
 
-    def _likelihoods(self) -> Tensor:
-        """Geometric mean of what was seen, normalised, float32 [K, C]."""
-        return (self.seen / self.times.clamp(min=1)[:, None]).softmax(1)
+    def _with_narrations(self, likelihoods: Tensor, judged: Tensor) -> Tensor:
+        """Probabilities of the objects that are judged, with what their narrations say."""
+        if not self.lexicon.told:
+            return likelihoods
+        rows, classes = torch.tensor(self.lexicon.told, device=judged.device).T
+        place = judged.cumsum(0) - 1
+        here = judged[rows]
+        factor = torch.ones_like(likelihoods)
+        factor[place[rows[here]], classes[here]] = self.narrated
+        told = likelihoods * factor
+        return told / told.sum(1, keepdim=True)
 
     def _merged(self) -> tuple[Tensor, Tensor, Tensor]:
-        new, times, given = self._new.clone(), self._new_times.clone(), self.given.clone()
+        total, times, given = self._sum.clone(), self._times.clone(), self.given.clone()
         if _together():
             if distributed.get_backend() == "nccl":  # which reduces nothing on the host
                 self._to(torch.device("cuda", torch.cuda.current_device()))
-                new, times, given = (tensor.to(self.seen.device) for tensor in (new, times, given))
-            distributed.all_reduce(new)
+                total, times, given = (part.to(self.seen.device) for part in (total, times, given))
+            distributed.all_reduce(total)
             distributed.all_reduce(times)
             distributed.all_reduce(given, distributed.ReduceOp.MAX)
-        return self.seen + new, self.times + times, given
+        return total, times, given
 
     def _to(self, device: torch.device) -> None:
         if self.seen.device != device:
-            for name in ("seen", "times", "given", "_new", "_new_times"):
+            for name in ("seen", "known", "given", "_sum", "_times"):
                 setattr(self, name, getattr(self, name).to(device))
+            self.judgement = Judgement(*(part.to(device) for part in vars(self.judgement).values()))
+
+
+_ROUNDS = 3
+"""Of fitting the classifier and the rate in turn."""
 
 
 def _spoken(noun: str) -> str:
