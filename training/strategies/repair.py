@@ -10,7 +10,7 @@ equations, and what of this was measured, are in docs/repair.md.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -100,9 +100,14 @@ class SeenRegions(nn.Module):
             output: Output = self.model(frames, *inputs, **options)
         finally:
             hook.remove()
-        fine, coarse = stages[1].detach(), stages[2].detach()
-        maps = torch.cat([fine, F.interpolate(coarse, size=fine.shape[-2:])], 1)
-        return dataclasses.replace(output, extra=(maps.unflatten(0, frames.shape[:2]),))
+        maps = joined(stages).unflatten(0, frames.shape[:2])
+        return dataclasses.replace(output, extra=(maps,))
+
+
+def joined(stages: Sequence[Tensor]) -> Tensor:
+    """The backbone's maps at strides 8 and 16 on the finer grid, [F, D, h, w], detached."""
+    fine, coarse = stages[1].detach(), stages[2].detach()
+    return torch.cat([fine, F.interpolate(coarse, size=fine.shape[-2:])], 1)
 
 
 @register("repair", "Repair", RepairOptions)
@@ -179,13 +184,14 @@ class Repair(Strategy[RepairOptions]):
         context.log["border_shift"] = self._run_shift()
         if not self.options.names:
             return terms
-        self._remember_regions(context)
+        (maps,) = context.output.extra
+        self.remember(maps, context.batch)
         context.log["exchange_rate"] = self.memory.rate
         if self._judging:
             rows = self._rows(context.batch)
             trust = self._trust(rows)
             context.log["doubted"] = (1 - trust).mean()
-            context.log["renamed"] = self._surely_other()[rows].float().mean()
+            context.log["renamed"] = self.surely_other()[rows].float().mean()
             terms = weigh_samples(terms, trust.to(context.labels.device))
         return terms
 
@@ -246,7 +252,7 @@ class Repair(Strategy[RepairOptions]):
         if not self._judging:
             return batch
         judgement = self.memory.judgement
-        sure, other = self._surely_other()[rows].tolist(), judgement.other[rows].tolist()
+        sure, other = self.surely_other()[rows].tolist(), judgement.other[rows].tolist()
         captions = [
             self.lexicon.renamed(caption, number) if replaced else caption
             for caption, replaced, number in zip(batch.captions, sure, other, strict=True)
@@ -254,10 +260,13 @@ class Repair(Strategy[RepairOptions]):
         return replace(batch, captions=captions)
 
     @torch.no_grad()
-    def _remember_regions(self, context: StepContext) -> None:
-        """Adds the mean features below each object's mask to what is known of it."""
-        (maps,) = context.output.extra
-        batch = context.batch
+    def remember(self, maps: Tensor, batch: Batch) -> None:
+        """Adds the mean features below each object's mask to what is known of it.
+
+        Args:
+            maps: Of the backbone, [N, T, D, h, w].
+            batch: Clips [N] with their prompts [P], as `inputs` gave it.
+        """
         cover = F.adaptive_avg_pool2d(
             batch.masks.float().flatten(0, 1), (maps.shape[-2], maps.shape[-1])
         )
@@ -276,7 +285,7 @@ class Repair(Strategy[RepairOptions]):
         shown = area > 0
         self.memory.add(self._rows(batch).to(features.device)[shown], features[shown])
 
-    def _surely_other(self) -> Tensor:
+    def surely_other(self) -> Tensor:
         """Objects whose noun is replaced, bool [K]."""
         told = torch.tensor([self.lexicon.tells_noun(c) for c in range(self.lexicon.size)])
         judgement = self.memory.judgement
@@ -286,7 +295,7 @@ class Repair(Strategy[RepairOptions]):
     def _trust(self, rows: Tensor) -> Tensor:
         """Weight of each prompt, float32 [P] in [0, 1]."""
         judgement = self.memory.judgement
-        trust = torch.where(self._surely_other(), judgement.other_probability, judgement.right)
+        trust = torch.where(self.surely_other(), judgement.other_probability, judgement.right)
         return trust[rows.to(trust.device)]
 
     def _rows(self, batch: Batch) -> Tensor:

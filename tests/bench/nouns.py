@@ -1,0 +1,99 @@
+"""Which nouns `repair` believes after an epoch of Alg. 1, and what judging them costs.
+
+Every object of a split is seen once, as training with `--preset tiny` shows it, by the backbone
+that training starts from; then all nouns are judged (docs/repair.md). A kitchen is drawn unless
+there is `--data`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import torch
+
+from training.data.clips import collate
+from training.data.kitchen import KitchenConfig, make_kitchen
+from training.data.prepare import prepare
+from training.engine.setup import build_setup
+from training.losses.context import StepPosition
+from training.strategies import run_config
+from training.strategies.repair import Repair, joined
+
+BATCH = 8
+HEADS = ("rate", "estimate", "trust, right", "trust, wrong", "renamed", "rightly", "wrong ones",
+         "harmed", "seconds")  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, help="folder in the ActionVOS layout")
+    parser.add_argument("--split", default="train")
+    parser.add_argument("--pretrained", type=Path, default=Path("embedded"))
+    parser.add_argument("--rates", nargs="+", type=float, default=[0.0, 0.2, 0.4, 0.6])
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        data = options.data or drawn(Path(scratch))
+        print("".join(f"{head:>13}" for head in HEADS))
+        for rate in options.rates:
+            print(row(data, options.split, options.pretrained, rate, Path(scratch)), flush=True)
+
+
+def drawn(scratch: Path) -> Path:
+    """A kitchen that no network was trained on."""
+    config = KitchenConfig(clips=300, seed=8002, val_share=0.0, frame_size=(854, 480))
+    make_kitchen(scratch / "raw", config, progress=False)
+    prepare(scratch / "raw" / "VISOR", scratch / "raw" / "annotations", scratch / "data",
+            splits=("train",))  # fmt: skip
+    return scratch / "data"
+
+
+@torch.no_grad()
+def row(data: Path, split: str, start: Path, rate: float, scratch: Path) -> str:
+    """The numbers of one rate as text."""
+    config = run_config(
+        "repair", data=data, out=scratch, split=split, pretrained=start, text_noise=rate,
+        val_split="", workers=0, device="cpu",
+    )  # fmt: skip
+    setup = build_setup(config, config.recipe())
+    strategy, network = setup.strategy, setup.networks[0].eval()
+    assert isinstance(strategy, Repair)
+    strategy.begin_epoch(0, 2)
+    for first in range(0, len(setup.dataset), BATCH):
+        places = range(first, min(first + BATCH, len(setup.dataset)))
+        batch = collate([setup.dataset[index] for index in places]).to(torch.device("cpu"))
+        batch = strategy.inputs(batch, StepPosition(), 0).batch
+        maps = joined(network.model.backbone(batch.frames.flatten(0, 1)))
+        strategy.remember(maps.unflatten(0, batch.frames.shape[:2]), batch)
+    began = time.process_time()
+    strategy.begin_epoch(1, 2)
+    seconds = time.process_time() - began
+    memory, lexicon = strategy.memory, strategy.lexicon
+    true = torch.tensor([-1] * len(lexicon.rows))
+    for clip in setup.dataset.clips:
+        for entry in clip.objects:
+            true[lexicon.rows[clip.sequence, entry.object_id]] = lexicon.given(entry.expression)
+    seen = memory.known & (memory.given >= 0)
+    right, judged = (memory.given == true)[seen], memory.judgement
+    renamed = strategy.surely_other()[seen]
+    hit = renamed & (judged.other == true)[seen]
+    trust = judged.right[seen]
+    shares = (
+        1 - right.float().mean(), memory.rate, mean(trust, right), mean(trust, ~right),
+        renamed.float().mean(), mean(hit, renamed), mean(hit, ~right), mean(renamed, right),
+    )  # fmt: skip
+    return "".join(f"{float(share):>13.3f}" for share in shares) + f"{seconds:>13.1f}"
+
+
+def mean(values: torch.Tensor, where: torch.Tensor) -> float:
+    """Over some objects; NaN over none."""
+    return float(values[where].float().mean())
+
+
+if __name__ == "__main__":
+    main()
