@@ -16,12 +16,12 @@ from safetensors.torch import load_file
 
 from training.config.run import TrainConfig
 from training.data.clips import Batch, ClipDataset, collate
-from training.data.splits import Clip, ObjectPrompt
+from training.data.splits import Clip, ObjectPrompt, load_clips
 from training.data.targets import mask_boxes
 from training.data.transforms import FixedSize
 from training.engine.trainer import train
 from training.losses.context import StepPosition
-from training.model import PRESETS
+from training.model import PRESETS, build_model
 from training.noise.layer import LabelNoise
 from training.noise.mask import MaskNoise
 from training.strategies.repair import Repair, RepairOptions
@@ -281,6 +281,22 @@ def test_what_an_epoch_sees_counts_from_the_next_one_on() -> None:
     again.load_state_dict(memory.state_dict())
     assert memory.rate == resumed.rate == again.rate
     assert torch.equal(again.judgement.right, memory.judgement.right)
+
+
+def test_many_channels_are_projected(drawn_data: Path) -> None:
+    batch = _batch(drawn_data, None)
+    clips = load_clips(drawn_data / "ImageSets" / "train.json")
+    seen = []
+    for _ in range(2):  # two processes of a run
+        strategy = Repair(RepairOptions(width=8), Lexicon.of(clips))
+        strategy.extend(build_model(PRESETS["tiny"]))
+        maps = torch.ones(len(batch.frames), 1, 208, 6, 10)
+        strategy.remember(maps, strategy.inputs(batch, HERE, 0).batch)
+        strategy.begin_epoch(0, 2)
+        seen.append(strategy.memory.seen)
+    assert seen[0].shape == (len(strategy.lexicon.rows), 8)
+    assert seen[0].any()
+    assert torch.equal(*seen)
 
 
 # Training
