@@ -8,6 +8,7 @@ there is `--data`.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -40,13 +41,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         data = options.data or drawn(Path(scratch))
         print("".join(f"{head:>13}" for head in HEADS))
+        rows = []
         for rate in options.rates:
-            print(row(data, options.split, options.pretrained, rate, Path(scratch)), flush=True)
+            numbers = row(data, options.split, options.pretrained, rate, Path(scratch))
+            shown = ("-" if number is None else f"{number:.3f}" for number in numbers)
+            print("".join(f"{number:>13}" for number in shown), flush=True)
+            rows.append(dict(zip(HEADS, numbers, strict=True)))
+    print(json.dumps({"nouns": rows}))
 
 
 def drawn(scratch: Path) -> Path:
     """A kitchen that no network was trained on."""
-    config = KitchenConfig(clips=300, seed=8002, val_share=0.0, frame_size=(854, 480))
+    config = KitchenConfig(clips=60, seed=8002, val_share=0.0, frame_size=(854, 480))
     make_kitchen(scratch / "raw", config, progress=False)
     prepare(scratch / "raw" / "VISOR", scratch / "raw" / "annotations", scratch / "data",
             splits=("train",))  # fmt: skip
@@ -54,8 +60,8 @@ def drawn(scratch: Path) -> Path:
 
 
 @torch.no_grad()
-def row(data: Path, split: str, start: Path, rate: float, scratch: Path) -> str:
-    """The numbers of one rate as text."""
+def row(data: Path, split: str, start: Path, rate: float, scratch: Path) -> list[float | None]:
+    """The numbers of one rate, in the order of `HEADS`."""
     config = run_config(
         "repair", data=data, out=scratch, split=split, pretrained=start, text_noise=rate,
         val_split="", workers=0, device="cpu",
@@ -83,16 +89,16 @@ def row(data: Path, split: str, start: Path, rate: float, scratch: Path) -> str:
     renamed = strategy.surely_other()[seen]
     hit = renamed & (judged.other == true)[seen]
     trust = judged.right[seen]
-    shares = (
-        1 - right.float().mean(), memory.rate, mean(trust, right), mean(trust, ~right),
-        renamed.float().mean(), mean(hit, renamed), mean(hit, ~right), mean(renamed, right),
-    )  # fmt: skip
-    return "".join(f"{float(share):>13.3f}" for share in shares) + f"{seconds:>13.1f}"
+    return [
+        1 - float(right.float().mean()), memory.rate, mean(trust, right), mean(trust, ~right),
+        float(renamed.float().mean()), mean(hit, renamed), mean(hit, ~right), mean(renamed, right),
+        seconds,
+    ]  # fmt: skip
 
 
-def mean(values: torch.Tensor, where: torch.Tensor) -> float:
-    """Over some objects; NaN over none."""
-    return float(values[where].float().mean())
+def mean(values: torch.Tensor, where: torch.Tensor) -> float | None:
+    """Over some objects; None over none."""
+    return float(values[where].float().mean()) if where.any() else None
 
 
 if __name__ == "__main__":

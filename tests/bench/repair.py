@@ -7,6 +7,7 @@ training: batches of 8 frames with all their objects, enlarged and distorted.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import tempfile
 import time
@@ -59,7 +60,7 @@ def main() -> None:
         prepare(root / "raw" / "VISOR", root / "raw" / "annotations", root / "data",
                 splits=("train",))  # fmt: skip
         print(f"{'kernel':>7}{'IoU given':>11}{'repaired':>10}{'shift, px':>11}{'ms a batch':>12}")
-        clean = dataset(root / "data", 0)
+        clean, rows = dataset(root / "data", 0), []
         for kernel in (0, 9, 15, 21):
             noisy = dataset(root / "data", kernel)
             strategy = Repair(RepairOptions(names=False), Lexicon.of(clean.clips))
@@ -77,6 +78,9 @@ def main() -> None:
             before, after = (100 * torch.cat(found).mean().item() for found in (given, repaired))
             cost = 1000 * sorted(seconds)[len(seconds) // 2]
             print(f"{kernel:>7}{before:>11.1f}{after:>10.1f}{shift:>11}{cost:>12.0f}", flush=True)
+            rows.append({"kernel": kernel, "given": before, "repaired": after, "shift": shift,
+                         "milliseconds": cost})  # fmt: skip
+    print(json.dumps({"repair": rows}))
 
 
 if __name__ == "__main__":

@@ -38,16 +38,19 @@ class Comparison:
     conditions, None on clean data."""
 
     @property
-    def keeps_up(self) -> bool:
-        """Whether it is best or not distinguishable from the best."""
-        return self.worse > LEVEL
+    def keeps_up(self) -> bool | None:
+        """Whether it is best or not distinguishable from the best; None without an interval."""
+        return None if self.to_best.error is None else self.worse > LEVEL
 
     @property
-    def beats_baseline(self) -> bool:
-        """Whether it is better than the baseline; on clean data whether it loses too little."""
+    def beats_baseline(self) -> bool | None:
+        """Whether it is better than the baseline, None without an interval.
+
+        On clean data: whether it loses little enough.
+        """
         if self.better is None:
             return self.to_baseline.value >= -MOST_LOST
-        return self.better <= LEVEL
+        return None if self.to_baseline.error is None else self.better <= LEVEL
 
 
 def compare(evidence: Evidence, endpoint: str) -> list[Comparison]:
@@ -60,25 +63,25 @@ def compare(evidence: Evidence, endpoint: str) -> list[Comparison]:
     results = evidence.results
     found = [(condition, *_effects(evidence, endpoint, condition)) for condition in _run(results)]
     worse = holm([to_best.p_at_least(0) for _, _, to_best, _ in found])
-    noisy = [condition.noise for condition, *_ in found if condition.noise != "Clean"]
-    tests = holm([own.p_at_most(0) for condition, _, _, own in found if condition.noise in noisy])
+    noisy = {own: gain for own, _, _, gain in found if own.text_noise or own.mask_noise}
+    tests = holm([gain.p_at_most(0) for gain in noisy.values()])
     better = dict(zip(noisy, tests, strict=True))
     return [
-        Comparison(condition, best, to_best, p, to_baseline, better.get(condition.noise))
+        Comparison(condition, best, to_best, p, to_baseline, better.get(condition))
         for (condition, best, to_best, to_baseline), p in zip(found, worse, strict=True)
     ]
 
 
 def told(comparisons: Sequence[Comparison], endpoint: str) -> str:
     """What one endpoint comes to, in a sentence."""
-    kept = sum(found.keeps_up for found in comparisons)
+    kept = [found.keeps_up for found in comparisons if found.keeps_up is not None]
     noisy = [found for found in comparisons if found.better is not None]
-    beaten = sum(found.beats_baseline for found in noisy)
+    beaten = [found.beats_baseline for found in noisy if found.beats_baseline is not None]
     clean = [found.to_baseline.text() for found in comparisons if found.better is None]
     return (
-        f"{ENDPOINTS[endpoint]}: the best or not distinguishable from it in {kept} of "
-        f"{len(comparisons)} conditions, certainly better than the baseline in {beaten} of "
-        f"{len(noisy)} noisy ones"
+        f"{ENDPOINTS[endpoint]}: the best or not distinguishable from it in {sum(kept)} of "
+        f"{len(kept)} conditions, certainly better than the baseline in {sum(beaten)} of "
+        f"{len(beaten)} noisy ones (those with an interval)"
         + (f"; on clean data {clean[0]} against the baseline." if clean else ".")
     )
 

@@ -36,6 +36,7 @@ from training.report.paper import paper_noun_shares, paper_values
 
 _RATES = (0.2, 0.4, 0.6)
 _KERNELS = (9, 15, 21)
+_ANSWERS = {True: "yes", False: "no", None: "cannot be told"}
 _NEEDS_DATA = "Left out: it needs the prepared data, which was not found; give --data."
 
 
@@ -248,9 +249,9 @@ def ninth_section(evidence: Evidence) -> Section:
             row.condition.noise,
             strategy_name(row.best.strategy),
             row.to_best.text(),
-            "yes" if row.keeps_up else "no",
+            _ANSWERS[row.keeps_up],
             row.to_baseline.text(),
-            "yes" if row.beats_baseline else "no",
+            _ANSWERS[row.beats_baseline],
         )
         for endpoint, comparisons in found.items()
         for row in comparisons

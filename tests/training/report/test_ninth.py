@@ -73,3 +73,11 @@ def test_the_report_tells_it(tmp_path: Path):
     assert [row["Endpoint"] for row in rows] == ["gIoU", "p-mIoU − n-mIoU"]
     assert {row["Best or as good"] for row in rows} == {"yes"}
     assert "certainly better than the baseline in 1 of 1 noisy ones" in page.read_text()
+
+
+def test_without_an_interval_nothing_is_told():
+    alone = [c for c in cells({MIXED: 5.0}) if c.cell.seed == 0]
+    (mixed,) = compare(Evidence(by_condition(alone)), "giou")
+    assert mixed.to_best.error is None
+    assert mixed.keeps_up is None
+    assert mixed.beats_baseline is None
