@@ -20,10 +20,11 @@ from torch import Tensor, distributed, nn
 
 from training.config.options import require
 from training.config.run import StrategyOptions, TrainConfig
-from training.data.splits import load_clips
+from training.data.splits import load_clips, read_split
 from training.losses.context import StepContext, StepPosition
 from training.losses.criterion import Terms, published_terms, weigh_samples
 from training.model import ActionVOS, Output
+from training.noise.text import vocabulary
 from training.strategies.base import StepInputs, Strategy, register
 from training.strategies.support.boundary import (
     border_profile,
@@ -36,6 +37,10 @@ from training.strategies.support.nouns import Lexicon, NounMemory
 
 if TYPE_CHECKING:
     from training.data.clips import Batch
+
+
+_FIRST_JUDGEMENT = 16
+"""Optimiser steps before nouns are judged for the first time; a power of two."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ class Repair(Strategy[RepairOptions]):
         self.lexicon = lexicon
         self.memory = self._memory(0)
         self._epoch = -1
-        self._judging = False
+        self._judged = 0
         self._projection: Tensor | None = None
         # Sum and count of the strengths at each shift, of objects that are not active and that are.
         self._profiles = torch.zeros(2, 2, 2 * options.reach + 1)
@@ -135,8 +140,10 @@ class Repair(Strategy[RepairOptions]):
         Raises:
             ActisegError: If the split cannot be read.
         """
-        clips = load_clips(config.data / "ImageSets" / f"{config.split}.json")
-        return cls(cast("RepairOptions", config.strategy_options), Lexicon.of(clips))
+        split = config.data / "ImageSets" / f"{config.split}.json"
+        names = vocabulary(split, read_split(split), config.noise)
+        lexicon = Lexicon.of(load_clips(split), names)
+        return cls(cast("RepairOptions", config.strategy_options), lexicon)
 
     def extend(self, model: ActionVOS) -> nn.Module:
         """The model that also gives what its regions look like."""
@@ -164,13 +171,13 @@ class Repair(Strategy[RepairOptions]):
             if self.options.names:
                 self.memory.close_epoch()
             self._epoch = epoch
-        self._judging = self.options.names and epoch > 0
 
     def inputs(self, batch: Batch, position: StepPosition, network: int) -> StepInputs:
         """The batch with masks at the picture's edges, and with the nouns that are believed."""
         if self.options.masks:
             batch = self._moved(batch)
         if self.options.names:
+            self._judge_early(position)
             batch = self._renamed(batch)
         return StepInputs(batch)
 
@@ -186,14 +193,12 @@ class Repair(Strategy[RepairOptions]):
             return terms
         (maps,) = context.output.extra
         self.remember(maps, context.batch)
+        rows = self._rows(context.batch)
+        trust = self._trust(rows)
         context.log["exchange_rate"] = self.memory.rate
-        if self._judging:
-            rows = self._rows(context.batch)
-            trust = self._trust(rows)
-            context.log["doubted"] = (1 - trust).mean()
-            context.log["renamed"] = self.surely_other()[rows].float().mean()
-            terms = weigh_samples(terms, trust.to(context.labels.device))
-        return terms
+        context.log["doubted"] = (1 - trust).mean()
+        context.log["renamed"] = self.surely_other()[rows].float().mean()
+        return weigh_samples(terms, trust.to(context.labels.device))
 
     # Masks
 
@@ -244,13 +249,19 @@ class Repair(Strategy[RepairOptions]):
 
     # Nouns
 
+    def _judge_early(self, position: StepPosition) -> None:
+        """Judges the first epoch's nouns before its end, each time that it has twice as many."""
+        step = position.step
+        due = step >= _FIRST_JUDGEMENT and step.bit_count() == 1 and step > self._judged
+        if position.epoch == 0 and due:
+            self.memory.judge()
+            self._judged = step
+
     def _renamed(self, batch: Batch) -> Batch:
         """The batch whose surely wrong nouns are replaced; remembers which ones were given."""
         rows = self._rows(batch)
         given = torch.tensor([self.lexicon.given(caption) for caption in batch.captions])
         self.memory.note_given(rows.to(self.memory.seen.device), given)
-        if not self._judging:
-            return batch
         judgement = self.memory.judgement
         sure, other = self.surely_other()[rows].tolist(), judgement.other[rows].tolist()
         captions = [
@@ -308,12 +319,13 @@ class Repair(Strategy[RepairOptions]):
         """Both estimates, and what they rest on."""
         return {
             "epoch": self._epoch,
+            "judged": self._judged,
             "profiles": self._profiles.cpu(),
             "nouns": self.memory.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on with them."""
-        self._epoch = state["epoch"]
+        self._epoch, self._judged = state["epoch"], state["judged"]
         self._profiles = state["profiles"]
         self.memory.load_state_dict(state["nouns"])

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, distributed
@@ -26,10 +27,9 @@ Key = tuple[str, int]
 
 @dataclass(frozen=True)
 class Lexicon:
-    """The classes of a split's nouns, and its objects.
+    """The classes of all nouns that a split may have, and its objects.
 
-    Nouns that a mirrored picture exchanges, such as the hands, count as one class. One class more
-    stands for all nouns that the split does not have, which only noise can bring in.
+    Nouns that a mirrored picture exchanges, such as the hands, count as one class.
     """
 
     classes: Mapping[str, int]
@@ -43,18 +43,27 @@ class Lexicon:
 
     @property
     def size(self) -> int:
-        """Number of classes C, with that of strange nouns, which comes last."""
-        return len(self.names) + 1
+        """Number of classes C."""
+        return len(self.names)
 
     @staticmethod
-    def of(clips: Sequence[Clip]) -> Lexicon:
-        """Which nouns the clips of a split have, and which of them are of one class.
+    def of(
+        clips: Sequence[Clip], vocabulary: Mapping[int, Sequence[str]] = MappingProxyType({})
+    ) -> Lexicon:
+        """Which nouns there are, and which of them are of one class.
 
         It is not kept which object has which noun. Objects without a class id have the class of
         their noun.
+
+        Args:
+            clips: Of the split.
+            vocabulary: Nouns by class id, also those that no clip truly has: which ones those are,
+                only clean labels can tell.
         """
-        counts: dict[str, int] = {}
-        group: dict[str, object] = {}
+        group: dict[str, object] = {
+            _spoken(noun): class_id for class_id, nouns in vocabulary.items() for noun in nouns
+        }
+        counts = dict.fromkeys(group, 0)
         rows: dict[Key, int] = {}
         for clip in clips:
             for entry in clip.objects:
@@ -86,9 +95,9 @@ class Lexicon:
         return replace(lexicon, told=told)
 
     def given(self, caption: str) -> int:
-        """Class of a prompt's noun; -1 for a prompt of another form."""
+        """Class of a prompt's noun; -1 for an unknown one, or a prompt of another form."""
         parsed = parse_prompt(caption)
-        return -1 if parsed is None else self.classes.get(_spoken(parsed[0]), len(self.names))
+        return -1 if parsed is None else self.classes.get(_spoken(parsed[0]), -1)
 
     def narrated(self, caption: str) -> list[int]:
         """Classes with a noun whose words are all in a prompt's narration, ascending."""
@@ -110,9 +119,7 @@ class Lexicon:
         return PROMPT_TEMPLATE.format(object=self.names[number][0], narration=parsed[1])
 
     def tells_noun(self, number: int) -> bool:
-        """Whether a class says which noun to take: no strange one, and not one side of a pair."""
-        if number == len(self.names):
-            return False
+        """Whether a class says which noun to take: it is not one side of a pair."""
         return swap_sides(self.names[number][0]) == self.names[number][0]
 
 
@@ -236,7 +243,7 @@ def _fitted(design: Tensor, given: Tensor, classes: int, rate: float, ridge: flo
 class NounMemory:
     """What was seen of every object, the noun that it was given, and what is believed of it.
 
-    What the present epoch adds counts from the next one on, in every process of a run.
+    What is added counts from the next judgement on, in every process of a run.
 
     Args:
         lexicon: Classes and objects; K and C below are theirs.
@@ -253,13 +260,14 @@ class NounMemory:
     rate: float = 0.2
     """Of the channel, as last estimated."""
     seen: Tensor = field(init=False)
-    """Mean features in the last epoch that showed the object, float32 [K, D]."""
+    """Mean features in the last epoch that showed the object, as far as they were judged, float32
+    [K, D]."""
     known: Tensor = field(init=False)
     """Whether any did, bool [K]."""
     given: Tensor = field(init=False)
     """Class that each was given, int64 [K]; -1 before it was seen."""
     judgement: Judgement = field(init=False)
-    """What is believed in the present epoch; objects that were not seen are taken for right."""
+    """What is believed; objects that were not seen before it are taken for right."""
 
     def __post_init__(self) -> None:
         count = len(self.lexicon.rows)
@@ -289,13 +297,17 @@ class NounMemory:
         self._times.index_add_(0, rows, torch.ones(len(rows), device=rows.device))
 
     def close_epoch(self) -> None:
-        """Takes in what all processes saw, and judges all nouns anew."""
+        """Judges all nouns anew; what is added from here on belongs to another epoch."""
+        self.judge()
+        self._sum.zero_()
+        self._times.zero_()
+
+    def judge(self) -> None:
+        """Takes in what all processes saw, and judges all nouns anew; all call it together."""
         total, times, self.given = self._merged()
         new = times > 0
         self.seen = torch.where(new[:, None], total / times.clamp(min=1)[:, None], self.seen)
         self.known = self.known | new
-        self._sum.zero_()
-        self._times.zero_()
         judged = self.known & (self.given >= 0)
         if not bool(judged.any()):
             return
