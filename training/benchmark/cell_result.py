@@ -99,6 +99,8 @@ class RunFacts:
     """ISO 8601, UTC."""
     cpu_seconds: float | None = None
     """Processor time of training, all attempts and processes; None in results of before."""
+    precision: str | None = None
+    """Number format of matrix products; None in results of before, which had the preset's."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ def result_of_run(
             samples_per_second=record["samples_per_second"],
             code=record["code"],
             started=record["started"],
+            precision=config["precision"],
         ),
         curve=tuple(_validated(entry) for entry in epochs),
         reference=config["reference"],

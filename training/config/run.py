@@ -231,7 +231,8 @@ class TrainConfig:
     """Decay of the moving average of the weights that is validated and exported; 0 is off."""
     precision: Literal["float32", "tf32", "bfloat16"] | None = None
     """Number format of matrix products and convolutions; losses stay in float32. `tf32` rounds
-    their factors to ten bits on GPUs that can, and is float32 elsewhere."""
+    their factors to ten bits on GPUs that can, and is float32 elsewhere; a preset's bfloat16 is
+    float32 on devices that would imitate it slowly."""
     positive_threshold: float | None = None
     """Objects that are active with less probability than this are not drawn in validation, which
     chooses `best.safetensors`; in [0, 1] (published: 0.75)."""

@@ -43,6 +43,7 @@ from training.evaluation.metrics import METRICS
 from training.files.disk import full_disk_explained
 from training.files.progress import Progress, say
 from training.losses.context import StepPosition
+from training.model.device import has_bfloat16
 from training.strategies import Selection, with_strategy_options
 
 LOG_EVERY = 10
@@ -81,6 +82,12 @@ def train(config: TrainConfig) -> int:
         return Trainer(config, group).fit(stop)
 
 
+def _on_device(config: TrainConfig, device: torch.device) -> TrainConfig:
+    """The run in float32 if the bfloat16 of its preset would be imitated."""
+    meant = config.precision is not None or config.recipe().precision != "bfloat16"
+    return config if meant or has_bfloat16(device) else replace(config, precision="float32")
+
+
 class _GivenUpError(Exception):
     """A stop was requested inside a step, and nothing of the step is kept."""
 
@@ -100,6 +107,7 @@ class Trainer:
         config = with_strategy_options(config)
         if config.val_split is None:
             config = replace(config, val_split=validation_split(config.data))
+        config = _on_device(config, group.device)
         self.config, self.group, self.recipe = config, group, config.recipe()
         self.checkpoint = config.out / CHECKPOINT
         if self.checkpoint.exists() and not config.resume:

@@ -17,6 +17,13 @@ def cpu_warning(name: str, device: torch.device) -> list[str]:
     ]
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether a device multiplies in bfloat16; PyTorch imitates it elsewhere, which is slow."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu._is_avx512_bf16_supported())
+
+
 def choose_device(name: str, local_rank: int | None = None) -> torch.device:
     """The device that a command's `--device` names.
 

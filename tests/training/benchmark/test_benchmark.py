@@ -21,6 +21,7 @@ from training.benchmark.plan import plan
 from training.benchmark.runner import benchmark
 from training.benchmark.settings import BenchmarkData, read_data
 from training.benchmark.suites import cells_of
+from training.files.disk import read_json
 from training.strategies import STRATEGIES
 
 
@@ -83,6 +84,7 @@ def test_crashed_and_interrupted_cells_end_like_any_other(
     assert len(tried) == 2 and tried[-1] > 1
     assert result.run.cpu_seconds == pytest.approx(sum(tried))
     assert result.reference == "paper"
+    assert result.run.precision == read_json(cut / "run" / "run.json")["config"]["precision"]
     assert 0 <= result.metrics.acc <= 100
     by_clip = read_clip_scores(cut)
     assert by_clip is not None

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pytest
 import torch
@@ -95,6 +95,32 @@ def test_pictures_are_normalised_as_the_preset_says(data: Path, tmp_path: Path) 
     assert (batch.mean, batch.std) == (PRESETS["small"].mean, PRESETS["small"].std)
     frames = batch.to("cpu").frames[~batch.padding[:, :, None].expand_as(batch.frames)]
     assert -1 <= float(frames.min()) < 0 < float(frames.max()) <= 1
+
+
+@pytest.mark.parametrize(
+    ("native", "wanted", "used"),
+    [(True, None, "bfloat16"), (False, None, "float32"), (False, "bfloat16", "bfloat16")],
+)
+def test_bfloat16_is_only_imitated_where_it_is_asked_for(
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    native: bool,
+    wanted: Literal["bfloat16"] | None,
+    used: str,
+) -> None:
+    monkeypatch.setattr("training.engine.trainer.has_bfloat16", lambda device: native)
+    config = _config(data, tmp_path, epochs=1, precision=wanted)
+    assert train(config) == 0
+    record = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
+    assert record["config"]["precision"] == used
+    monkeypatch.setattr("training.engine.trainer.has_bfloat16", lambda device: not native)
+    further = replace(config, resume=True)
+    if wanted is None:  # a run does not change its rounding half-way
+        with pytest.raises(ActisegError, match=f"made with --precision {used}, not"):
+            train(further)
+    else:
+        assert train(further) == 0
 
 
 def test_the_input_can_be_smaller_than_the_presets(data: Path, tmp_path: Path) -> None:
