@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, distributed, nn
 
+from actiseg_ros.errors import ActisegError
 from training.config.options import require
 from training.config.run import StrategyOptions, TrainConfig
 from training.data.splits import load_clips, read_split
@@ -325,7 +326,16 @@ class Repair(Strategy[RepairOptions]):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on with them."""
+        """Goes on with them.
+
+        Raises:
+            ActisegError: If an earlier form of `repair`, which judged nouns otherwise, left them.
+        """
+        if "judged" not in state:
+            raise ActisegError(
+                "the checkpoint is of an earlier form of repair, whose judgements of nouns mean "
+                "something else; train anew into another --out"
+            )
         self._epoch, self._judged = state["epoch"], state["judged"]
         self._profiles = state["profiles"]
         self.memory.load_state_dict(state["nouns"])

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from actiseg_ros.errors import ActisegError
 from training.config.run import TrainConfig
 from training.data.clips import Batch, ClipDataset, collate
 from training.data.splits import Clip, ObjectPrompt, load_clips
@@ -301,6 +302,14 @@ def test_the_first_epoch_is_judged_whenever_it_has_twice_as_many_steps(drawn_dat
     assert believed[0].eq(1).all(), "nothing is known"
     changes = [step for step in range(1, 70) if not torch.equal(*believed[step - 1 : step + 1])]
     assert changes == [16, 32, 40]
+
+
+def test_a_state_of_an_earlier_form_is_refused() -> None:
+    strategy = Repair(RepairOptions(), LEXICON)
+    state = strategy.state_dict()
+    del state["judged"]
+    with pytest.raises(ActisegError, match="an earlier form of repair"):
+        strategy.load_state_dict(state)
 
 
 def test_many_channels_are_projected(drawn_data: Path) -> None:
