@@ -11,6 +11,8 @@ from pathlib import Path
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="actiseg-ros-log-"))
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests run in parallel instead of their matrix products
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
 import pytest

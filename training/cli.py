@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "paint": ("training.data.commands:Paint", "paint pictures for VISOR's annotations"),
     "noise": ("training.noise.commands:Noise", "make label noise: text, masks, severity"),
     "train": ("training.engine.commands:Train", "train a model, or resume"),
+    "region-scores": ("training.engine.commands:RegionScores", "regions against nouns, by CLIP"),
     "predict": ("training.evaluation.commands:Predict", "label images of a split"),
     "evaluate": ("training.evaluation.commands:Evaluate", "the official ActionVOS numbers"),
     "export": ("training.deploy.commands:Export", "weights to a model bundle for the robot"),

@@ -24,7 +24,7 @@ from training.data.prepare import prepare
 from training.engine.setup import build_setup
 from training.losses.context import StepPosition
 from training.strategies import run_config
-from training.strategies.repair import Repair, joined
+from training.strategies.repair import Repair, RepairOptions, joined
 
 BATCH = 8
 HEADS = ("rate", "estimate", "trust, right", "trust, wrong", "renamed", "rightly", "wrong ones",
@@ -36,6 +36,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder in the ActionVOS layout")
     parser.add_argument("--split", default="train")
     parser.add_argument("--pretrained", type=Path, default=Path("embedded"))
+    parser.add_argument("--scores", type=Path, help="folder of actiseg region-scores")
     parser.add_argument("--rates", nargs="+", type=float, default=[0.0, 0.2, 0.4, 0.6])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -43,7 +44,9 @@ def main() -> None:
         print("".join(f"{head:>13}" for head in HEADS))
         rows = []
         for rate in options.rates:
-            numbers = row(data, options.split, options.pretrained, rate, Path(scratch))
+            numbers = row(
+                data, options.split, options.pretrained, rate, Path(scratch), options.scores
+            )
             shown = ("-" if number is None else f"{number:.3f}" for number in numbers)
             print("".join(f"{number:>13}" for number in shown), flush=True)
             rows.append(dict(zip(HEADS, numbers, strict=True)))
@@ -60,11 +63,13 @@ def drawn(scratch: Path) -> Path:
 
 
 @torch.no_grad()
-def row(data: Path, split: str, start: Path, rate: float, scratch: Path) -> list[float | None]:
+def row(
+    data: Path, split: str, start: Path, rate: float, scratch: Path, scores: Path | None
+) -> list[float | None]:
     """The numbers of one rate, in the order of `HEADS`."""
     config = run_config(
         "repair", data=data, out=scratch, split=split, pretrained=start, text_noise=rate,
-        val_split="", workers=0, device="cpu",
+        val_split="", workers=0, device="cpu", strategy_options=RepairOptions(scores=scores),
     )  # fmt: skip
     setup = build_setup(config, config.recipe())
     strategy, network = setup.strategy, setup.networks[0].eval()

@@ -80,6 +80,8 @@ class Budget:
     """Samples per optimiser step: per device, times accumulation, times devices."""
     pretrained: str | None
     """Name of the weights that all cells started from; None is random weights."""
+    pretrained_sha256: str | None = None
+    """Digest of that file; None also in results of before."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +158,7 @@ def result_of_run(
             steps=epochs[-1]["step"],
             batch_size=config["batch_size"] * config["accumulate"] * record["processes"],
             pretrained=Path(config["pretrained"]).name if config["pretrained"] else None,
+            pretrained_sha256=record.get("inputs", {}).get("start weights"),
         ),
         run=RunFacts(
             device=record["device"],

@@ -1,11 +1,11 @@
-"""The command `actiseg train`."""
+"""The commands `actiseg train` and `region-scores`, which computes what a strategy may read."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import field, fields, make_dataclass
+from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,6 +13,7 @@ import tyro
 
 from actiseg_ros.errors import BundleError
 from training.checkpoints.starts import start_preset
+from training.config.noise import NameOptions, Vocabulary
 from training.config.run import TrainConfig
 from training.strategies import STRATEGIES, reference_values
 
@@ -93,3 +94,47 @@ def parse_train(arguments: Sequence[str], prog: str = "actiseg train") -> TrainC
     """Reads the options of ``actiseg train``; a mistake ends the program with a usage message."""
     default = Train.defaults(arguments)
     return train_config(tyro.cli(Train, prog=prog, args=list(arguments), default=default))
+
+
+@dataclass(frozen=True)
+class RegionScores:
+    """Score how alike the objects of a split and all nouns are, by a frozen image–text encoder.
+
+    For `actiseg train --strategy repair --repair.scores OUT`. Run again, it continues where it
+    stopped.
+    """
+
+    data: Path
+    """Folder in the ActionVOS layout."""
+    encoder: Path
+    """Folder of CLIP, SigLIP, ALIGN or the like in transformers' form; nothing is downloaded."""
+    out: Path
+    """Folder to write."""
+    split: str = "train"
+    """Name of the split."""
+    classes: Path | None = None
+    """Names that there are, as `--noise.classes` of the training."""
+    vocabulary: Vocabulary = "all"
+    """Where they come from without `classes`, as `--noise.vocabulary` of the training."""
+    template: str = "a photo of a {noun}"
+    """What is said of a noun."""
+    frames: int = 3
+    """Frames of an object that count, those that show most of it."""
+    margin: float = 0.1
+    """By how much of its sides the box around an object is enlarged on each side, 0 to 1."""
+    mask_noise: int = 0
+    """Kernel of Alg. 2 over the stored masks, so that no clean ones are looked at; 0 for none."""
+    device: str = "cpu"
+    """Of the encoder: cpu or cuda."""
+
+    def run(self) -> int:
+        """Writes the scores."""
+        from training.strategies.support.region_scores import RegionView, score_regions
+
+        view = RegionView(self.template, self.frames, self.margin, self.mask_noise)
+        names = NameOptions(classes=self.classes, vocabulary=self.vocabulary)
+        clips = score_regions(
+            self.data, self.split, self.encoder, self.out, view, names=names, device=self.device
+        )
+        print(f"{self.out}: scores for {clips} clips")
+        return 0

@@ -40,6 +40,7 @@ class RunOutput:
             parameters=parameters,
             samples=len(setup.dataset),
             noise=setup.noise,
+            inputs=setup.inputs,
             **environment(group.device),
         )
         self._writer = SummaryWriter(str(config.out / "logs"))

@@ -122,6 +122,7 @@ def build_setup(config: TrainConfig, recipe: Recipe) -> TrainingSetup:
         for index in range(strategy.networks)
     )
     vocabulary = [{"class_id": key, "names": list(found)} for key, found in names.items()]
+    start = start_file(config.pretrained, config.preset)
     return TrainingSetup(
         dataset,
         tokenizer,
@@ -136,6 +137,8 @@ def build_setup(config: TrainConfig, recipe: Recipe) -> TrainingSetup:
         {
             "tokenizer": hashlib.sha256(tokenizer.to_str().encode()).hexdigest(),
             f"split {config.split}": file_sha256(_split_file(config)),
+            **strategy.sources,
+            **({"start weights": file_sha256(start)} if start and start.is_file() else {}),
         },
     )
 

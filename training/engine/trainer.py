@@ -420,7 +420,9 @@ class Trainer:
         return state
 
     def _restore(self, state: dict[str, Any]) -> None:
-        require_same_inputs(self.checkpoint, state.get("inputs", {}), self.setup.inputs)
+        inputs = state.get("inputs", {})
+        require_same_inputs(self.checkpoint, inputs, self.setup.inputs)
+        self.setup.inputs.update(inputs)  # also of what is not read again
         self.epoch, self.window, self.taken = state["epoch"], state["window"], state["taken"]
         selection = state["selections"][self.group.rank]
         self.selection = selection and Selection(**selection)

@@ -17,7 +17,7 @@ from training.report.conditions import strategy_name
 from training.report.gains import GainTable
 from training.report.paper import LABELS, arrow, paper_source
 from training.report.sections import Section
-from training.report.tables import Table, budget_text
+from training.report.tables import Table, budget_text, start_text
 from training.report.verdicts import Finding
 
 _MIME = {"svg": "image/svg+xml", "jpg": "image/jpeg", "png": "image/png"}
@@ -57,7 +57,7 @@ def facts(cells: Sequence[CellResult]) -> dict[str, str]:
         "Preset": listed(lambda cell: cell.cell.preset),
         "Reference": listed(lambda cell: cell.reference or "not recorded"),
         "Budget": listed(lambda cell: budget_text(cell.budget)),
-        "Start weights": listed(lambda cell: cell.budget.pretrained or "random"),
+        "Start weights": listed(lambda cell: start_text(cell.budget)),
         "Device": listed(lambda cell: cell.run.device),
         "Code": listed(lambda cell: cell.run.code),
         "Trained": f"{started[0][:10]} to {started[-1][:10]}, "

@@ -78,6 +78,15 @@ def budget_text(budget: Budget) -> str:
     return f"{budget.epochs} epochs ({budget.steps} steps of {budget.batch_size} samples)"
 
 
+def start_text(budget: Budget) -> str:
+    """``last.safetensors (1b2f38c0)``: its name and the beginning of its SHA-256, if that is known.
+
+    A start that was made again has another digest under the same name.
+    """
+    digest = budget.pretrained_sha256
+    return f"{budget.pretrained or 'random'}" + (f" ({digest[:8]})" if digest else "")
+
+
 def make_tables(results: Results) -> list[Table]:
     """All tables of the paper, filled with what is there."""
     return [_table(paper, results) for paper in paper_tables()]
@@ -135,7 +144,7 @@ _COMPARED: dict[str, Callable[[CellResult], object]] = {
     "preset": lambda cell: cell.cell.preset,
     "reference": lambda cell: cell.reference or "not recorded",
     "budget": lambda cell: budget_text(cell.budget),
-    "start weights": lambda cell: cell.budget.pretrained or "random",
+    "start weights": lambda cell: start_text(cell.budget),
     "code version": lambda cell: cell.run.code,
 }
 

@@ -78,6 +78,8 @@ class Strategy(Generic[O_co]):
 
     def __init__(self, options: O_co) -> None:
         self.options = options
+        self.sources: dict[str, str] = {}
+        """SHA-256 of what it reads beside the data, by what that is called in errors."""
 
     @classmethod
     def from_config(cls, config: TrainConfig) -> Strategy[Any]:

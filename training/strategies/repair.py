@@ -10,8 +10,10 @@ equations, and what of this was measured, are in docs/repair.md.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -71,6 +73,8 @@ class RepairOptions(StrategyOptions):
     """Weight of the squared coefficients of the classifier of regions, above 0."""
     width: int = 256
     """Channels of a region's features; more are projected to so many at random; at least 1."""
+    scores: Path | None = None
+    """Folder of `actiseg region-scores`: what an image–text encoder thinks of regions and nouns."""
 
     def __post_init__(self) -> None:
         for name, least in (("reach", 1), ("prominence", 1), ("narrated", 1), ("width", 1)):
@@ -124,9 +128,13 @@ class Repair(Strategy[RepairOptions]):
     the probability that its noun is right.
     """
 
-    def __init__(self, options: RepairOptions, lexicon: Lexicon) -> None:
+    def __init__(
+        self, options: RepairOptions, lexicon: Lexicon, scores: Tensor | None = None
+    ) -> None:
         super().__init__(options)
-        self.lexicon = lexicon
+        self.lexicon, self._scores = lexicon, scores
+        if scores is not None:
+            self.sources["region scores"] = hashlib.sha256(scores.numpy().tobytes()).hexdigest()
         self.memory = self._memory(0)
         self._epoch = -1
         self._judged = 0
@@ -136,15 +144,20 @@ class Repair(Strategy[RepairOptions]):
 
     @classmethod
     def from_config(cls, config: TrainConfig) -> Repair:
-        """The strategy of a run, with its options and the nouns of its split.
+        """The strategy of a run, with its options, the nouns of its split and their scores.
 
         Raises:
-            ActisegError: If the split cannot be read.
+            ActisegError: If the split or the scores cannot be read.
         """
+        options = cast("RepairOptions", config.strategy_options)
         split = config.data / "ImageSets" / f"{config.split}.json"
         names = vocabulary(split, read_split(split), config.noise)
         lexicon = Lexicon.of(load_clips(split), names)
-        return cls(cast("RepairOptions", config.strategy_options), lexicon)
+        if options.scores is None or not options.names:
+            return cls(options, lexicon)
+        from training.strategies.support.region_scores import class_scores  # slow to import
+
+        return cls(options, lexicon, class_scores(options.scores, lexicon))
 
     def extend(self, model: ActionVOS) -> nn.Module:
         """The model that also gives what its regions look like."""
@@ -160,7 +173,10 @@ class Repair(Strategy[RepairOptions]):
 
     def _memory(self, channels: int) -> NounMemory:
         options = self.options
-        return NounMemory(self.lexicon, channels, narrated=options.narrated, ridge=options.ridge)
+        return NounMemory(
+            self.lexicon, channels, narrated=options.narrated, ridge=options.ridge,
+            scores=self._scores,
+        )  # fmt: skip
 
     def exported(self, network: nn.Module) -> ActionVOS:
         """The model itself."""

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from actiseg_ros.bundle import file_sha256
 from actiseg_ros.errors import ActisegError
 from training.benchmark import failures, protocol, world
 from training.benchmark.cell_result import read_result
@@ -116,6 +117,7 @@ def test_a_painted_world_from_annotations_to_a_cell(
     cell = tmp_path / "pilot/clean/baseline/seed100"
     result = read_result(cell / "result.json")
     assert (result.budget.epochs, result.budget.pretrained) == (1, "last.safetensors")
+    assert result.budget.pretrained_sha256 == file_sha256(folder / "start/last.safetensors")
     config = json.loads((cell / "run/run.json").read_text())["config"]
     assert (config["fresh_heads"], config["split"], config["negative_masks"]) == (
         True, "train_cells", False,

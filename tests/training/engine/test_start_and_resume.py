@@ -17,6 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from actiseg_ros.bundle import file_sha256
 from actiseg_ros.errors import ActisegError
 from tests.training.drawn_data import draw_data
 from tests.training.model.micro import MICRO, MICRO_PUBLISHED
@@ -119,6 +120,9 @@ def test_frozen_encoder_is_written_once_and_everything_is_whole(
     options |= {"resume": True, "roberta": tmp_path / "words"}
     assert train(_config(data, cut, **options)) == 0
     assert _same_weights(whole, cut)
+    runs = [json.loads((run / "run.json").read_text())["inputs"] for run in (whole, cut)]
+    assert runs[0] == runs[1]
+    assert runs[0]["start weights"] == file_sha256(start / "moved.safetensors")
     assert any("encoder.layer" in name for name in load_file(cut / "last.safetensors"))
 
     (cut / "frozen.safetensors").write_bytes((start / "moved.safetensors").read_bytes())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
 from tests.training.report.cells import cell, paper_cells
-from training.benchmark.cell_result import Scores
+from training.benchmark.cell_result import CellResult, Scores
 from training.evaluation.metrics import METRICS
 from training.report.conditions import Condition, by_condition
 from training.report.paper import paper_noun_shares, paper_tables, paper_values
@@ -87,6 +88,19 @@ def test_missing_cells_and_differences_are_told():
 def test_different_code_within_one_row_is_told():
     cells = [cell(0.0, 0, "baseline", 0), cell(0.0, 0, "baseline", 1, code="v2")]
     assert "Not the same code version throughout: v1, v2 for 0." in made(cells)["2"].notes
+
+
+def test_a_start_that_was_made_again_is_another_one():
+    def started(seed: int, digest: str | None) -> CellResult:
+        made_of = cell(0.0, 0, "baseline", seed)
+        return replace(made_of, budget=replace(made_of.budget, pretrained="last.safetensors",
+                                               pretrained_sha256=digest))  # fmt: skip
+
+    (note,) = [
+        note for note in made([started(0, "a" * 64), started(1, "b" * 64)])["2"].notes
+        if "start weights" in note
+    ]  # fmt: skip
+    assert f"last.safetensors ({'a' * 8}), last.safetensors ({'b' * 8}) for 0." in note
 
 
 def test_another_reference_and_a_strategy_of_ones_own_are_told():

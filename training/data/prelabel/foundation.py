@@ -6,36 +6,27 @@ boxes for a word, and SAM 2 outlines what a box holds. Nothing is downloaded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
-import transformers
 from torch import Tensor
 from torch.nn import functional
 
 from actiseg_ros.errors import ActisegError
-from training.data.pictures import normalise
 from training.data.prelabel.drawn import DrawnObject
-from training.files.disk import read_json
+from training.data.transformers_models import Preparation, model_kind, open_model, open_tokenizer
 
 UInt8 = npt.NDArray[np.uint8]
 
 _TEXT_MODELS = {"sam3": "Sam3Model", "grounding-dino": "GroundingDinoForObjectDetection"}
 _BOX_MODELS = {"sam2": "Sam2Model"}
-_SAVED_AS = {"sam2_video": "sam2", "sam3_video": "sam3"}
-"""Published weights call themselves the video model, of which the picture's model is a part."""
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _HALF = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 _SAM3_TOKENS = 32
-_DINO_SIDES = 800, 1333
-"""Shorter side of a picture, and the most that the longer one may be then, pixels."""
 
 
 class FoundationDrawer(Protocol):
@@ -62,130 +53,32 @@ def foundation_drawer(
     """
     if not 0 <= threshold <= 1:
         raise ActisegError(f"--threshold is {threshold}; expected 0 to 1")
-    kind = _kind(text_model, _TEXT_MODELS, "--text-model")
+    kind = model_kind(text_model, "--text-model", _TEXT_MODELS)
     if kind == "sam3":
         if box_model is not None:
             raise ActisegError("SAM 3 outlines what it finds; leave out --box-model")
         return _Sam3(
-            _model(text_model, "Sam3Model", device), _tokenizer(text_model),
-            _Preparation.of(text_model, _HALF), threshold,
+            open_model(text_model, "Sam3Model", device), open_tokenizer(text_model),
+            Preparation.of(text_model, _HALF), threshold,
         )  # fmt: skip
     if box_model is None:
         raise ActisegError("Grounding DINO finds boxes only; name a folder of SAM 2 by --box-model")
-    _kind(box_model, _BOX_MODELS, "--box-model")
+    model_kind(box_model, "--box-model", _BOX_MODELS)
     return _Boxes(
         (
-            _model(text_model, _TEXT_MODELS[kind], device), _tokenizer(text_model),
-            _Preparation.of(text_model, _IMAGENET),
+            open_model(text_model, _TEXT_MODELS[kind], device), open_tokenizer(text_model),
+            Preparation.of(text_model, _IMAGENET),
         ),
-        (_model(box_model, _BOX_MODELS["sam2"], device), _Preparation.of(box_model, _IMAGENET)),
+        (open_model(box_model, _BOX_MODELS["sam2"], device), Preparation.of(box_model, _IMAGENET)),
         threshold,
     )  # fmt: skip
-
-
-def _kind(folder: Path, known: dict[str, str], option: str) -> str:
-    path = folder / "config.json"
-    if not path.is_file():
-        raise ActisegError(
-            f"{option} {folder}: has no config.json; name a folder with a model in transformers' "
-            "form that lies on this machine"
-        )
-    content = read_json(path)
-    kind = content.get("model_type") if isinstance(content, dict) else None
-    kind = _SAVED_AS.get(str(kind), str(kind))
-    if kind not in known:
-        raise ActisegError(f"{option} {folder}: is {kind!r}; there are {', '.join(known)}")
-    return kind
-
-
-def _model(folder: Path, name: str, device: str) -> Any:
-    """A model of a folder; its weights are safetensors, never pickles."""
-    kind: Any = getattr(transformers, name, None)
-    if kind is None:
-        raise ActisegError(
-            f"{folder}: transformers {transformers.__version__} has no {name}; install a newer one"
-        )
-    with _explained(folder):
-        opened = kind.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, trust_remote_code=False
-        )
-        return opened.eval().to(device)
-
-
-def _tokenizer(folder: Path) -> Any:
-    with _explained(folder):
-        return transformers.AutoTokenizer.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-
-
-@contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # whatever the library raises on damaged or missing files
-        raise ActisegError(
-            f"{folder}: cannot be opened ({error}); copy the model's folder again, with its "
-            "safetensors files"
-        ) from error
-
-
-@dataclass(frozen=True)
-class _Preparation:
-    """How a model wants its pictures. Done here: the library's own needs torchvision.
-
-    Attributes:
-        mean: Of R, G and B in [0, 1], taken off.
-        std: Divided by.
-        sides: Height and width of a model that takes one size only; else None.
-        shortest: Shorter side, and the most that the longer one may be, of one that keeps shapes.
-    """
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    sides: tuple[int, int] | None
-    shortest: tuple[int, int] = _DINO_SIDES
-
-    @classmethod
-    def of(cls, folder: Path, usual: tuple[tuple[float, ...], tuple[float, ...]]) -> _Preparation:
-        """What the folder says, else what is usual."""
-        content: dict[str, Any] = {}
-        for name in ("processor_config.json", "preprocessor_config.json"):
-            if (folder / name).is_file():
-                found = read_json(folder / name)
-                content |= found.get("image_processor", found)
-        size = content.get("size") or {}
-        try:
-            mean, std = (
-                tuple(map(float, content.get(name) or usual[place]))
-                for place, name in enumerate(("image_mean", "image_std"))
-            )
-            sides = (int(size["height"]), int(size["width"])) if "height" in size else None
-            short = int(size.get("shortest_edge", _DINO_SIDES[0]))
-            return cls(mean, std, sides, (short, int(size.get("longest_edge", _DINO_SIDES[1]))))
-        except (TypeError, ValueError) as error:
-            raise ActisegError(f"{folder}: its preprocessor_config.json is damaged") from error
-
-    def __call__(self, rgb: UInt8, device: torch.device, side: int = 0) -> Tensor:
-        """A batch of one picture, float32 [1, 3, h, w]; `side` is for who has no size noted."""
-        height, width = rgb.shape[:2]
-        if self.sides is not None or side:
-            size = self.sides or (side, side)
-        else:
-            scale = min(
-                self.shortest[0] / min(height, width), self.shortest[1] / max(height, width)
-            )
-            size = max(1, round(height * scale)), max(1, round(width * scale))
-        small = cv2.resize(rgb, size[::-1], interpolation=cv2.INTER_LINEAR)
-        pixels = torch.from_numpy(np.ascontiguousarray(small)).permute(2, 0, 1)[None]
-        return normalise(pixels, self.mean, self.std).to(device)
 
 
 class _Sam3:
     """SAM 3: masks of what a word names."""
 
     def __init__(
-        self, model: Any, tokenizer: Any, preparation: _Preparation, threshold: float
+        self, model: Any, tokenizer: Any, preparation: Preparation, threshold: float
     ) -> None:
         self._model, self._tokenizer = model, tokenizer
         self._prepare, self._threshold = preparation, threshold
@@ -222,8 +115,8 @@ class _Boxes:
 
     def __init__(
         self,
-        finder: tuple[Any, Any, _Preparation],
-        outliner: tuple[Any, _Preparation],
+        finder: tuple[Any, Any, Preparation],
+        outliner: tuple[Any, Preparation],
         threshold: float,
     ) -> None:
         self._finder, self._outliner, self._threshold = finder, outliner, threshold

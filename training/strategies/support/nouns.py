@@ -193,7 +193,13 @@ def channel_loss(log_probabilities: Tensor, given: Tensor, rate: float) -> Tenso
 
 
 def class_probabilities(
-    features: Tensor, given: Tensor, classes: int, rate: float, *, ridge: float
+    features: Tensor,
+    given: Tensor,
+    classes: int,
+    rate: float,
+    *,
+    ridge: float,
+    scores: Tensor | None = None,
 ) -> Tensor:
     """What regions look like, by logistic regression behind the channel, float32 [K, C].
 
@@ -206,7 +212,10 @@ def class_probabilities(
         classes: C.
         rate: Of the channel.
         ridge: Weight of the squared coefficients, for all objects together.
+        scores: What something else says of each object and class, float32 [K, C]; one coefficient
+            for all classes is learned for it.
     """
+    scores = features.new_zeros(len(given), classes) if scores is None else scores
     scaled = (features - features.mean(0)) / (features.std(0, correction=0) + 1e-6)
     design = torch.cat([scaled, torch.ones_like(scaled[:, :1])], 1)
     part = torch.arange(len(given), device=given.device) % _PARTS
@@ -214,29 +223,36 @@ def class_probabilities(
     for number in range(_PARTS):
         others = part != number
         if bool(others.any()):
-            weights = _fitted(design[others], given[others], classes, rate, ridge)
-            found[~others] = (design[~others] @ weights).softmax(1)
+            weights, worth = _fitted(design[others], scores[others], given[others], rate, ridge)
+            found[~others] = (design[~others] @ weights + worth * scores[~others]).softmax(1)
     return found
 
 
 _PARTS = 3
 
 
-def _fitted(design: Tensor, given: Tensor, classes: int, rate: float, ridge: float) -> Tensor:
-    """Coefficients [D + 1, C] of a regression; the last row is not held down."""
-    weights = design.new_zeros(design.shape[1], classes, requires_grad=True)
-    solver = torch.optim.LBFGS([weights], max_iter=40, line_search_fn="strong_wolfe")
+def _fitted(
+    design: Tensor, scores: Tensor, given: Tensor, rate: float, ridge: float
+) -> tuple[Tensor, Tensor]:
+    """Coefficients [D + 1, C] of a regression, and [] of the scores.
+
+    The last row, and what the scores are worth, are not held down.
+    """
+    weights = design.new_zeros(design.shape[1], scores.shape[1], requires_grad=True)
+    worth = design.new_zeros((), requires_grad=True)
+    solver = torch.optim.LBFGS([weights, worth], max_iter=40, line_search_fn="strong_wolfe")
 
     def loss() -> Tensor:
         solver.zero_grad()
-        fit = channel_loss((design @ weights).log_softmax(1), given, rate).mean()
+        answers = (design @ weights + worth * scores).log_softmax(1)
+        fit = channel_loss(answers, given, rate).mean()
         value: Tensor = fit + ridge * (weights[:-1] ** 2).sum() / len(given)
         value.backward()
         return value
 
     with torch.enable_grad():
         solver.step(loss)
-    return weights.detach()
+    return weights.detach(), worth.detach()
 
 
 @dataclass
@@ -251,12 +267,14 @@ class NounMemory:
         narrated: How many times likelier than by its looks an active object is of a class that its
             narration names.
         ridge: See `class_probabilities`.
+        scores: Of all objects, likewise, float32 [K, C]; None if there are none.
     """
 
     lexicon: Lexicon
     channels: int
     narrated: float = 1.0
     ridge: float = 2.0
+    scores: Tensor | None = None
     rate: float = 0.2
     """Of the channel, as last estimated."""
     seen: Tensor = field(init=False)
@@ -312,9 +330,10 @@ class NounMemory:
         if not bool(judged.any()):
             return
         features, given = self.seen[judged], self.given[judged]
+        scores = None if self.scores is None else self.scores.to(judged.device)[judged]
         for _ in range(_ROUNDS):
             likelihoods = class_probabilities(
-                features, given, self.lexicon.size, self.rate, ridge=self.ridge
+                features, given, self.lexicon.size, self.rate, ridge=self.ridge, scores=scores
             )
             likelihoods = self._with_narrations(likelihoods, judged)
             self.rate = exchange_rate(likelihoods, given, self.rate)
