@@ -22,8 +22,8 @@ demo-epic: setup ## the same with real EPIC-KITCHENS frames (EPIC=folder); resul
 demo-own: setup ## a lab of its own, from recordings to a go; results in build/demo-own
 	@$(ENV) python -m training.demo.own --out build/demo-own
 
-test: setup lint ## lint, type checks and all tests
-	@$(ENV) python -m pytest
+test: setup lint ## lint, type checks and all tests, on up to four cores
+	@$(ENV) python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 test-slow: setup ## the tests that take minutes: VISOR's real annotations, long runs
 	@$(ENV) python -m pytest -m slow
