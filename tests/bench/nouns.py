@@ -12,19 +12,22 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
-from training.data.clips import collate
+from training.data.clips import ClipDataset, collate
 from training.data.kitchen import KitchenConfig, make_kitchen
 from training.data.prepare import prepare
 from training.engine.setup import build_setup
 from training.losses.context import StepPosition
 from training.strategies import run_config
 from training.strategies.repair import Repair, RepairOptions, joined
+from training.strategies.support import nouns
 
 BATCH = 8
 HEADS = ("rate", "estimate", "trust, right", "trust, wrong", "renamed", "rightly", "wrong ones",
@@ -37,6 +40,8 @@ def main() -> None:
     parser.add_argument("--split", default="train")
     parser.add_argument("--pretrained", type=Path, default=Path("embedded"))
     parser.add_argument("--scores", type=Path, help="folder of actiseg region-scores")
+    parser.add_argument("--assume", nargs="*", type=float, default=[],
+                        help="judge once more with each of these rates")  # fmt: skip
     parser.add_argument("--rates", nargs="+", type=float, default=[0.0, 0.2, 0.4, 0.6])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -44,12 +49,10 @@ def main() -> None:
         print("".join(f"{head:>13}" for head in HEADS))
         rows = []
         for rate in options.rates:
-            numbers = row(
-                data, options.split, options.pretrained, rate, Path(scratch), options.scores
-            )
-            shown = ("-" if number is None else f"{number:.3f}" for number in numbers)
-            print("".join(f"{number:>13}" for number in shown), flush=True)
-            rows.append(dict(zip(HEADS, numbers, strict=True)))
+            for numbers in judged(data, rate, Path(scratch), options):
+                shown = ("-" if number is None else f"{number:.3f}" for number in numbers)
+                print("".join(f"{number:>13}" for number in shown), flush=True)
+                rows.append(dict(zip(HEADS, numbers, strict=True)))
     print(json.dumps({"nouns": rows}))
 
 
@@ -63,13 +66,14 @@ def drawn(scratch: Path) -> Path:
 
 
 @torch.no_grad()
-def row(
-    data: Path, split: str, start: Path, rate: float, scratch: Path, scores: Path | None
-) -> list[float | None]:
-    """The numbers of one rate, in the order of `HEADS`."""
+def judged(
+    data: Path, rate: float, scratch: Path, options: argparse.Namespace
+) -> Iterator[list[float | None]]:
+    """The numbers of one rate in the order of `HEADS`: as estimated, then for each assumed rate."""
     config = run_config(
-        "repair", data=data, out=scratch, split=split, pretrained=start, text_noise=rate,
-        val_split="", workers=0, device="cpu", strategy_options=RepairOptions(scores=scores),
+        "repair", data=data, out=scratch, split=options.split, pretrained=options.pretrained,
+        text_noise=rate, val_split="", workers=0, device="cpu",
+        strategy_options=RepairOptions(scores=options.scores),
     )  # fmt: skip
     setup = build_setup(config, config.recipe())
     strategy, network = setup.strategy, setup.networks[0].eval()
@@ -81,19 +85,30 @@ def row(
         batch = strategy.inputs(batch, StepPosition(), 0).batch
         maps = joined(network.model.backbone(batch.frames.flatten(0, 1)))
         strategy.remember(maps.unflatten(0, batch.frames.shape[:2]), batch)
-    began = time.process_time()
-    strategy.begin_epoch(1, 2)
-    seconds = time.process_time() - began
+    for assumed in (None, *options.assume):
+        yield numbers_of(strategy, setup.dataset, assumed)
+
+
+def numbers_of(strategy: Repair, dataset: ClipDataset, assumed: float | None) -> list[float | None]:
+    """The numbers of one judgement, with the rate that is estimated or an assumed one."""
     memory, lexicon = strategy.memory, strategy.lexicon
+    began = time.process_time()
+    if assumed is None:
+        memory.judge()
+    else:
+        memory.rate = assumed
+        with patch.object(nouns, "exchange_rate", lambda *_: assumed):
+            memory.judge()
+    seconds = time.process_time() - began
     true = torch.tensor([-1] * len(lexicon.rows))
-    for clip in setup.dataset.clips:
+    for clip in dataset.clips:
         for entry in clip.objects:
             true[lexicon.rows[clip.sequence, entry.object_id]] = lexicon.given(entry.expression)
     seen = memory.known & (memory.given >= 0)
-    right, judged = (memory.given == true)[seen], memory.judgement
+    right, judgement = (memory.given == true)[seen], memory.judgement
     renamed = strategy.surely_other()[seen]
-    hit = renamed & (judged.other == true)[seen]
-    trust = judged.right[seen]
+    hit = renamed & (judgement.other == true)[seen]
+    trust = judgement.right[seen]
     return [
         1 - float(right.float().mean()), memory.rate, mean(trust, right), mean(trust, ~right),
         float(renamed.float().mean()), mean(hit, renamed), mean(hit, ~right), mean(renamed, right),
