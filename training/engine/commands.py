@@ -121,9 +121,10 @@ class RegionScores:
     frames: int = 3
     """Frames of an object that count, those that show most of it."""
     margin: float = 0.1
-    """By how much of its sides the box around an object is enlarged on each side, 0 to 1."""
+    """By how much of its longer side the box around an object is enlarged on each side, 0 to 1."""
     mask_noise: int = 0
-    """Kernel of Alg. 2 over the stored masks, so that no clean ones are looked at; 0 for none."""
+    """Kernel of Alg. 2 over the stored masks, the same as that of the training, so that no clean
+    ones are looked at; 0 for none."""
     device: str = "cpu"
     """Of the encoder: cpu or cuda."""
 

@@ -84,6 +84,8 @@ class RepairOptions(StrategyOptions):
         require(0 <= self.own <= 1, "repair.own", self.own, "in [0, 1]")
         require(0.5 <= self.confidence <= 1, "repair.confidence", self.confidence, "in [0.5, 1]")
         require(self.ridge > 0, "repair.ridge", self.ridge, "above 0")
+        require(self.names or self.scores is None, "repair.scores", self.scores,
+                "left out where --repair.no-names leaves nouns alone")  # fmt: skip
 
 
 class SeenRegions(nn.Module):
@@ -153,11 +155,11 @@ class Repair(Strategy[RepairOptions]):
         split = config.data / "ImageSets" / f"{config.split}.json"
         names = vocabulary(split, read_split(split), config.noise)
         lexicon = Lexicon.of(load_clips(split), names)
-        if options.scores is None or not options.names:
+        if options.scores is None:
             return cls(options, lexicon)
         from training.strategies.support.region_scores import class_scores  # slow to import
 
-        return cls(options, lexicon, class_scores(options.scores, lexicon))
+        return cls(options, lexicon, class_scores(options.scores, lexicon, config.mask_noise))
 
     def extend(self, model: ActionVOS) -> nn.Module:
         """The model that also gives what its regions look like."""

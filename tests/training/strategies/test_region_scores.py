@@ -104,7 +104,7 @@ def test_every_object_that_is_seen_has_a_score_for_every_noun(
         found = load_file(scored / f"{clip.sequence}.safetensors")
         assert found.keys() == {str(k) for k in object_crops(drawn_data, "train", clip, VIEW)}
         assert all(scores.shape == (len(nouns),) for scores in found.values())
-    scores = class_scores(scored, lexicon)
+    scores = class_scores(scored, lexicon, 0)
     assert scores.shape == (len(lexicon.rows), lexicon.size)
     assert scores.mean(1).abs().max() < 1e-5
     assert scores.std(correction=0) == pytest.approx(1.0, abs=1e-4)
@@ -153,7 +153,7 @@ def test_interrupted_work_goes_on(
     assert files[1].read_bytes() == (scored / files[1].name).read_bytes()
     assert files[0].read_bytes() != (scored / files[0].name).read_bytes()
     with pytest.raises(ActisegError, match="no scores"):
-        class_scores(copied, lexicon_of(drawn_data))
+        class_scores(copied, lexicon_of(drawn_data), 0)
 
 
 @pytest.mark.parametrize(
@@ -189,18 +189,22 @@ def test_other_models_are_refused(tmp_path: Path) -> None:
 
 def test_scores_of_other_data_are_refused(drawn_data: Path, copied: Path) -> None:
     lexicon = lexicon_of(drawn_data)
+    with pytest.raises(ActisegError, match="scored with --mask-noise 0, and training has 21"):
+        class_scores(copied, lexicon, 21)
+    with pytest.raises(ActisegError, match=r"--repair\.scores is .*; it must be left out"):
+        RepairOptions(names=False, scores=copied)
     manifest = json.loads((copied / MANIFEST).read_text())
     nouns = manifest["nouns"]
     (copied / MANIFEST).write_text(json.dumps({**manifest, "nouns": ["whale"] * len(nouns)}))
     with pytest.raises(ActisegError, match="has no scores for"):
-        class_scores(copied, lexicon)
+        class_scores(copied, lexicon, 0)
     (copied / MANIFEST).write_text(json.dumps(["nothing"]))
     with pytest.raises(ActisegError, match="names no nouns"):
-        class_scores(copied, lexicon)
+        class_scores(copied, lexicon, 0)
     (copied / MANIFEST).write_text(json.dumps(manifest))
     next(copied.glob("*.safetensors")).unlink()
     with pytest.raises(ActisegError, match="not all clips have scores"):
-        class_scores(copied, lexicon)
+        class_scores(copied, lexicon, 0)
 
 
 # What they are worth

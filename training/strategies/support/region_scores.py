@@ -52,9 +52,10 @@ class RegionView:
     frames: int = 3
     """The object's frames that count, those that show most of it."""
     margin: float = 0.1
-    """By how much of its sides the box around the object is enlarged on each side."""
+    """By how much of its longer side the box around the object is enlarged on each side, 0 to 1."""
     mask_noise: int = 0
-    """Kernel of Alg. 2 over the stored masks, as in the training that follows; 0 for none."""
+    """Kernel of Alg. 2 over the stored masks, as in the training that follows; 0 for none. Objects
+    that are not active keep theirs."""
 
     def __post_init__(self) -> None:
         if "{noun}" not in self.template:
@@ -164,10 +165,13 @@ def score_regions(
     missing = [clip for clip in clips if not _file(out, clip).exists()]
     folder = image_folder(data, file)
     for clip in tracked(missing, "scores", "clips"):
-        scores = {
-            str(object_id): model.pictures(crops).mean(0) @ sentences.T
-            for object_id, crops in object_crops(data, folder, clip, view).items()
-        }
+        crops = object_crops(data, folder, clip, view)
+        scores: dict[str, Tensor] = {}
+        if crops:
+            seen = model.pictures([crop for own in crops.values() for crop in own])
+            parts = seen.split([len(own) for own in crops.values()])
+            for object_id, part in zip(crops, parts, strict=True):
+                scores[str(object_id)] = part.mean(0) @ sentences.T
         write_whole(_file(out, clip), save(scores))
     return len(clips)
 
@@ -206,7 +210,7 @@ def _crop(rgb: UInt8, box: Sequence[float], margin: float) -> UInt8:
     Args:
         rgb: uint8 [H, W, 3].
         box: Left, top, right and bottom as shares of the picture.
-        margin: By how much of its sides it is enlarged on each side.
+        margin: By how much of its longer side it is enlarged on each side.
     """
     height, width = rgb.shape[:2]
     left, top, right, bottom = np.multiply(box, (width, height, width, height))
@@ -217,7 +221,7 @@ def _crop(rgb: UInt8, box: Sequence[float], margin: float) -> UInt8:
     return rgb[first[1] : last[1], first[0] : last[0]]
 
 
-def class_scores(folder: Path, lexicon: Lexicon) -> Tensor:
+def class_scores(folder: Path, lexicon: Lexicon, mask_noise: int) -> Tensor:
     """The scores of a lexicon's objects and classes, float32 [K, C].
 
     A class has the score of its best noun. Scores of an object have the mean 0, all together the
@@ -226,15 +230,22 @@ def class_scores(folder: Path, lexicon: Lexicon) -> Tensor:
     Args:
         folder: As `score_regions` wrote it.
         lexicon: Of the training.
+        mask_noise: Its kernel of Alg. 2; scores of other masks would tell it about the clean ones.
 
     Raises:
-        ActisegError: If the folder is incomplete, or of other clips or nouns.
+        ActisegError: If the folder is incomplete, or of other clips, nouns or masks.
     """
     manifest = read_json(folder / MANIFEST)
     nouns = manifest.get("nouns") if isinstance(manifest, dict) else None
     remedy = "run actiseg region-scores with the data, the split and the names of this training"
     if not isinstance(nouns, list):
         raise ActisegError(f"{folder / MANIFEST}: names no nouns; {remedy}")
+    scored = manifest.get("mask_noise")
+    if scored != mask_noise:
+        raise ActisegError(
+            f"{folder}: was scored with --mask-noise {scored}, and training has {mask_noise}; run "
+            "actiseg region-scores with that into another --out"
+        )
     places: list[list[int]] = [[] for _ in range(lexicon.size)]
     for place, noun in enumerate(nouns):
         if noun in lexicon.classes:
