@@ -10,6 +10,7 @@ from actiseg_ros.errors import ActisegError
 from training.benchmark.options import BenchmarkOptions
 from training.files.claims import claim
 from training.files.disk import read_json, write_json
+from training.files.lock import sole_writer
 
 SETTINGS_FILE = "benchmark.json"
 
@@ -65,8 +66,9 @@ def claim_settings(options: BenchmarkOptions, data: Path) -> None:
         "gpus": options.gpus,
     }
     file = options.out / SETTINGS_FILE
-    noted = claim(file, settings, "cells")
-    if "source" not in noted:
-        # Not compared: the same data may lie elsewhere tomorrow.
-        names = {"split": options.split, "val_split": val_split}
-        write_json(file, {**noted, "source": {"data": str(data), **names}})
+    with sole_writer(options.out):  # several commands may fill a grid
+        noted = claim(file, settings, "cells")
+        if "source" not in noted:
+            # Not compared: the same data may lie elsewhere tomorrow.
+            names = {"split": options.split, "val_split": val_split}
+            write_json(file, {**noted, "source": {"data": str(data), **names}})

@@ -24,6 +24,7 @@ from training.data.painted import PaintConfig, paint
 from training.data.prepare import prepare
 from training.files.claims import claim
 from training.files.disk import read_json, write_json
+from training.files.lock import sole_writer
 
 _KITCHEN = KitchenConfig(500, 7001, 0.4, (854, 480))
 """300 clips to train on and 200 to evaluate on."""
@@ -71,26 +72,29 @@ def make_world(
     """
     if name == "painted" and sources is None:
         raise ActisegError("the painted world needs --visor and --annotations, VISOR's own")
-    claim(folder / "world.json", {"world": name}, "a world")
-    if sources is not None:
-        _painted(folder, sources, workers)
-    else:
-        _drawn(folder, workers)
-    size, splits, start_splits = SIZES[name], folder / "data", folder / "start_data"
-    cells, others = parts(read_json(splits / "ImageSets" / "train.json"), size.cells)
-    choose, test = parts(read_json(splits / "ImageSets" / "val.json"), size.choose)
-    if name == "kitchen":  # its start is another kitchen
-        others = read_json(start_splits / "ImageSets" / "train.json")
-    for data, split, records in (
-        (splits, protocol.TRAIN_SPLIT, cells),
-        (splits, protocol.CHOOSE_SPLIT, choose),
-        (splits, protocol.TEST_SPLIT, test),
-        (start_splits, protocol.START_SPLIT, others),
-    ):
-        if not records:
-            raise ActisegError(f"{data}: no clip is left for {split}; the input has too few videos")
-        write_json(data / "ImageSets" / f"{split}.json", records, indent=None)
-    return World(splits, _start(folder, start_splits, device))
+    with sole_writer(folder):
+        claim(folder / "world.json", {"world": name}, "a world")
+        if sources is not None:
+            _painted(folder, sources, workers)
+        else:
+            _drawn(folder, workers)
+        size, splits, start_splits = SIZES[name], folder / "data", folder / "start_data"
+        cells, others = parts(read_json(splits / "ImageSets" / "train.json"), size.cells)
+        choose, test = parts(read_json(splits / "ImageSets" / "val.json"), size.choose)
+        if name == "kitchen":  # its start is another kitchen
+            others = read_json(start_splits / "ImageSets" / "train.json")
+        for data, split, records in (
+            (splits, protocol.TRAIN_SPLIT, cells),
+            (splits, protocol.CHOOSE_SPLIT, choose),
+            (splits, protocol.TEST_SPLIT, test),
+            (start_splits, protocol.START_SPLIT, others),
+        ):
+            if not records:
+                raise ActisegError(
+                    f"{data}: no clip is left for {split}; the input has too few videos"
+                )
+            write_json(data / "ImageSets" / f"{split}.json", records, indent=None)
+        return World(splits, _start(folder, start_splits, device))
 
 
 def parts(

@@ -24,6 +24,7 @@ from training.data.resume import Journal, fingerprint
 from training.data.tree import Problem, VisorTree
 from training.data.visor import SequencePlan, VideoPlan, plan_video, read_mapping, videos_of_split
 from training.files.disk import read_json
+from training.files.lock import sole_writer
 from training.files.processes import in_processes
 from training.files.progress import Progress, tracked
 
@@ -138,14 +139,15 @@ def prepare(
         _plan(tree, split, mapping, actions, contacts, summary, on_error, progress)
         for split in splits
     ]
-    for plan in plans:
-        entries = _render(tree, out, plan, workers, summary, on_error, progress)
-        write_split(out, plan.split, entries)
-        for file in tree.further_splits(plan.split):
-            chosen, missing = matched_clips(file, entries)
-            _report(missing, summary, on_error)
-            summary.checked[file.stem] = len(chosen), len(read_json(file))
-            write_split(out, file.stem, chosen)
+    with sole_writer(out):
+        for plan in plans:
+            entries = _render(tree, out, plan, workers, summary, on_error, progress)
+            write_split(out, plan.split, entries)
+            for file in tree.further_splits(plan.split):
+                chosen, missing = matched_clips(file, entries)
+                _report(missing, summary, on_error)
+                summary.checked[file.stem] = len(chosen), len(read_json(file))
+                write_split(out, file.stem, chosen)
     summary.seconds = time.monotonic() - begin
     return summary
 

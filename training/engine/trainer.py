@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -41,6 +41,7 @@ from training.engine.validation import Validator
 from training.evaluation.inference import CLIP_LENGTH
 from training.evaluation.metrics import METRICS
 from training.files.disk import full_disk_explained
+from training.files.lock import sole_writer
 from training.files.progress import Progress, say
 from training.losses.context import StepPosition
 from training.model.device import has_bfloat16
@@ -63,7 +64,8 @@ def train(config: TrainConfig) -> int:
         0 when all epochs are done, 130 when SIGINT or SIGTERM stopped the run after a checkpoint.
 
     Raises:
-        ActisegError: For bad options or data, a non-finite loss, a full disk or a dead worker.
+        ActisegError: For bad options or data, a folder that another training writes, a non-finite
+            loss, a full disk or a dead worker.
     """
     config = with_strategy_options(config)
     config.check()
@@ -74,12 +76,12 @@ def train(config: TrainConfig) -> int:
         stop_requests() as stop,
         full_disk_explained(config.out, "the run's files"),
     ):
-        config.out.mkdir(parents=True, exist_ok=True)
         if group.device.type == "cuda":
             rounded = config.recipe().precision != "float32"
             torch.backends.cuda.matmul.allow_tf32 = rounded
             torch.backends.cudnn.allow_tf32 = rounded
-        return Trainer(config, group).fit(stop)
+        with sole_writer(config.out, wait=False) if group.main else nullcontext():
+            return Trainer(config, group).fit(stop)
 
 
 def _on_device(config: TrainConfig, device: torch.device) -> TrainConfig:

@@ -17,6 +17,7 @@ from training.data.splits import Clip, load_clips
 from training.evaluation.inference import clips_of
 from training.evaluation.predictors import Predictor, bundle_predictor, checkpoint_predictor
 from training.files.claims import claim
+from training.files.lock import sole_writer
 from training.files.progress import tracked
 
 UInt8 = NDArray[np.uint8]
@@ -129,17 +130,18 @@ def write_predictions(
         raise ActisegError(f"{split}: no sequences")
     images = data / IMAGES if (data / IMAGES).is_dir() else data
     root = sequence_root(images, clips[0].sequence)
-    claim(out / SETTINGS_FILE, settings, "predictions")
-    todo = [clip for clip in clips if not _complete(out, clip)]
-    for clip in tracked(todo, "predict", "sequences"):
-        table = _output_labels(clip)
-        for part in clips_of(len(clip.frames), clip_length):
-            names = clip.frames[part]
-            frames = read_clip([root / clip.sequence / f"{name}.jpg" for name in names])
-            maps = table[predictor(frames, clip.expressions)]
-            (out / clip.sequence).mkdir(parents=True, exist_ok=True)
-            for name, labelled in zip(names, maps, strict=True):
-                write_label_png(out / clip.sequence / f"{name}.png", labelled)
+    with sole_writer(out):
+        claim(out / SETTINGS_FILE, settings, "predictions")
+        todo = [clip for clip in clips if not _complete(out, clip)]
+        for clip in tracked(todo, "predict", "sequences"):
+            table = _output_labels(clip)
+            for part in clips_of(len(clip.frames), clip_length):
+                names = clip.frames[part]
+                frames = read_clip([root / clip.sequence / f"{name}.jpg" for name in names])
+                maps = table[predictor(frames, clip.expressions)]
+                (out / clip.sequence).mkdir(parents=True, exist_ok=True)
+                for name, labelled in zip(names, maps, strict=True):
+                    write_label_png(out / clip.sequence / f"{name}.png", labelled)
     return len(todo)
 
 

@@ -1,4 +1,4 @@
-"""A lock on a file that lives as long as any process of the work, however each of them ends.
+"""Locks that live as long as any process of the work, however each of them ends.
 
 `filelock` would do for one process. Here the processes that are started for the work inherit the
 lock with its descriptor, so that it holds while any of them lives on after its parent was killed;
@@ -7,14 +7,22 @@ lock with its descriptor, so that it holds while any of them lives on after its 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from actiseg_ros.errors import ActisegError
+from training.files.progress import say
+
 _POLL_SECONDS = 0.2
+_LINGERING_SECONDS = 10.0
+"""As long as processes that loaded data outlive a training that was killed."""
+_WITHOUT_LOCKS = (errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""Errors of storage on which a folder cannot be locked; NFS gives the first."""
 
 
 @contextmanager
@@ -48,6 +56,51 @@ def is_locked(path: Path) -> bool:
         return False
     with locked(path) as descriptor:
         return descriptor is None
+
+
+@contextmanager
+def sole_writer(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Keeps a second command from writing into a folder, where both would take files for their own.
+
+    The folder itself is locked, so nothing is left in it. Where storage has no locks on folders,
+    as over NFS, nothing is checked.
+
+    Args:
+        folder: The folder; it is made.
+        wait: Wait for another command, and say so; if not, refuse.
+
+    Raises:
+        ActisegError: If another command writes there and `wait` is False.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    began, told = time.monotonic(), False
+    try:
+        while not _try_folder(descriptor):
+            lingering = time.monotonic() - began < _LINGERING_SECONDS
+            if not (wait or lingering):
+                raise ActisegError(
+                    f"{folder}: another command writes there; wait for it, stop it or choose "
+                    "another --out"
+                )
+            if wait and not told:
+                say(f"{folder}: another command writes there; waiting for it")
+                told = True
+            time.sleep(_POLL_SECONDS)
+        yield
+    finally:
+        with suppress(OSError):  # processes that are still about have the descriptor as well
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+
+def _try_folder(descriptor: int) -> bool:
+    try:
+        return _try(descriptor)
+    except OSError as error:
+        if error.errno in _WITHOUT_LOCKS:
+            return True
+        raise
 
 
 def _try(descriptor: int) -> bool:

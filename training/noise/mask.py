@@ -20,6 +20,7 @@ from training.data.palette import read_label_png, write_label_png
 from training.data.splits import positive_ids, read_split, record_name
 from training.files.claims import claim
 from training.files.disk import write_json
+from training.files.lock import sole_writer
 from training.files.processes import in_processes
 from training.files.progress import tracked
 from training.noise.published import CLEAN_SUFFIX
@@ -193,29 +194,30 @@ def write_noisy_masks(
         "split_sha256": file_sha256(split),
         "clean_sha256": _files_digest(annotations, (file for job in jobs for file in job[0][1])),
     }
-    if not (out / MANIFEST).exists() and next(out.rglob("*.png"), None):
-        raise ActisegError(
-            f"{out}: holds label images, but no {MANIFEST} that says what they are; choose another "
-            "--out"
+    with sole_writer(out):
+        if not (out / MANIFEST).exists() and next(out.rglob("*.png"), None):
+            raise ActisegError(
+                f"{out}: holds label images, but no {MANIFEST} that says what they are; choose "
+                "another --out"
+            )
+        claim(out / MANIFEST, manifest, "masks")
+        written = WrittenMasks()
+        digest = hashlib.sha256()
+        for frames, severity, own in _run(_write_sequence, jobs, workers, f"masks {noise.kernel}"):
+            written.frames += frames
+            written.severity += severity
+            digest.update(own)
+        written.digest = digest.hexdigest()
+        write_json(
+            out / MANIFEST,
+            {
+                **manifest,
+                "frames": written.frames,
+                "severity": written.severity.as_json(),
+                "sha256": written.digest,
+            },
         )
-    claim(out / MANIFEST, manifest, "masks")
-    written = WrittenMasks()
-    digest = hashlib.sha256()
-    for frames, severity, own in _run(_write_sequence, jobs, workers, f"masks {noise.kernel}"):
-        written.frames += frames
-        written.severity += severity
-        digest.update(own)
-    written.digest = digest.hexdigest()
-    write_json(
-        out / MANIFEST,
-        {
-            **manifest,
-            "frames": written.frames,
-            "severity": written.severity.as_json(),
-            "sha256": written.digest,
-        },
-    )
-    return written
+        return written
 
 
 def measure_severity(

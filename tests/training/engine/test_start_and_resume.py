@@ -28,6 +28,8 @@ from training.engine.distributed import ProcessGroup
 from training.engine.step import TrainingStep
 from training.engine.trainer import INTERRUPTED, Trainer, train
 from training.engine.validation import Validator
+from training.files import lock
+from training.files.lock import sole_writer
 from training.model import PRESETS
 from training.model import tokenize as tokenize_prompts
 from training.model.text import train_tokenizer
@@ -90,6 +92,16 @@ def test_published_networks_need_their_start(data: Path, tmp_path: Path) -> None
     with pytest.raises(ActisegError, match=r"--preset r50 .*--pretrained.*--from-scratch"):
         train(_config(data, tmp_path, preset="r50"))
     assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_a_folder_that_another_training_writes_is_left_alone(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "_LINGERING_SECONDS", 0.0)
+    run = tmp_path / "run"
+    with sole_writer(run), pytest.raises(ActisegError, match="run: another command writes there"):
+        train(_config(data, run, resume=True))
+    assert not [*run.iterdir()]
 
 
 def test_a_validation_split_that_is_not_there_is_named(data: Path, tmp_path: Path) -> None:

@@ -1,12 +1,18 @@
-"""A lock outlives the process that took it as long as a process that it started lives."""
+"""Locks outlive the process that took them where they must, and keep two writers apart."""
 
+import multiprocessing
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
-from training.files.lock import is_locked, locked
+import pytest
+
+from actiseg_ros.errors import ActisegError
+from training.files import lock
+from training.files.lock import is_locked, locked, sole_writer
 
 HOLDER = """
 import subprocess, sys, time
@@ -46,3 +52,69 @@ def test_a_killed_holder_leaves_the_lock_to_what_it_started(tmp_path: Path) -> N
         while is_locked(path) and time.monotonic() < until:
             time.sleep(0.05)
         assert not is_locked(path)
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+from training.files.lock import sole_writer
+with sole_writer(Path(sys.argv[1])):
+    print("writes", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_a_second_writer_waits_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, entered = tmp_path / "new" / "out", threading.Event()
+
+    def write() -> None:
+        with sole_writer(out):
+            entered.set()
+
+    second = threading.Thread(target=write)
+    with sole_writer(out):
+        second.start()
+        assert not entered.wait(0.6)
+    assert entered.wait(10)
+    second.join()
+    assert capsys.readouterr().out == f"{out}: another command writes there; waiting for it\n"
+    assert not [*out.iterdir()], "the lock leaves nothing behind"
+
+
+def test_a_writer_that_was_killed_holds_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WRITER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None and writer.stdout.readline() == "writes\n"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(lock, "_LINGERING_SECONDS", 0.0)
+            with pytest.raises(ActisegError, match="another command writes there"):
+                sole_writer(tmp_path, wait=False).__enter__()
+        writer.kill()
+        writer.wait()
+        with sole_writer(tmp_path, wait=False):
+            pass
+
+
+def test_processes_that_stay_do_not_keep_what_the_writer_gave_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "_LINGERING_SECONDS", 0.0)
+    with sole_writer(tmp_path):
+        loader = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+        loader.start()
+    try:
+        with sole_writer(tmp_path, wait=False):
+            assert loader.is_alive()
+    finally:
+        loader.kill()
+        loader.join()
+
+
+def test_one_kitchen_drawn_by_two_commands_at_once(tmp_path: Path) -> None:
+    options = ["--clips", "12", "--frame-size", "128x72", "--workers", "1"]
+    command = [sys.executable, "-m", "training.cli", "kitchen", str(tmp_path / "tree"), *options]
+    both = [subprocess.Popen(command) for _ in range(2)]
+    assert [process.wait(120) for process in both] == [0, 0]
+    assert not [*tmp_path.rglob("*.partial")]

@@ -22,6 +22,7 @@ from training.data.kitchen.writer import (
 )
 from training.files.claims import claim, require_free
 from training.files.disk import read_json, write_json, write_text
+from training.files.lock import sole_writer
 from training.files.processes import in_processes
 from training.files.progress import Progress
 
@@ -151,18 +152,19 @@ def make_kitchen(
     Raises:
         ActisegError: If the folder holds something else.
     """
-    if _claim(out, config):
-        return
-    jobs = _jobs(out, config)
-    todo = [job for job in jobs if not job.part.is_file()]
-    done = config.clips - sum(job.clips for job in todo)
-    with Progress("kitchen", "clips", config.clips, initial=done, shown=progress) as bar:
-        for clips in in_processes(_run, todo, workers):
-            bar.update(clips)
-    write_tables(out, [read_json(job.part) for job in jobs])
-    state = read_json(out / _STATE)
-    write_json(out / _STATE, {**state, "complete": True})
-    shutil.rmtree(out / _PARTS)
+    with sole_writer(out):
+        if _claim(out, config):
+            return
+        jobs = _jobs(out, config)
+        todo = [job for job in jobs if not job.part.is_file()]
+        done = config.clips - sum(job.clips for job in todo)
+        with Progress("kitchen", "clips", config.clips, initial=done, shown=progress) as bar:
+            for clips in in_processes(_run, todo, workers):
+                bar.update(clips)
+        write_tables(out, [read_json(job.part) for job in jobs])
+        state = read_json(out / _STATE)
+        write_json(out / _STATE, {**state, "complete": True})
+        shutil.rmtree(out / _PARTS)
 
 
 def write_tables(out: Path, parts: list[dict[str, Any]]) -> None:

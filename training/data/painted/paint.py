@@ -24,6 +24,7 @@ from training.data.visor import (
 )
 from training.files.claims import claim, require_free
 from training.files.disk import write_whole
+from training.files.lock import sole_writer
 from training.files.processes import in_processes
 from training.files.progress import Progress
 
@@ -169,19 +170,20 @@ def paint(
         summary.videos[split] = len(planned)
         summary.frames[split] = sum(len(job.frames) for job in planned)
         jobs += planned
-    _claim(out, config, inputs)
-    write_whole(VisorTree(out, annotations).mapping_file, tree.mapping_file.read_bytes())
-    todo = [_unfinished(job) for job in jobs]
-    for split in splits:
-        left = sum(len(job.frames) for job in todo if job.split == split)
-        summary.resumed[split] = summary.frames[split] - left
-    total, done = sum(summary.frames.values()), sum(summary.resumed.values())
-    with Progress("paint", "pictures", total, initial=done, shown=progress) as bar:
-        # Long ones first, so that none is left over at the end.
-        todo.sort(key=lambda job: -len(job.frames))
-        worth = sum(bool(job.frames) for job in todo) > 1
-        for count in in_processes(_paint, todo, workers, worth=worth):
-            bar.update(count)
+    with sole_writer(out):
+        _claim(out, config, inputs)
+        write_whole(VisorTree(out, annotations).mapping_file, tree.mapping_file.read_bytes())
+        todo = [_unfinished(job) for job in jobs]
+        for split in splits:
+            left = sum(len(job.frames) for job in todo if job.split == split)
+            summary.resumed[split] = summary.frames[split] - left
+        total, done = sum(summary.frames.values()), sum(summary.resumed.values())
+        with Progress("paint", "pictures", total, initial=done, shown=progress) as bar:
+            # Long ones first, so that none is left over at the end.
+            todo.sort(key=lambda job: -len(job.frames))
+            worth = sum(bool(job.frames) for job in todo) > 1
+            for count in in_processes(_paint, todo, workers, worth=worth):
+                bar.update(count)
     return summary
 
 

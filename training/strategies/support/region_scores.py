@@ -30,6 +30,7 @@ from training.data.splits import Clip, load_clips, read_split
 from training.data.transformers_models import Preparation, model_kind, open_model, open_tokenizer
 from training.files.claims import claim
 from training.files.disk import read_json, write_whole
+from training.files.lock import sole_writer
 from training.files.progress import tracked
 from training.noise.mask import MaskNoise, check_kernel
 from training.noise.text import vocabulary
@@ -160,19 +161,20 @@ def score_regions(
     model = ImageTextEncoder(encoder, device)
     weights = {path.name: file_sha256(path) for path in sorted(encoder.glob("*.safetensors"))}
     settings = {**vars(view), "encoder": weights, "split": file_sha256(file), "nouns": nouns}
-    claim(out / MANIFEST, settings, "scores")
-    sentences = model.sentences([view.template.replace("{noun}", noun) for noun in nouns])
-    missing = [clip for clip in clips if not _file(out, clip).exists()]
-    folder = image_folder(data, file)
-    for clip in tracked(missing, "scores", "clips"):
-        crops = object_crops(data, folder, clip, view)
-        scores: dict[str, Tensor] = {}
-        if crops:
-            seen = model.pictures([crop for own in crops.values() for crop in own])
-            parts = seen.split([len(own) for own in crops.values()])
-            for object_id, part in zip(crops, parts, strict=True):
-                scores[str(object_id)] = part.mean(0) @ sentences.T
-        write_whole(_file(out, clip), save(scores))
+    with sole_writer(out):
+        claim(out / MANIFEST, settings, "scores")
+        sentences = model.sentences([view.template.replace("{noun}", noun) for noun in nouns])
+        missing = [clip for clip in clips if not _file(out, clip).exists()]
+        folder = image_folder(data, file)
+        for clip in tracked(missing, "scores", "clips"):
+            crops = object_crops(data, folder, clip, view)
+            scores: dict[str, Tensor] = {}
+            if crops:
+                seen = model.pictures([crop for own in crops.values() for crop in own])
+                parts = seen.split([len(own) for own in crops.values()])
+                for object_id, part in zip(crops, parts, strict=True):
+                    scores[str(object_id)] = part.mean(0) @ sentences.T
+            write_whole(_file(out, clip), save(scores))
     return len(clips)
 
 
