@@ -66,19 +66,17 @@ def sole_writer(folder: Path, *, wait: bool = True) -> Iterator[None]:
     as over NFS, nothing is checked.
 
     Args:
-        folder: The folder; it is made.
+        folder: The folder; it is made, and goes again if nothing is written.
         wait: Wait for another command, and say so; if not, refuse.
 
     Raises:
-        ActisegError: If another command writes there and `wait` is False.
+        ActisegError: If another command writes there and `wait` is False, or it is no folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     began, told = time.monotonic(), False
+    descriptor, made = _opened(folder)
     try:
-        while not _try_folder(descriptor):
-            lingering = time.monotonic() - began < _LINGERING_SECONDS
-            if not (wait or lingering):
+        while not _is_ours(descriptor, folder):
+            if not wait and time.monotonic() - began >= _LINGERING_SECONDS:
                 raise ActisegError(
                     f"{folder}: another command writes there; wait for it, stop it or choose "
                     "another --out"
@@ -87,16 +85,37 @@ def sole_writer(folder: Path, *, wait: bool = True) -> Iterator[None]:
                 say(f"{folder}: another command writes there; waiting for it")
                 told = True
             time.sleep(_POLL_SECONDS)
-        yield
+            os.close(descriptor)
+            descriptor, again = _opened(folder)
+            made |= again
+        try:
+            yield
+        finally:
+            if made:
+                with suppress(OSError):  # something was written
+                    folder.rmdir()
+            with suppress(OSError):  # processes that are still about have the descriptor as well
+                fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
-        with suppress(OSError):  # processes that are still about have the descriptor as well
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
         os.close(descriptor)
 
 
-def _try_folder(descriptor: int) -> bool:
+def _opened(folder: Path) -> tuple[int, bool]:
+    """A folder's descriptor, and whether it was made for that."""
     try:
-        return _try(descriptor)
+        made = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), made
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ActisegError(f"{folder}: is not a folder; choose another --out") from error
+
+
+def _is_ours(descriptor: int, folder: Path) -> bool:
+    """Whether the lock could be taken, and lies on the folder that is there now."""
+    try:
+        return _try(descriptor) and os.path.samestat(os.fstat(descriptor), folder.stat())
+    except FileNotFoundError:  # taken away by the one before, who wrote nothing
+        return False
     except OSError as error:
         if error.errno in _WITHOUT_LOCKS:
             return True

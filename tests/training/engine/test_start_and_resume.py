@@ -101,7 +101,7 @@ def test_a_folder_that_another_training_writes_is_left_alone(
     run = tmp_path / "run"
     with sole_writer(run), pytest.raises(ActisegError, match="run: another command writes there"):
         train(_config(data, run, resume=True))
-    assert not [*run.iterdir()]
+    assert not run.exists()
 
 
 def test_a_validation_split_that_is_not_there_is_named(data: Path, tmp_path: Path) -> None:

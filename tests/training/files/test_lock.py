@@ -80,7 +80,7 @@ def test_a_second_writer_waits_and_says_so(
     assert entered.wait(10)
     second.join()
     assert capsys.readouterr().out == f"{out}: another command writes there; waiting for it\n"
-    assert not [*out.iterdir()], "the lock leaves nothing behind"
+    assert not out.exists(), "the lock leaves nothing behind"
 
 
 def test_a_writer_that_was_killed_holds_nothing(tmp_path: Path) -> None:
@@ -95,6 +95,20 @@ def test_a_writer_that_was_killed_holds_nothing(tmp_path: Path) -> None:
         writer.wait()
         with sole_writer(tmp_path, wait=False):
             pass
+
+
+def test_a_file_is_not_written_into(tmp_path: Path) -> None:
+    file = tmp_path / "out"
+    file.write_text("mine")
+    with pytest.raises(ActisegError, match="out: is not a folder"):
+        sole_writer(file).__enter__()
+    assert file.read_text() == "mine"
+
+
+def test_what_was_written_stays(tmp_path: Path) -> None:
+    with sole_writer(tmp_path / "out"):
+        (tmp_path / "out" / "file").write_text("content")
+    assert (tmp_path / "out" / "file").read_text() == "content"
 
 
 def test_processes_that_stay_do_not_keep_what_the_writer_gave_back(

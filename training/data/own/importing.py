@@ -29,6 +29,7 @@ from training.data.own.names import CLASSES, Names, object_name, own_classes
 from training.data.palette import write_label_png
 from training.data.tree import Problem
 from training.files.disk import write_json, write_whole
+from training.files.lock import sole_writer
 from training.files.progress import tracked
 
 OnError = Literal["refuse", "skip"]
@@ -118,7 +119,19 @@ def import_annotations(
             split is there already.
         TableError: The table cannot be read.
     """
-    options = options or ImportOptions()
+    with sole_writer(out):
+        return _import(annotations, images, narrations, out, epic, options or ImportOptions())
+
+
+def _import(
+    annotations: Annotations,
+    images: Path,
+    narrations: Sequence[Path],
+    out: Path,
+    epic: Vocabulary,
+    options: ImportOptions,
+) -> Imported:
+    """`import_annotations`, when nobody else writes there."""
     _check_free(out, options)
     names = Names(epic, own_classes(out))
     files = _Files(images)

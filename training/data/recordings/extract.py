@@ -17,6 +17,7 @@ from training.data.recordings.narrations import table
 from training.data.recordings.source import Choice, Picture, Progress, Source
 from training.files.claims import claim, require_free
 from training.files.disk import write_json, write_whole
+from training.files.lock import sole_writer
 
 PICTURES, NARRATIONS, MANIFEST = "images", "narrations.csv", "manifest.json"
 _PLAN = ".plan.json"
@@ -97,6 +98,19 @@ def extract(
         ActisegError: `out` holds something else, or the disk is full.
         BagError: The recording is damaged and that is refused, or no picture can be taken.
     """
+    with sole_writer(out):
+        return _extract(source, out, choice, form, vocabulary, progress)
+
+
+def _extract(
+    source: Source,
+    out: Path,
+    choice: Choice,
+    form: PictureForm,
+    vocabulary: Vocabulary,
+    progress: Progress,
+) -> Extracted:
+    """`extract`, when nobody else writes there."""
     plan = {
         "format": _FORMAT,
         "source": source.identity,
