@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -329,7 +330,7 @@ def test_a_consumer_stops_when_the_node_is_killed_or_doubled(bundle: Path, tmp_p
 
 def test_a_consumer_stops_at_skipped_and_expired_decisions(tmp_path: Path) -> None:
     allowed: list[bool] = []
-    with running("consumer_node", "/fed", tmp_path / "consumer", heartbeat_rate=RATE):
+    with running("consumer_node", "/fed", tmp_path / "consumer", heartbeat_rate=RATE) as consumer:
         probe = Probe("/fed", outputs=())
         publisher = probe.node.create_publisher(
             GraspDecision, "segment/grasp", decision_qos(1 / RATE)
@@ -339,7 +340,7 @@ def test_a_consumer_stops_at_skipped_and_expired_decisions(tmp_path: Path) -> No
         )
         sequence = 0
 
-        def decide(left: float = 1.0, skip: int = 0, go: bool = True) -> bool:
+        def decide(left: float = 60.0, skip: int = 0, go: bool = True) -> None:
             nonlocal sequence
             sequence += 1 + skip
             now = probe.node.get_clock().now().nanoseconds
@@ -347,25 +348,31 @@ def test_a_consumer_stops_at_skipped_and_expired_decisions(tmp_path: Path) -> No
             until = message.valid_until
             until.sec, until.nanosec = divmod(now + int(left * 1e9), 10**9)
             publisher.publish(message)
+
+        def moves() -> bool:
+            decide()
             time.sleep(0.12)
             return bool(allowed and allowed[-1])
 
+        def stops(why: str, **decision: Any) -> None:
+            """A decision, after some that allow motion, ends it for a reason of its own."""
+            eventually(moves, "motion allowed")
+            said = len(consumer.log)
+            decide(**decision)
+            eventually(lambda: re.search(f"stop: {why}", consumer.log[said:]), why)
+            eventually(lambda: not allowed[-1], "a stop")
+
         try:
             eventually(publisher.get_subscription_count, "the consumer")
-            eventually(decide, "motion allowed")
-            assert decide() and decide()
-            assert not decide(skip=1), "a decision is missing"
-            assert decide()
-            assert not decide(go=False)
-            assert decide()
-            assert not decide(left=-0.01), "its evidence is over"
-            assert decide()
-            sequence -= 2
-            assert not decide(), "a number again"
-            assert decide()
-            seen = len(allowed)
-            time.sleep(3 / RATE)
-            assert not allowed[-1] and len(allowed) > seen, "silence"
+            eventually(moves, "motion allowed")
+            stops(r"decision \d+ follows", skip=1)
+            stops("no-go", go=False)
+            stops("the decision has expired", left=-0.01)
+            stops(r"decision (\d+) follows \1", skip=-1)
+            eventually(moves, "motion allowed")
+            said = len(consumer.log)
+            eventually(lambda: "stop: decisions " in consumer.log[said:], "silence")
+            eventually(lambda: not allowed[-1], "a stop")
         finally:
             probe.close()
 

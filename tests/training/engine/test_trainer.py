@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from actiseg_ros.errors import ActisegError
+from tests.training.model.micro import MICRO
 from training.checkpoints.weights import load_model
 from training.config.run import StrategyOptions, TrainConfig
 from training.data.collate import collate
@@ -55,9 +56,8 @@ def data(drawn_data: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tiny network on a small input, with dropout so that random states matter."""
-    tiny = replace(PRESETS["tiny"], input_height=60, input_width=107, dropout=0.1)
-    monkeypatch.setitem(PRESETS, "tiny", tiny)
+    """A member of the family that trains in no time, with dropout so that random states matter."""
+    monkeypatch.setitem(PRESETS, "tiny", replace(MICRO, name="tiny", dropout=0.1))
 
 
 def _config(data: Path, out: Path, **options: Any) -> TrainConfig:
