@@ -1,5 +1,6 @@
 """Fixtures of the offline package's tests."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,12 @@ def tokenized_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = train_tokenizer(["left hand used in the action of cut pepper"])
     tokenizer.save(str(root / "roberta" / "tokenizer.json"))
     return root
+
+
+@pytest.fixture
+def micro_tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes `--preset tiny` train in no time, with dropout so that random states matter."""
+    from tests.training.model.micro import MICRO  # torch, which not every test needs
+    from training.model import PRESETS
+
+    monkeypatch.setitem(PRESETS, "tiny", replace(MICRO, name="tiny", dropout=0.1))

@@ -19,7 +19,6 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from actiseg_ros.errors import ActisegError
-from tests.training.model.micro import MICRO
 from training.checkpoints.weights import load_model
 from training.config.run import StrategyOptions, TrainConfig
 from training.data.collate import collate
@@ -41,6 +40,8 @@ from training.strategies import (
 from training.strategies.co_teaching import CoTeaching, CoTeachingOptions
 from training.strategies.gce import GCEOptions
 
+pytestmark = pytest.mark.usefixtures("micro_tiny")
+
 _FULL = Path("/dev/full")
 """Linux's device that is always full."""
 
@@ -52,12 +53,6 @@ _FAIL_AT = 3
 def data(drawn_data: Path) -> Path:
     """Three training clips and one for validation, in the ActionVOS layout."""
     return drawn_data
-
-
-@pytest.fixture(autouse=True)
-def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A member of the family that trains in no time, with dropout so that random states matter."""
-    monkeypatch.setitem(PRESETS, "tiny", replace(MICRO, name="tiny", dropout=0.1))
 
 
 def _config(data: Path, out: Path, **options: Any) -> TrainConfig:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from training.config.run import TrainConfig
 from training.engine.trainer import INTERRUPTED, train
 from training.losses.context import StepContext
 from training.losses.criterion import Terms
-from training.model import PRESETS
 from training.strategies import STRATEGIES
 from training.strategies.npn import NPNOptions
 from training.strategies.support.history_files import read_index
@@ -40,13 +38,11 @@ def _train(data: Path, out: Path, name: str, **options: Any) -> int:
     return train(TrainConfig(data=data, out=out, strategy=name, **(fixed | options)))
 
 
+@pytest.mark.usefixtures("micro_tiny")
 @pytest.mark.parametrize("name", ["elr", "npn"])
 def test_interrupted_run_ends_in_the_same_weights_and_histories(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    tiny = replace(PRESETS["tiny"], input_height=60, input_width=107, dropout=0.1)
-    monkeypatch.setitem(PRESETS, "tiny", tiny)
-
     class Stopping(STRATEGIES[name]):  # type: ignore[misc]
         """Is interrupted in the second epoch, after its first batch, once."""
 

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +21,11 @@ from training.data.clips import Batch
 from training.engine.distributed import process_group
 from training.engine.trainer import Trainer, train
 from training.losses.context import StepPosition
-from training.model import PRESETS
 from training.report.charts import _style
 from training.report.conditions import strategy_name
 from training.strategies import STRATEGIES
+
+pytestmark = pytest.mark.usefixtures("micro_tiny")
 
 FILE = Path(__file__).with_name("toy_strategy.py")
 
@@ -44,12 +44,6 @@ def toy() -> Iterator[Any]:
 def data(drawn_data: Path) -> Path:
     """Three training clips in the ActionVOS layout."""
     return drawn_data
-
-
-@pytest.fixture(autouse=True)
-def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = replace(PRESETS["tiny"], input_height=60, input_width=107)
-    monkeypatch.setitem(PRESETS, "tiny", tiny)
 
 
 def _config(data: Path, out: Path, **options: Any) -> TrainConfig:

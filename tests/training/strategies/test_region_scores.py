@@ -241,6 +241,7 @@ def test_good_scores_tell_wrong_nouns_and_useless_ones_do_no_harm(rate: float) -
     assert abs(rates[2] - rates[0]) < 0.03
 
 
+@pytest.mark.usefixtures("micro_tiny")
 def test_a_run_reads_them_and_is_not_continued_with_others(
     drawn_data: Path, scored: Path, copied: Path, tmp_path: Path
 ) -> None:

@@ -331,13 +331,7 @@ def test_many_channels_are_projected(drawn_data: Path) -> None:
 # Training
 
 
-@pytest.fixture
-def small_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    tiny = replace(PRESETS["tiny"], input_height=60, input_width=107)
-    monkeypatch.setitem(PRESETS, "tiny", tiny)
-
-
-@pytest.mark.usefixtures("small_network")
+@pytest.mark.usefixtures("micro_tiny")
 def test_a_run_tells_its_estimates_and_leaves_a_plain_network(
     drawn_data: Path, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.real_frames.run import GROUPS, main, make_data, score
+from tests.training.model.micro import MICRO
 from training import cli
 from training.data.palette import read_label_png
 from training.data.splits import load_clips, read_split
@@ -67,8 +68,7 @@ def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pa
     """One step of a small network; no quality asked: twelve frames teach nothing."""
     run = tmp_path_factory.mktemp("trained") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        tiny = replace(PRESETS["tiny"], input_height=60, input_width=107)
-        patch.setitem(PRESETS, "tiny", tiny)
+        patch.setitem(PRESETS, "tiny", replace(MICRO, name="tiny"))
         options = ["--preset", "tiny", "--epochs", "1", "--batch-size", "16", "--workers", "0"]
         assert cli.main(["train", "--data", str(data), *options, "--out", str(run)]) == 0
         yield run / "best.safetensors"
