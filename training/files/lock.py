@@ -1,8 +1,8 @@
-"""Locks that live as long as any process of the work, however each of them ends.
+"""Locks between processes, which none of them leaves behind however it ends.
 
 `filelock` would do for one process. Here the processes that are started for the work inherit the
 lock with its descriptor, so that it holds while any of them lives on after its parent was killed;
-`filelock` neither gives out its descriptor nor lets a child inherit it.
+`filelock` neither gives out its descriptor nor lets a child inherit it. It locks no folders either.
 """
 
 from __future__ import annotations

@@ -89,8 +89,9 @@ def test_a_writer_that_was_killed_holds_nothing(tmp_path: Path) -> None:
         assert writer.stdout is not None and writer.stdout.readline() == "writes\n"
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(lock, "_LINGERING_SECONDS", 0.0)
-            with pytest.raises(ActisegError, match="another command writes there"):
-                sole_writer(tmp_path, wait=False).__enter__()
+            refused = pytest.raises(ActisegError, match="another command writes there")
+            with refused, sole_writer(tmp_path, wait=False):
+                pass
         writer.kill()
         writer.wait()
         with sole_writer(tmp_path, wait=False):
@@ -100,8 +101,8 @@ def test_a_writer_that_was_killed_holds_nothing(tmp_path: Path) -> None:
 def test_a_file_is_not_written_into(tmp_path: Path) -> None:
     file = tmp_path / "out"
     file.write_text("mine")
-    with pytest.raises(ActisegError, match="out: is not a folder"):
-        sole_writer(file).__enter__()
+    with pytest.raises(ActisegError, match="out: is not a folder"), sole_writer(file):
+        pass
     assert file.read_text() == "mine"
 
 

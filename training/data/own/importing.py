@@ -119,49 +119,38 @@ def import_annotations(
             split is there already.
         TableError: The table cannot be read.
     """
+    options = options or ImportOptions()
     with sole_writer(out):
-        return _import(annotations, images, narrations, out, epic, options or ImportOptions())
-
-
-def _import(
-    annotations: Annotations,
-    images: Path,
-    narrations: Sequence[Path],
-    out: Path,
-    epic: Vocabulary,
-    options: ImportOptions,
-) -> Imported:
-    """`import_annotations`, when nobody else writes there."""
-    _check_free(out, options)
-    names = Names(epic, own_classes(out))
-    files = _Files(images)
-    result = Imported(notes=list(annotations.notes))
-    actions, unreadable = read_narrations(narrations)
-    problems = [*annotations.problems, *unreadable]
-    pictures = _usable(annotations.pictures, names, files, problems)
-    recordings = read_manifests(
-        [
-            *(images, images.parent, *(table.parent for table in narrations)),
-            *(manifest.parent for manifest in images.rglob("manifest.json")),
-        ]
-    )
-    matches = match([p for p in pictures if p.instances], actions, recordings)
-    problems += _doubles(matches)
-    _refuse(problems, options.on_error)
-    clips = _clips(matches, names, options)
-    if not clips:
-        raise ActisegError(_nothing(narrations, pictures, matches, problems))
-    overlaps = _write(clips, files, out, options, problems, names)
-    _tell(result, annotations, pictures, files, matches, problems, overlaps, names)
-    for clip in clips:
-        result.clips[clip.split] = result.clips.get(clip.split, 0) + 1
-    for split in result.clips:
-        shown = {p.file for c in clips if c.split == split for p in c.pictures.values()}
-        result.frames[split] = len(shown)
-        write_json(out / f"import_{split}.json", result.report)
-    counted = Counter(e["name"] for c in clips for e in c.record["object_classes"].values())
-    result.objects = {name: (names.class_of(name), n) for name, n in sorted(counted.items())}
-    return result
+        _check_free(out, options)
+        names = Names(epic, own_classes(out))
+        files = _Files(images)
+        result = Imported(notes=list(annotations.notes))
+        actions, unreadable = read_narrations(narrations)
+        problems = [*annotations.problems, *unreadable]
+        pictures = _usable(annotations.pictures, names, files, problems)
+        recordings = read_manifests(
+            [
+                *(images, images.parent, *(table.parent for table in narrations)),
+                *(manifest.parent for manifest in images.rglob("manifest.json")),
+            ]
+        )
+        matches = match([p for p in pictures if p.instances], actions, recordings)
+        problems += _doubles(matches)
+        _refuse(problems, options.on_error)
+        clips = _clips(matches, names, options)
+        if not clips:
+            raise ActisegError(_nothing(narrations, pictures, matches, problems))
+        overlaps = _write(clips, files, out, options, problems, names)
+        _tell(result, annotations, pictures, files, matches, problems, overlaps, names)
+        for clip in clips:
+            result.clips[clip.split] = result.clips.get(clip.split, 0) + 1
+        for split in result.clips:
+            shown = {p.file for c in clips if c.split == split for p in c.pictures.values()}
+            result.frames[split] = len(shown)
+            write_json(out / f"import_{split}.json", result.report)
+        counted = Counter(e["name"] for c in clips for e in c.record["object_classes"].values())
+        result.objects = {name: (names.class_of(name), n) for name, n in sorted(counted.items())}
+        return result
 
 
 class _Files:

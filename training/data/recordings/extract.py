@@ -98,19 +98,6 @@ def extract(
         ActisegError: `out` holds something else, or the disk is full.
         BagError: The recording is damaged and that is refused, or no picture can be taken.
     """
-    with sole_writer(out):
-        return _extract(source, out, choice, form, vocabulary, progress)
-
-
-def _extract(
-    source: Source,
-    out: Path,
-    choice: Choice,
-    form: PictureForm,
-    vocabulary: Vocabulary,
-    progress: Progress,
-) -> Extracted:
-    """`extract`, when nobody else writes there."""
     plan = {
         "format": _FORMAT,
         "source": source.identity,
@@ -118,6 +105,36 @@ def _extract(
         "choice": asdict(choice),
         "form": asdict(form),
     }
+    with sole_writer(out):
+        entries, skipped = _write_pictures(source, out, form, plan, progress)
+        narrations = source.narrations()
+        content = table(
+            narrations, source.video_id, source.frames.numbers, source.frames.times, vocabulary
+        )
+        write_whole(out / NARRATIONS, content)
+        manifest = {
+            **plan,
+            "narrations": {
+                "file": NARRATIONS,
+                "sha256": hashlib.sha256(content).hexdigest(),
+                "rows": len(narrations),
+            },
+            "frames": len(source.frames.numbers),
+            "notes": source.account.notes,
+            "losses": source.account.losses,
+            "skipped": skipped,
+            "pictures": entries,
+        }
+        write_json(out / MANIFEST, manifest)
+    return Extracted(
+        len(entries), len(narrations), tuple(source.account.notes), tuple(source.account.losses)
+    )
+
+
+def _write_pictures(
+    source: Source, out: Path, form: PictureForm, plan: dict[str, Any], progress: Progress
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """What the manifest says of the pictures that are written, and of those that cannot be read."""
     mark = out / _PLAN
     if mark.exists():
         claim(mark, plan, "pictures")
@@ -147,28 +164,7 @@ def _extract(
         )  # fmt: skip
     if not entries:
         raise ActisegError(f"{out}: no picture of {source.video_id} could be taken")
-    narrations = source.narrations()
-    content = table(
-        narrations, source.video_id, source.frames.numbers, source.frames.times, vocabulary
-    )
-    write_whole(out / NARRATIONS, content)
-    manifest = {
-        **plan,
-        "narrations": {
-            "file": NARRATIONS,
-            "sha256": hashlib.sha256(content).hexdigest(),
-            "rows": len(narrations),
-        },
-        "frames": len(source.frames.numbers),
-        "notes": source.account.notes,
-        "losses": source.account.losses,
-        "skipped": skipped,
-        "pictures": entries,
-    }
-    write_json(out / MANIFEST, manifest)
-    return Extracted(
-        len(entries), len(narrations), tuple(source.account.notes), tuple(source.account.losses)
-    )
+    return entries, skipped
 
 
 def _content(file: Path, picture: Picture, form: PictureForm) -> tuple[tuple[int, int], bytes]:
