@@ -23,7 +23,7 @@ demo-own: setup ## a lab of its own, from recordings to a go; results in build/d
 	@$(ENV) python -m training.demo.own --out build/demo-own
 
 test: setup lint ## lint, type checks and all tests, on up to four cores
-	@$(ENV) python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	@$(ENV) python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup ## the tests that take minutes: VISOR's real annotations, long runs
 	@$(ENV) python -m pytest -m slow

@@ -47,6 +47,19 @@ def shared() -> Path:
     return path
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts files with the longest tests first, then those with most tests.
+
+    Files are dealt out to processes in this order, and none should be at a long one alone at the
+    end.
+    """
+    limits: dict[Path, list[float]] = {}
+    for item in items:
+        marker = item.get_closest_marker("timeout")
+        limits.setdefault(item.path, []).append(marker.args[0] if marker else 0.0)
+    items.sort(key=lambda item: (-max(limits[item.path]), -len(limits[item.path])))
+
+
 def pytest_collection_finish() -> None:
     """Keeps collected tests out of garbage collections: listeners take pauses for silence."""
     gc.freeze()

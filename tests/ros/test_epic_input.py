@@ -12,6 +12,8 @@ import pytest
 from actiseg_ros.bundle import default_bundle_path
 from actiseg_ros.errors import BundleError
 
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture(scope="module")
 def results(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -23,7 +25,7 @@ def results(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "training.demo", "--epic", str(shared / "epic")]
     # The command itself checks every output topic, the maps' sizes and each decision's reasons.
     finished = subprocess.run(
-        [*command, "--out", str(out)], capture_output=True, text=True, timeout=280
+        [*command, "--out", str(out)], capture_output=True, text=True, timeout=580
     )
     assert finished.returncode == 0, finished.stderr[-3000:]
     return out
