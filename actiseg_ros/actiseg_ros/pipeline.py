@@ -44,6 +44,8 @@ from actiseg_ros.prompts import (
     choose_target,
     clean_names,
     objects_of_narration,
+    says_no_more,
+    too_many,
 )
 from actiseg_ros.vision.mask_memory import MaskMemory
 from actiseg_ros.vision.segmenter import EncodedPrompt, Segmentation, Segmenter
@@ -107,8 +109,8 @@ class Pipeline:
 
     def __init__(self, model: Model, gate: Gate, max_objects: int, *, steady: bool = True) -> None:
         self.model = model
-        self.max_objects = max_objects
-        self.steady = steady
+        self._max_objects = max_objects
+        self._steady = steady
         self._memory = MaskMemory()  # the network's thread alone uses it
         self._gate = gate
         self._vocabulary = model.vocabulary
@@ -126,6 +128,12 @@ class Pipeline:
         """Current prompt, None while no action is narrated."""
         with self._lock:
             return self._prompt
+
+    def configure(self, max_objects: int, *, steady: bool) -> None:
+        """Changes the settings, also for what is narrated now."""
+        with self._lock:
+            self._max_objects, self._steady = max_objects, steady
+            self._adopt(self._narration)
 
     # The prompt
 
@@ -151,19 +159,20 @@ class Pipeline:
 
         Args:
             text: What is done; empty ends the action.
-            age: Seconds since it was said.
+            age: Seconds since it was said; if that lies in the future it does not hold.
 
         Returns:
             What had to be changed in it, for the log.
         """
         clean = clean_narration(text)
+        said = Narrated(clean.text, age=age)
         with self._lock:
-            if self._prompt is None or clean.text != self._prompt.narration:
+            if not self._gate.continues(said):
                 self._action = ((), "")
             # Also for the same words: with a question mark they ask.
             self._adopt(clean)
-            self._gate.handle(Narrated(clean.text, age=age))
-            return (*clean.notes, *self._missing_target())
+            self._gate.handle(said)
+            return (*clean.notes, *self._missing_target(), *self._odd_begin(said))
 
     def act(
         self,
@@ -180,7 +189,7 @@ class Pipeline:
             names: Candidate objects; empty leaves the choice to `set_objects` or the narration.
             target: What is to be grasped; empty leaves the choice to the narration.
             duration: Seconds that the action lasts from its beginning; 0 is unknown.
-            age: Seconds since it began.
+            age: Seconds since it began; if that lies in the future it does not hold.
 
         Returns:
             What had to be changed, for the log.
@@ -193,7 +202,7 @@ class Pipeline:
         with self._lock:
             try:
                 known = _known_duration(duration)
-                candidates = clean_names(names, self.max_objects)
+                candidates = clean_names(names, self._max_objects)
             except PromptError:
                 self._action = ((), "")
                 self._adopt(NOTHING_NARRATED)
@@ -201,12 +210,14 @@ class Pipeline:
                 raise
             self._action = (candidates, target)
             self._adopt(clean)
-            self._gate.handle(Narrated(clean.text, known, age, from_action=True))
+            said = Narrated(clean.text, known, age, from_action=True)
+            self._gate.handle(said)
             life = known or self._gate.options.narration_timeout
             return (
                 *clean.notes,
                 *_dropped(names, candidates),
                 *self._missing_target(),
+                *self._odd_begin(said),
                 *(_odd_times(duration, life, age) if clean.text else ()),
             )
 
@@ -224,7 +235,7 @@ class Pipeline:
         """
         with self._lock:
             try:
-                self._objects = clean_names(names, self.max_objects)
+                self._objects = clean_names(names, self._max_objects)
             except PromptError:
                 self._gate.handle(PromptChanged())
                 raise
@@ -239,9 +250,12 @@ class Pipeline:
             named, wanted = self._action
             given = named or self._objects
             names = given or objects_of_narration(narration, self._vocabulary)
-            names = names[: self.max_objects]
             self._target = choose_target(narration, names, self._vocabulary, wanted)
-            candidates: Candidates = "named" if given else "narration"
+            if len(names) > self._max_objects:
+                self._target = too_many(names, self._max_objects)
+                names = names[: self._max_objects]
+            told = given and not says_no_more(names, narration, self._vocabulary)
+            candidates: Candidates = "named" if told else "narration"
             if names == (self._target.name,):
                 candidates = "target"
             prompt = Prompt(narration.text, names, self._target.name, candidates)
@@ -260,6 +274,17 @@ class Pipeline:
         if self._prompt is None or self._target is None or self._target.name:
             return ()
         return (f"no target in {self._prompt.narration!r}: {self._target.advice}",)
+
+    def _odd_begin(self, said: Narrated) -> tuple[str, ...]:
+        """Why what is narrated has not begun, if it has not."""
+        if not said.text or said.age >= -self._gate.options.image_timeout:
+            return ()
+        ahead = f"{-said.age:.3g} s" if math.isfinite(said.age) else "an unknown time"
+        return (
+            f"{said.text!r} begins {ahead} after what this node's clock shows, so it does not "
+            "hold; synchronise the clocks, or let all nodes follow /clock (`use_sim_time`), and "
+            "send it when it begins",
+        )
 
     # The image
 
@@ -301,9 +326,9 @@ class Pipeline:
         calibration = self.model.calibration
         limits = calibration.limits(prompt.candidates) if calibration else None
         foreign = limits is not None and not distance <= limits.distance
-        if foreign or not self.steady or self._gate.state.rejected:
+        if foreign or not self._steady or self._gate.state.rejected:
             self._memory.forget()
-        if foreign or not self.steady:
+        if foreign or not self._steady:
             return None
         self._memory.begin((frame.session, version, frame.source), frame.taken_ns)
         return self._memory

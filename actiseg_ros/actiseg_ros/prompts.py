@@ -24,7 +24,8 @@ MAX_DURATION = 3600.0
 
 Candidates = Literal["named", "narration", "target"]
 """Where a prompt's candidates come from: named by somebody who sees the scene, taken from the
-narration, or the target alone. The gate is calibrated for each by itself."""
+narration (or named, but no others than it names), or the target alone. The gate is calibrated for
+each by itself."""
 CANDIDATES: tuple[Candidates, ...] = ("named", "narration", "target")
 
 
@@ -78,6 +79,8 @@ _REMEDIES = {
         "`nouns_csv`"
     ),
     Reason.NOT_A_CANDIDATE: "name it among the candidates, or let the narration name them",
+    Reason.AMBIGUOUS: "say which one is meant, in the words of its candidate",
+    Reason.TOO_MANY: "raise `max_objects`, or name those that matter now",
 }
 
 
@@ -125,6 +128,21 @@ def objects_of_narration(narration: Narration, vocabulary: Vocabulary) -> tuple[
     return tuple(found[: MAX_OBJECTS - len(HANDS)]) + HANDS
 
 
+def says_no_more(names: Sequence[str], narration: Narration, vocabulary: Vocabulary) -> bool:
+    """Whether a list of candidates names nothing that the narration does not name, hands aside.
+
+    Whoever made such a list may have seen the narration alone.
+    """
+    local = _with(names, vocabulary)
+    narrated = objects_of_narration(narration, local)
+    return all(is_hand(name, local) or _matching(name, narrated, local) for name in names)
+
+
+def too_many(names: Sequence[str], limit: int) -> Target:
+    """No target: what does not fit into one prompt could not be kept clear of."""
+    return Target("", Reason.TOO_MANY, f"{len(names)} candidates are more than {limit}")
+
+
 def choose_target(
     narration: Narration, names: Sequence[str], vocabulary: Vocabulary, target_name: str = ""
 ) -> Target:
@@ -137,12 +155,12 @@ def choose_target(
         target_name: Explicit choice; must be one of `names` or a synonym of one, and no hand.
 
     Returns:
-        No target where the narration forbids, asks, plans or ends what it names, whatever the
-        explicit choice; none where no candidate can be told to be the object, and none where the
-        explicit choice is no candidate: guessing another would move the robot to the wrong thing.
+        No target where the narration forbids, asks, plans or ends what it names, or says how
+        something is, whatever the explicit choice, and none where it excludes that. None where no
+        candidate can be told to be the object, where several can, and where the explicit choice is
+        no candidate: guessing another would move the robot to the wrong thing.
     """
-    # The candidates' own spelling counts too, for names that no vocabulary has.
-    local = vocabulary.extended({-1 - i: [name] for i, name in enumerate(names)})
+    local = _with(names, vocabulary)
     reading = read(narration, local)
     wanted, reason, text = reading.name, reading.reason, reading.text
     if target_name:
@@ -150,15 +168,25 @@ def choose_target(
             return Target("", reason, text)
         wanted = clean_name(readable_name(target_name), MAX_NAME)
         reason, text = Reason.OBJECT, f"target {wanted!r} was named"
+        if _matching(wanted, reading.excluded, local):
+            return Target("", Reason.NEGATED, f"{wanted!r} is what is not meant")
     if not wanted:
         return Target("", reason, text)
-    match = _matching(wanted, names, vocabulary)
-    if is_hand(wanted, vocabulary) or is_hand(match, vocabulary):
+    matches = _matching(wanted, names, vocabulary)
+    if any(is_hand(name, vocabulary) for name in (wanted, *matches)):
         return Target("", Reason.HAND, f"{wanted!r} is a hand, which is never to be grasped")
-    if not match:
+    if not matches:
         listed = ", ".join(names[:8])
         return Target("", Reason.NOT_A_CANDIDATE, f"{wanted!r} is none of the candidates {listed}")
-    return Target(match, reason, text)
+    if len(matches) > 1:
+        listed = " or ".join(matches[:8])
+        return Target("", Reason.AMBIGUOUS, f"{wanted!r} may be {listed}")
+    return Target(matches[0], reason, text)
+
+
+def _with(names: Sequence[str], vocabulary: Vocabulary) -> Vocabulary:
+    """A vocabulary that knows the candidates' own spelling too, of names that it does not have."""
+    return vocabulary.extended({-1 - i: [name] for i, name in enumerate(names)})
 
 
 _NOT_DONE_NOW = frozenset(
@@ -169,6 +197,7 @@ _NOT_DONE_NOW = frozenset(
         Reason.CONDITIONAL,
         Reason.ENDED,
         Reason.PLANNED,
+        Reason.STATEMENT,
     }
 )
 """Reasons that hold against an explicit target as well."""
@@ -183,17 +212,14 @@ def is_hand(name: str, vocabulary: Vocabulary) -> bool:
     return class_id is not None and class_id in map(vocabulary.class_of, ("hand", *HANDS))
 
 
-def _matching(name: str, names: Sequence[str], vocabulary: Vocabulary) -> str:
-    """The candidate with this name, else the first of the same class, else an empty string."""
+def _matching(name: str, names: Sequence[str], vocabulary: Vocabulary) -> tuple[str, ...]:
+    """The candidates that may be meant: of this name, else spelt like it, else of its class."""
     if name in names:
-        return name
+        return (name,)
     keys = set(spellings(name))
-    for candidate in names:
-        if keys & set(spellings(candidate)):
-            return candidate
+    if alike := tuple(one for one in names if keys & set(spellings(one))):
+        return alike
     class_id = vocabulary.class_of(name)
-    if class_id is not None:
-        for candidate in names:
-            if vocabulary.class_of(candidate) == class_id:
-                return candidate
-    return ""
+    if class_id is None:
+        return ()
+    return tuple(one for one in names if vocabulary.class_of(one) == class_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -263,10 +264,81 @@ def test_an_action_without_duration_holds_as_long_as_a_narration_from_its_beginn
     assert camera.reasons == ()
     camera.seconds += 0.2
     assert Reason.STALE_NARRATION in camera.reasons
-    # A stamp from the future makes no action last longer.
-    pipeline.act("cut tomato", [], "", 3.0, -100.0)
-    camera.seconds += 3.1
-    assert Reason.STALE_NARRATION in camera.reasons
+
+
+@pytest.mark.parametrize("ahead", [100.0, math.inf])
+def test_what_begins_in_the_future_has_not_begun_and_says_so(
+    camera: Camera, pipeline: Pipeline, ahead: float
+) -> None:
+    for say in (
+        lambda: pipeline.act("cut tomato", [], "", 3600.0, -ahead),
+        lambda: pipeline.narrate("cut tomato", -ahead),
+    ):
+        pipeline.narrate("cut tomato")
+        camera.show()
+        assert camera.reasons == ()
+        (note,) = say()
+        assert "after what this node's clock shows" in note
+        camera.show()
+        camera.seconds += min(ahead, 200.0)
+        camera.show()
+        assert camera.reasons == (Reason.STALE_NARRATION,)
+
+
+@pytest.mark.parametrize("end", ["silence", "reset", "other words", "empty", "over"])
+def test_names_and_target_of_an_action_end_with_it(tmp_path: Path, end: str) -> None:
+    camera = Camera(tmp_path, narration_timeout=10.0, image_timeout=1.0)
+    pipeline = camera.pipeline
+    names, duration = ["tomato", "plate"], 0.0 if end == "over" else 5.0
+    pipeline.act("cut tomato", names, "plate", duration)
+    assert pipeline.prompt is not None and pipeline.prompt.target == "plate"
+    pipeline.narrate("cut tomato")
+    assert pipeline.prompt is not None and pipeline.prompt.target == "plate", "still the same"
+    if end in ("silence", "over"):
+        camera.seconds += 3600.0
+    elif end == "reset":
+        pipeline.reset()
+    else:
+        pipeline.narrate("" if end == "empty" else "take plate")
+    pipeline.narrate("cut tomato")
+    assert pipeline.prompt == Prompt(
+        "cut tomato", ("tomato", "left hand", "right hand"), "tomato", "narration"
+    )
+    camera.show()
+    assert camera.reasons == ()
+
+
+def test_only_a_list_that_tells_more_than_the_narration_is_named(pipeline: Pipeline) -> None:
+    for names, candidates in (
+        (["tomato", "plate", "left hand"], "named"),
+        (["tomato", "left hand", "right hand"], "narration"),
+        (["tomato"], "target"),
+    ):
+        pipeline.act("cut tomato", names, "", 5.0)
+        assert pipeline.prompt is not None and pipeline.prompt.candidates == candidates
+        pipeline.set_objects(names)
+        pipeline.narrate("slice tomato")
+        assert pipeline.prompt is not None and pipeline.prompt.candidates == candidates
+
+
+def test_what_does_not_fit_into_a_prompt_is_not_left_out_silently(
+    camera: Camera, pipeline: Pipeline
+) -> None:
+    pipeline.set_objects(["tomato", "plate", "left hand", "right hand"])
+    assert pipeline.narrate("cut tomato") == ()
+    camera.show()
+    assert camera.reasons == ()
+    pipeline.configure(2, steady=True)
+    assert "4 candidates are more than 2; raise `max_objects`" in pipeline.missing_target
+    camera.show()
+    assert Reason.NO_TARGET in camera.reasons
+    pipeline.configure(4, steady=True)
+    camera.show()
+    assert camera.reasons == ()
+    pipeline.configure(2, steady=True)
+    pipeline.set_objects([])
+    (note,) = pipeline.narrate("cut tomato")
+    assert "3 candidates are more than 2" in note
 
 
 def test_a_bad_image_is_forgotten_without_a_narration_too(
@@ -332,9 +404,9 @@ def carried(result: Result) -> bool:
 def test_images_of_a_stream_have_a_say_in_each_other_s_masks(camera: Camera) -> None:
     camera.pipeline.narrate("cut tomato")
     assert [carried(camera.show()) for _ in range(3)] == [False, True, True]
-    camera.pipeline.steady = False
+    camera.pipeline.configure(8, steady=False)
     assert not carried(camera.show())
-    camera.pipeline.steady = True
+    camera.pipeline.configure(8, steady=True)
     assert [carried(camera.show()) for _ in range(2)] == [False, True]
 
 

@@ -3,9 +3,17 @@
 import pytest
 
 from actiseg_ros.errors import PromptError
+from actiseg_ros.narration.mood import Reason
 from actiseg_ros.narration.text import clean_narration
 from actiseg_ros.narration.vocabulary import Vocabulary
-from actiseg_ros.prompts import HANDS, MAX_OBJECTS, choose_target, clean_names, objects_of_narration
+from actiseg_ros.prompts import (
+    HANDS,
+    MAX_OBJECTS,
+    choose_target,
+    clean_names,
+    objects_of_narration,
+    says_no_more,
+)
 
 VOCABULARY = Vocabulary(
     {
@@ -81,7 +89,49 @@ def test_a_thousand_different_names_or_an_endless_one_are_refused() -> None:
         ("take spoon", ("spoon",), "plate", ""),
         ("open", ("knife",), "", ""),
         ("take spoon", (), "", ""),
+        ("take spoon", ("teaspoon", "spoon"), "", "spoon"),
+        ("take spoon", ("teaspoon", "wooden spoon"), "", ""),
+        ("take teaspoon", ("wooden spoon", "spoon"), "", ""),
+        ("take it", ("teaspoon", "wooden spoon"), "spoon", ""),
+        ("take it", ("teaspoon", "wooden spoon"), "wooden spoon", "wooden spoon"),
+        ("cut tomato without touching the knife", ("tomato", "knife"), "knife", ""),
+        ("cut tomato without touching the knife", ("tomato", "knife"), "tomato", "tomato"),
+        ("take the tomato, not the teaspoon", ("tomato", "spoon"), "spoon", ""),
+        ("take everything but the knife", ("tomato", "knife"), "knife", ""),
+        ("take anything except for the knife", ("tomato", "knife"), "knife", ""),
+        ("the knife is off limits", ("tomato", "knife"), "knife", ""),
+        ("the knife is sharp", ("tomato", "knife"), "knife", ""),
+        ("stay back from the knife", ("tomato", "knife"), "knife", ""),
+        ("step away from the gizmo", ("tomato", "gizmo"), "gizmo", ""),
+        ("take tomato, not the gizmo", ("tomato", "gizmo"), "gizmo", ""),
     ],
 )
 def test_target(narration: str, names: tuple[str, ...], explicit: str, target: str) -> None:
     assert choose_target(clean_narration(narration), names, VOCABULARY, explicit).name == target
+
+
+def test_candidates_of_one_class_are_told_apart_or_none_is_the_target() -> None:
+    narration = clean_narration("take spoon")
+    for names in (("teaspoon", "wooden spoon"), ("wooden spoon", "teaspoon")):
+        found = choose_target(narration, names, VOCABULARY)
+        assert found.reason is Reason.AMBIGUOUS
+        assert f"may be {names[0]} or {names[1]}" in found.advice
+
+
+@pytest.mark.parametrize(
+    ("names", "more"),
+    [
+        (("tomato", "knife", *HANDS), False),
+        (("tomato",), False),
+        (("hand:left", "knives"), False),
+        (("tomato", "gizmo"), False),
+        (("tomato", "knife", "board", *HANDS), True),
+        (("cherry",), True),
+        (("tomato", "widget"), True),
+    ],
+)
+def test_a_list_that_names_what_the_narration_names_says_no_more(
+    names: tuple[str, ...], more: bool
+) -> None:
+    narration = clean_narration("cut tomato with knife and gizmo")
+    assert says_no_more(names, narration, VOCABULARY) is not more

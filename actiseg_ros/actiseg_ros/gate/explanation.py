@@ -89,8 +89,9 @@ def _not_calibrated(machine: StateMachine, candidates: Candidates) -> str:
     shown = calibration.certificate(candidates)
     if shown is None:
         lacking = calibration.complaint or (
-            f"the calibration has no certificate for {_MEANS[candidates]}; name the objects of the "
-            "scene in an `action` message or by `~/set_objects`"
+            f"the calibration has no certificate for {_MEANS[candidates]}; name all objects that "
+            "are seen, also those that the narration does not, in an `action` message or by "
+            "`~/set_objects`"
         )
         return f"{lacking}. To go without one, set `require_certificate` to false"
     return (
@@ -132,7 +133,12 @@ def _stale_narration(machine: StateMachine, state: GateState, now: Time) -> str:
     narration = state.narration
     if narration is None:
         return "the narration is over"
-    over = -narration.left(now)
+    if math.isinf(narration.age):
+        return (
+            f"{narration.text!r} was said with a time ahead of this node's clock; synchronise the "
+            "clocks, or let all nodes follow /clock (`use_sim_time`), and say it again"
+        )
+    over = -machine.left(narration, now)
     if narration.bounded and narration.repeated is not None:
         return (
             f"the action {narration.text!r} ended {over:.3g} s ago, and plain narrations of the "

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from actiseg_ros.gate.calibration import Calibration
-from actiseg_ros.gate.events import Event, SettingsChanged, Time
+from actiseg_ros.gate.events import Event, Narrated, SettingsChanged, Time
 from actiseg_ros.gate.state import Decision, GateOptions, GateState
 from actiseg_ros.gate.state_machine import StateMachine
 
@@ -61,6 +61,11 @@ class Gate:
         with self._lock:
             self._state = self._machine.step(self._state, event, self._read_clock())
             return self._state
+
+    def continues(self, event: Narrated) -> bool:
+        """Whether what is narrated now only goes on (`StateMachine.continues`)."""
+        with self._lock:
+            return self._machine.continues(self._state, event, self._read_clock())
 
     def decide(self) -> Decision:
         """The answer of this moment; asking changes nothing."""

@@ -68,22 +68,29 @@ class Narration:
     Attributes:
         text: The narration.
         heard: When it was heard.
-        life: Seconds that it holds, counted from `age` before it was heard.
-        age: Seconds since its beginning when it was heard.
-        bounded: Whether an action told its duration.
+        duration: Seconds that an action said it lasts; 0 if nobody said.
+        age: Seconds since its beginning when it was heard; infinite if that cannot be.
         repeated: When it was heard last.
     """
 
     text: str
     heard: Time
-    life: float
+    duration: float = 0.0
     age: float = 0.0
-    bounded: bool = False
     repeated: Time | None = None
 
-    def left(self, now: Time) -> float:
+    @property
+    def bounded(self) -> bool:
+        """Whether an action told its duration."""
+        return self.duration > 0
+
+    def life(self, timeout: float) -> float:
+        """Seconds that it holds from its beginning; `timeout` if nobody said how long."""
+        return self.duration if self.bounded else timeout
+
+    def left(self, now: Time, timeout: float) -> float:
         """Seconds that it still holds, 0 or less when it is over."""
-        return self.life - self.age - now.since(self.heard)
+        return self.life(timeout) - self.age - now.since(self.heard)
 
 
 @dataclass(frozen=True)

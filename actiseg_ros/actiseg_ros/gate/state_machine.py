@@ -133,11 +133,29 @@ class StateMachine:
             options.max_risk, options.min_confidence, candidates
         )
 
+    def left(self, narration: Narration, now: Time) -> float:
+        """Seconds that a narration still holds, 0 or less when it is over."""
+        return narration.left(now, self.options.narration_timeout)
+
+    def continues(self, state: GateState, event: Narrated, now: Time) -> bool:
+        """Whether what is narrated only goes on, so that what was said about it still holds.
+
+        Said again and again an action does not outlast its duration: until there was a silence, its
+        words are about the one that has ended.
+        """
+        old = state.narration
+        if old is None or event.text != old.text:
+            return False
+        if event.from_action or not old.bounded:
+            return self._holds(old, now)
+        silent = min(-self.left(old, now), now.since(old.repeated or old.heard))
+        return silent <= self.options.narration_timeout
+
     # Reasons
 
     def _holds(self, narration: Narration, now: Time) -> bool:
         # Time that went back behind the narration is no time in which it holds.
-        return narration.left(now) > 0 and now.since(narration.heard) >= 0
+        return self.left(narration, now) > 0 and now.since(narration.heard) >= 0
 
     def _image_reasons(self, state: GateState, now: Time, narrated: bool) -> list[Reason]:
         if state.rejected:
@@ -191,7 +209,7 @@ class StateMachine:
         return min(
             timeout - now.since(frame.arrived),
             timeout - frame.age(now),
-            state.narration.left(now),
+            self.left(state.narration, now),
         )
 
     # Transitions
@@ -216,7 +234,8 @@ class StateMachine:
         if last.ros_ns == 0 and narration is not None:
             # Heard before the clock told any time: it begins now, unless it is over by the wall.
             waited = now.steady - narration.heard.steady
-            begun = replace(narration, heard=now) if waited <= narration.life else None
+            life = narration.life(self.options.narration_timeout)
+            begun = replace(narration, heard=now) if waited <= life else None
             state = replace(state, narration=begun)
         return replace(state, clock=now, clock_moved=now)
 
@@ -257,20 +276,14 @@ class StateMachine:
         old = state.narration
         if not event.text:
             return replace(_without_evidence(state, "the end of the action"), narration=None)
-        if old is None or event.text != old.text:
+        if not self.continues(state, event, now):
             state = _without_evidence(state, "another narration, object list or target")
-        elif not event.from_action and old.bounded:
-            # Said again and again it does not outlast the action. After a silence it is a new one.
-            silent = min(-old.left(now), now.since(old.repeated or old.heard))
-            if silent <= self.options.narration_timeout:
-                return replace(state, narration=replace(old, repeated=now))
-        narration = Narration(
-            event.text,
-            heard=now,
-            life=event.duration if event.duration > 0 else self.options.narration_timeout,
-            age=max(0.0, event.age),
-            bounded=event.from_action and event.duration > 0,
-        )
+        elif old is not None and old.bounded and not event.from_action:
+            return replace(state, narration=replace(old, repeated=now))
+        # What begins in the future has not begun, and clocks that disagree tell no age.
+        begun = event.age >= -self.options.image_timeout  # nan is not
+        age = max(0.0, event.age) if begun else math.inf
+        narration = Narration(event.text, heard=now, duration=event.duration, age=age)
         return replace(state, narration=narration)
 
     def _arrived(self, state: GateState, frame: Frame, now: Time) -> GateState:

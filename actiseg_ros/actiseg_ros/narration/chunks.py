@@ -88,10 +88,17 @@ def split_words(tokens: Sequence[str]) -> list[str]:
     words: list[str] = []
     for token in tokens:
         found = [plain(word) for word in grammar.expand(token)]
-        # "don t": an apostrophe that became a blank
-        if found == ["t"] and words and len(split := grammar.expand(words[-1] + "t")) == 2:
+        # "don t" and "do n t": an apostrophe that became a blank; "do n't": tokens of a treebank
+        if found == ["t"] and words[-1:] == ["n"]:
             words.pop()
-            found = list(split)
+            found = ["nt"]
+        if found in (["t"], ["nt"], ["n't"]) and words:
+            split = grammar.expand(words[-1] + found[0])
+            if split[-1] == "not":
+                words.pop()
+                found = list(split)
+            elif found != ["t"]:
+                found = ["not"]
         words += found
     return words
 

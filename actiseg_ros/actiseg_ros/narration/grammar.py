@@ -96,6 +96,9 @@ EXCLUSIONS = (
     ("excluding",),
     ("apart", "from"),
     ("other", "than"),
+    ("all", "but"),
+    ("anything", "but"),
+    ("everything", "but"),
 )
 """What follows them is not meant."""
 KEEP_OFF = (_set("keep stay hold lay hands hand back stand"), _set("off away clear out"))
@@ -163,7 +166,7 @@ PAST_FORMS = _set(
 
 _CONTRACTED = re.compile(
     r"(do|does|did|ca|wo|sha|is|are|was|were|have|has|had|should|would|could|must|need|might|ai)"
-    r"n'?t"
+    r"(?:n'?t|'nt|not)"
 )
 _WHOLE = {"ca": "can", "wo": "will", "sha": "shall", "ai": "is"}
 _SPLIT = {

@@ -30,6 +30,7 @@ class Reason(str, Enum):
     HAND = "hand"
     UNKNOWN_OBJECT = "unknown_object"
     NOT_A_CANDIDATE = "not_a_candidate"
+    TOO_MANY = "too_many"
 
 
 class NoObjectError(Exception):
@@ -56,6 +57,16 @@ _PAIRS = {
     ("give", "up"): Reason.ENDED,
     ("giving", "up"): Reason.ENDED,
     ("call", "off"): Reason.ENDED,
+    ("get", "away"): Reason.NEGATED,
+    ("go", "away"): Reason.NEGATED,
+    ("keep", "back"): Reason.NEGATED,
+    ("look", "out"): Reason.NEGATED,
+    ("off", "limits"): Reason.NEGATED,
+    ("stand", "back"): Reason.NEGATED,
+    ("stay", "back"): Reason.NEGATED,
+    ("step", "away"): Reason.NEGATED,
+    ("step", "back"): Reason.NEGATED,
+    ("watch", "out"): Reason.NEGATED,
     ("in", "case"): Reason.CONDITIONAL,
     ("going", "to"): Reason.PLANNED,
 }

@@ -9,7 +9,7 @@ from actiseg_ros.narration import grammar
 from actiseg_ros.narration.chunks import Chunk, Kind, chunk, split_words
 from actiseg_ros.narration.mood import SAYS, NoObjectError, Reason, check_mood, check_verb
 from actiseg_ros.narration.text import Narration
-from actiseg_ros.narration.vocabulary import Vocabulary
+from actiseg_ros.narration.vocabulary import KnownName, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -21,12 +21,14 @@ class Reading:
         mentions: Known names of everything mentioned, in order, without repetition.
         reason: Why `name` is what it is.
         text: The same in words.
+        excluded: Known names of what is said not to be meant.
     """
 
     name: str
     mentions: tuple[str, ...]
     reason: Reason
     text: str
+    excluded: tuple[str, ...] = ()
 
 
 def read(narration: Narration, vocabulary: Vocabulary) -> Reading:
@@ -44,14 +46,28 @@ def read(narration: Narration, vocabulary: Vocabulary) -> Reading:
     mentions = dict.fromkeys(
         piece.known.name for piece in pieces if piece.known is not None and not piece.is_hand
     )
+    excluded = _excluded(pieces)
+    told = tuple(mentions), tuple(known.name for known in excluded)
     try:
-        name, text = _object(narration, words, pieces)
+        name, text = _object(narration, words, pieces, excluded)
     except NoObjectError as no:
-        return Reading("", tuple(mentions), no.reason, no.text)
-    return Reading(name, tuple(mentions), Reason.OBJECT, text)
+        return Reading("", told[0], no.reason, no.text, told[1])
+    return Reading(name, told[0], Reason.OBJECT, text, told[1])
 
 
-def _object(narration: Narration, words: Sequence[str], pieces: Sequence[Chunk]) -> tuple[str, str]:
+def _excluded(pieces: Sequence[Chunk]) -> list[KnownName]:
+    """What is named behind a word that excludes what follows it."""
+    kinds = [piece.kind for piece in pieces]
+    begin = kinds.index(Kind.EXCLUSION) if Kind.EXCLUSION in kinds else len(kinds)
+    return [piece.known for piece in pieces[begin:] if piece.known is not None]
+
+
+def _object(
+    narration: Narration,
+    words: Sequence[str],
+    pieces: Sequence[Chunk],
+    excluded: Sequence[KnownName],
+) -> tuple[str, str]:
     """Known name of what is worked on, and how that was found; raises NoObjectError."""
     if narration.cut:
         raise NoObjectError(Reason.CUT, "it is too long, and its end may change what is meant")
@@ -64,11 +80,9 @@ def _object(narration: Narration, words: Sequence[str], pieces: Sequence[Chunk])
             Reason.UNKNOWN_OBJECT,
             f"{found.text!r} is none of the known objects (its last word counts)",
         )
-    excluded = False
-    for piece in pieces:
-        excluded = excluded or piece.kind is Kind.EXCLUSION
-        if excluded and piece.known and piece.known.class_id == found.known.class_id:
-            raise NoObjectError(Reason.NEGATED, f"{piece.text!r} is what is not meant")
+    for other in excluded:
+        if other.class_id == found.known.class_id:
+            raise NoObjectError(Reason.NEGATED, f"{other.name!r} is what is not meant")
     return found.known.name, f"{found.text!r} is what is worked on"
 
 

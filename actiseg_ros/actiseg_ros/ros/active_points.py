@@ -20,6 +20,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
+from actiseg_ros.clock import steady_seconds
 from actiseg_ros.pipeline import Result
 from actiseg_ros.ros.diagnostics.reporter import Reporter
 from actiseg_ros.ros.diagnostics.values import Values
@@ -216,7 +217,7 @@ class ActivePoints:
         said["target"] = result.prompt.target
         frame = result.frame
         timeout = self._settings["image_timeout"]
-        patience = max(0.0, timeout - (time.monotonic() - frame.arrived.steady))
+        patience = max(0.0, timeout - (steady_seconds() - frame.arrived.steady))
         picture = self._buffer.of(frame.stamp_ns, self._settings["depth_tolerance"], patience)
         away = (to_nanoseconds(picture.header.stamp) - frame.stamp_ns) * 1e-6
         said["behind the image (ms)"] = away

@@ -8,7 +8,6 @@ the motion ends within twice the heartbeat's period.
 from __future__ import annotations
 
 import sys
-import time
 
 import rclpy
 from actiseg_msgs.msg import GraspDecision
@@ -20,6 +19,7 @@ from rclpy.node import Node
 from rclpy.qos import LivelinessPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Bool
 
+from actiseg_ros.clock import steady_seconds
 from actiseg_ros.ros.messages import to_nanoseconds
 from actiseg_ros.ros.node_parameters import warn_of_untaken
 from actiseg_ros.ros.start import start_ros
@@ -61,7 +61,7 @@ class ConsumerNode(Node):
 
     def _on_decision(self, message: GraspDecision) -> None:
         last, self._decision = self._decision, message
-        self._arrived, self._fault = time.monotonic(), ""
+        self._arrived, self._fault = steady_seconds(), ""
         if last is not None and message.sequence != last.sequence + 1:
             self._fault = f"decision {message.sequence} follows {last.sequence}"
         self._publish()
@@ -81,7 +81,7 @@ class ConsumerNode(Node):
             return self._fault
         if self._subscription.get_publisher_count() != 1:
             return f"{self._subscription.get_publisher_count()} publishers decide"
-        if time.monotonic() - self._arrived > self._patience:
+        if steady_seconds() - self._arrived > self._patience:
             return "decisions have stopped"
         if not decision.go:
             return ", ".join(decision.reasons) or "no-go"

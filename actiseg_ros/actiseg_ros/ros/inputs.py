@@ -114,7 +114,7 @@ class Inputs:
             try:
                 subscribed.monitor.arrived()
                 age = (time.time_ns() - int(info["source_timestamp"])) * 1e-9
-                callback(message, Origin("latched", max(0.0, age)))
+                callback(message, Origin("latched", age))
             except Exception as error:
                 self._on_error(subscribed, error)
 

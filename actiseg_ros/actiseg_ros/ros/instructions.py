@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from actiseg_msgs.msg import ActionNarration
@@ -47,7 +48,10 @@ class Instructions:
         duration = to_nanoseconds(message.duration) * 1e-9
         stamp_ns = to_nanoseconds(message.header.stamp)
         now_ns = self._node.get_clock().now().nanoseconds
-        age = (now_ns - stamp_ns) * 1e-9 if stamp_ns else origin.age
+        age = origin.age
+        if stamp_ns:
+            # A clock that has not told any time yet cannot tell that the action has begun.
+            age = (now_ns - stamp_ns) * 1e-9 if now_ns else -math.inf
         try:
             self._note(pipeline.act(message.narration, names, target, duration, age))
             self._log_end(message.narration)

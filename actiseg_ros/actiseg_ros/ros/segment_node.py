@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from actiseg_ros.clock import steady_seconds
 from actiseg_ros.errors import ImageError, RobotError
 from actiseg_ros.gate.events import (
     Deactivated,
@@ -130,15 +130,14 @@ class SegmentNode(LifecycleNode):
     def _apply_parameters(self) -> None:
         self._gate.set_options(self._gate_options())
         if self._pipeline is not None:
-            self._pipeline.max_objects = self.value("max_objects")
-            self._pipeline.steady = self.value("steady_masks")
+            self._pipeline.configure(self.value("max_objects"), steady=self.value("steady_masks"))
 
     def _gate_options(self) -> GateOptions:
         return GateOptions(**{name: self.value(name) for name in GateOptions.__dataclass_fields__})
 
     def _read_clock(self) -> Time:
         clock = self.get_clock()
-        return Time(clock.now().nanoseconds, time.monotonic(), bool(clock.ros_time_is_active))
+        return Time(clock.now().nanoseconds, steady_seconds(), bool(clock.ros_time_is_active))
 
     def _identity(self) -> Identity:
         pipeline = self._pipeline
@@ -358,7 +357,7 @@ class SegmentNode(LifecycleNode):
         self._points.submit(result, lambda: pipeline.is_current(result))
         if result.segmentation is not None:
             self._judged += 1
-            self._latencies.append(time.monotonic() - job.frame.arrived.steady)
+            self._latencies.append(steady_seconds() - job.frame.arrived.steady)
         self._results.publish_pictures(result, rgb, bundle, decision)
 
     def _on_failure(self, error: Exception) -> None:

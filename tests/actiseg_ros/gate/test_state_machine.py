@@ -219,12 +219,32 @@ def test_a_plain_narration_never_extends_an_action() -> None:
     assert Reason.STALE_NARRATION not in reasons(open_end)
 
 
-def test_an_action_counts_from_its_beginning_and_one_of_the_future_is_not_longer() -> None:
-    slow = options(image_timeout=100.0)
+def test_an_action_counts_from_its_beginning_and_one_of_the_future_does_not_hold() -> None:
+    slow = options(image_timeout=0.5)
     assert Reason.STALE_NARRATION in reasons(world(slow).on().action(3.0, age=3.5).see())
-    late = world(slow).on().action(3.0, age=-100.0).see()
-    assert Reason.STALE_NARRATION not in reasons(late)
-    assert Reason.STALE_NARRATION in reasons(late.wait(3.0))
+    # Clocks that agree as well as images have to; it is not longer for that.
+    early = world(slow).on().action(3.0, age=-0.5).see()
+    assert Reason.STALE_NARRATION not in reasons(early)
+    assert Reason.STALE_NARRATION in reasons(early.wait(3.0))
+    for ahead in (-0.6, -3600.0, -math.inf, math.nan):
+        assert Reason.STALE_NARRATION in reasons(world(slow).on().action(7200.0, age=ahead).see())
+        said = world(slow).on().narrate(age=ahead)
+        assert Reason.STALE_NARRATION in reasons(said.see().see().see())
+    later = world(slow).on().action(7200.0, age=-5.0).wait(10.0).see().see().see()
+    assert not later.decide().go, "said too early, it has to be said again"
+    text = explain(Reason.STALE_NARRATION, later.machine, later.state, later.now)
+    assert "ahead of this node's clock" in text
+
+
+def test_another_timeout_of_narrations_holds_for_what_was_narrated() -> None:
+    now = world(options(image_timeout=100.0, narration_timeout=3600.0)).go().wait(60.0).see()
+    assert now.decide().go
+    shorter = now.settings(narration_timeout=5.0)
+    assert Reason.STALE_NARRATION in reasons(shorter.see().see().see())
+    # An action that says how long it lasts does not ask for it.
+    acted = world(options(image_timeout=100.0)).on().action(60.0).wait(30.0).see().see().see()
+    shorter = acted.settings(narration_timeout=5.0)
+    assert shorter.see().see().see().decide().go
 
 
 def test_without_narration_a_working_camera_is_not_called_stale() -> None:

@@ -111,8 +111,10 @@ class World:
     def objects(self) -> World:
         return self.tell(PromptChanged(), "prompt")
 
-    def settings(self) -> World:
-        return self.tell(SettingsChanged(), "settings")
+    def settings(self, **changes: Any) -> World:
+        options = dataclasses.replace(self.machine.options, **changes)
+        machine = dataclasses.replace(self.machine, options=options)
+        return dataclasses.replace(self, machine=machine).tell(SettingsChanged(), "settings")
 
     def narrate(self, text: str = "take cup", **more: Any) -> World:
         event = Narrated(text, **more)
@@ -306,4 +308,6 @@ def _narrated(log: tuple[Entry, ...], now: Time, options: GateOptions, began: in
         text, heard, repeated = said.text, entry.time, entry.time
         bounded = said.from_action and said.duration > 0
         until = (said.duration if said.duration > 0 else life) - max(0.0, said.age)
+        if not said.age >= -options.image_timeout:
+            text = ""  # it has not begun
     return bool(text) and 0 <= now.since(heard) <= until + 1e-6

@@ -36,7 +36,11 @@ def reading(text: str) -> Reading:
             "without the knife|instead of the knife take the fork|cannot open the jar|"
             "take the cup and do not touch the knife|the tray must not be touched|"
             "take any cup except the cup|cut the tomato, no, don't|refuse to take the cup|"
-            "not yet cutting the tomato|be careful with the knife",
+            "not yet cutting the tomato|be careful with the knife|do n't cut the tomato|"
+            "do n t cut the tomato|do'nt cut the tomato|donot cut the tomato|"
+            "ca n't cut the tomato|you should n't cut the tomato|you shouldnot cut the tomato|"
+            "stay back from the knife|step away from the knife|the knife is off limits|"
+            "watch out for the knife",
         ),
         (
             Reason.ENDED,
