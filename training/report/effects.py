@@ -55,9 +55,8 @@ class Evidence:
             self._drawn[key] = metrics_of(times @ sums)
         return self._drawn[key]
 
-    def same_clips(self, conditions: Iterable[Condition]) -> bool:
-        """Whether all cells of these conditions are known on the same clips, two at least."""
-        keys = [cell.cell for condition in conditions for cell in self.results[condition]]
+    def same_clips(self, keys: Iterable[CellKey]) -> bool:
+        """Whether all of these cells are known on the same clips, two at least."""
         names = {self.clips[key].clips if key in self.clips else () for key in keys}
         return len(names) == 1 and len(next(iter(names))) > 1
 
@@ -151,6 +150,10 @@ def effect(
     - Differences between levels of one strategy: blocks of seeds over all of its levels.
     - Other sums: the sum of each seed that all conditions have.
 
+    So the estimate is a weighted sum of cells, and what a choice of clips does to it is that sum on
+    drawn clips. Where cells tell the sum but not its error (one seed), it has none; where no seeds
+    are shared it is that of plain means, without an error.
+
     Args:
         evidence: Cells; every condition of the terms has one at least.
         metric: One of `METRICS`, or `P_LESS_N`.
@@ -164,9 +167,11 @@ def effect(
         plain = _plain(evidence.results, chosen, terms)
         return Effect(plain, None, 0, None, seeds, relative=relative)
     estimate, design = found
+    if estimate.error is None:
+        return Effect(estimate.value, None, 0, None, seeds, relative=relative)
     over_seeds = Effect(estimate.value, estimate.error, estimate.degrees, design, seeds,
                         relative=relative)  # fmt: skip
-    by_clips = _over_clips(evidence, chosen, terms)
+    by_clips = _over_clips(evidence, chosen, estimate.weights)
     if by_clips is None:
         return over_seeds
     error, degrees = add_errors([(estimate.error, estimate.degrees), by_clips])
@@ -207,12 +212,12 @@ class _Metric:
         with np.errstate(divide="ignore", invalid="ignore"):
             return 100 * np.log(values) if self.relative else values
 
-    def measured(self, results: Results, condition: Condition) -> dict[int, float]:
-        """Value of each seed."""
+    def measured(self, results: Results, condition: Condition) -> dict[CellKey, float]:
+        """Value of each cell."""
         cells = results[condition]
         values = self._value({part: [getattr(cell.metrics, part) for cell in cells]
                               for part in self._parts})  # fmt: skip
-        return {cell.cell.seed: float(v) for cell, v in zip(cells, values, strict=True)}
+        return {cell.cell: float(v) for cell, v in zip(cells, values, strict=True)}
 
     def drawn(self, evidence: Evidence, key: CellKey) -> Floats:
         """Values on drawn sets of clips, see `Evidence.drawn`."""
@@ -230,8 +235,11 @@ class _Metric:
 @dataclass(frozen=True)
 class _Estimate:
     value: float
-    error: float
+    error: float | None
+    """None if the cells tell the value alone."""
     degrees: float
+    weights: Mapping[CellKey, float]
+    """Of the cells whose sum the value is."""
 
 
 def _plain(results: Results, metric: _Metric, terms: Sequence[Term]) -> float:
@@ -242,7 +250,7 @@ def _plain(results: Results, metric: _Metric, terms: Sequence[Term]) -> float:
 def _over_seeds(
     results: Results, metric: _Metric, terms: Sequence[Term]
 ) -> tuple[_Estimate, Design] | None:
-    """The sum with its error over seeds; None if the cells do not tell it."""
+    """The sum with its error over seeds; None if no shared seeds tell it."""
     levels: dict[tuple[float, int], list[Term]] = defaultdict(list)
     for weight, condition in terms:
         levels[condition.text_noise, condition.mask_noise].append((weight, condition))
@@ -266,8 +274,13 @@ def _over_seeds(
     known = [part for part in parts if part is not None]
     if len(known) < len(parts):
         return None
-    error, degrees = add_errors([(part.error, part.degrees) for part in known])
-    return _Estimate(math.fsum(p.value for p in known), error, degrees), "blocks of seeds"
+    value = math.fsum(part.value for part in known)
+    weights = {key: weight for part in known for key, weight in part.weights.items()}
+    errors = [(part.error, part.degrees) for part in known if part.error is not None]
+    if len(errors) < len(known):
+        return _Estimate(value, None, 0, weights), "blocks of seeds"
+    error, degrees = add_errors(errors)
+    return _Estimate(value, error, degrees, weights), "blocks of seeds"
 
 
 def _is_difference(terms: Sequence[Term]) -> bool:
@@ -275,57 +288,67 @@ def _is_difference(terms: Sequence[Term]) -> bool:
 
 
 def _blocks(results: Results, metric: _Metric, terms: Sequence[Term]) -> _Estimate | None:
-    """Least squares of condition + seed; None if the cells do not tell the sum or its error."""
+    """Least squares of condition + seed; None if the cells do not tell the sum."""
     conditions = list(results)
     measured = [metric.measured(results, condition) for condition in conditions]
-    seeds = sorted({seed for values in measured for seed in values})
-    rows, values = [], []
-    for position, by_seed in enumerate(measured):
-        for seed, value in by_seed.items():
+    keys = [key for values in measured for key in values]
+    seeds = sorted({key.seed for key in keys})
+    rows = []
+    for position, values in enumerate(measured):
+        for key in values:
             row = np.zeros(len(conditions) + len(seeds))
-            row[position] = row[len(conditions) + seeds.index(seed)] = 1
+            row[position] = row[len(conditions) + seeds.index(key.seed)] = 1
             rows.append(row)
-            values.append(value)
-    design, observed = np.array(rows), np.array(values)
+    design = np.array(rows)
+    observed = np.array([value for values in measured for value in values.values()])
     wanted = np.zeros(design.shape[1])
     for weight, condition in terms:
         wanted[conditions.index(condition)] += weight
     square = design.T @ design
     inverse = np.linalg.pinv(square, hermitian=True)
     degrees = len(observed) - int(np.linalg.matrix_rank(design))
-    if degrees < 1 or not np.allclose(wanted @ inverse @ square, wanted):
+    if not np.allclose(wanted @ inverse @ square, wanted):
         return None
     fitted = inverse @ design.T @ observed
+    value = float(wanted @ fitted)
+    of_cells = wanted @ inverse @ design.T
+    weights = {k: float(w) for k, w in zip(keys, of_cells, strict=True) if abs(w) > 1e-9}
+    if degrees < 1:
+        return _Estimate(value, None, 0, weights)
     rest = observed - design @ fitted
     variance = float(rest @ rest) / degrees * float(wanted @ inverse @ wanted)
-    return _Estimate(float(wanted @ fitted), math.sqrt(max(0.0, variance)), degrees)
+    return _Estimate(value, math.sqrt(max(0.0, variance)), degrees, weights)
 
 
 def _same_seeds(results: Results, metric: _Metric, terms: Sequence[Term]) -> _Estimate | None:
-    """Mean of the sums of single seeds; None if fewer than two have all conditions."""
-    measured = [(weight, metric.measured(results, condition)) for weight, condition in terms]
-    common = set.intersection(*(set(values) for _, values in measured))
-    if len(common) < 2:
+    """Mean of the sums of single seeds; None if no seed has all conditions."""
+    measured = [
+        (weight, {key.seed: (key, value) for key, value in metric.measured(results, c).items()})
+        for weight, c in terms
+    ]
+    common = sorted(set.intersection(*(set(by_seed) for _, by_seed in measured)))
+    if not common:
         return None
-    sums = [math.fsum(w * values[seed] for w, values in measured) for seed in sorted(common)]
+    sums = [math.fsum(w * by_seed[seed][1] for w, by_seed in measured) for seed in common]
+    weights = {
+        by_seed[seed][0]: weight / len(common) for weight, by_seed in measured for seed in common
+    }
+    if len(common) < 2:
+        return _Estimate(sums[0], None, 0, weights)
     error = float(np.std(sums, ddof=1)) / math.sqrt(len(sums))
-    return _Estimate(float(np.mean(sums)), error, len(sums) - 1)
+    return _Estimate(float(np.mean(sums)), error, len(sums) - 1, weights)
 
 
 def _over_clips(
-    evidence: Evidence, metric: _Metric, terms: Sequence[Term]
+    evidence: Evidence, metric: _Metric, weights: Mapping[CellKey, float]
 ) -> tuple[float, float] | None:
     """Standard error of the sum over draws of clips and its degrees; None if it is not known."""
-    conditions = dict.fromkeys(condition for _, condition in terms)
-    if not evidence.same_clips(conditions):
+    if not evidence.same_clips(weights):
         return None
     total = np.zeros(_DRAWS)
-    for weight, condition in terms:
-        cells = evidence.results[condition]
-        drawn = [metric.drawn(evidence, cell.cell) for cell in cells]
-        total += weight * np.mean(drawn, axis=0)
+    for key, weight in weights.items():
+        total += weight * metric.drawn(evidence, key)
     total = total[np.isfinite(total)]
     if len(total) < 2:
         return None
-    first = evidence.results[terms[0][1]][0]
-    return float(np.std(total, ddof=1)), len(evidence.clips[first.cell].clips) - 1
+    return float(np.std(total, ddof=1)), len(evidence.clips[next(iter(weights))].clips) - 1

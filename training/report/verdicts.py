@@ -3,7 +3,9 @@
 Each claim is tested in two directions: against no effect, and against the least effect that would
 count. All claims of a report are judged together (Holm), each at the level of a two-sided 95 %
 interval. Rejecting one of the two hypotheses of a claim decides it; Holm's procedure keeps the
-probability of any wrong decision, directions included, at 5 % (Shaffer 1980).
+probability of any wrong decision, directions included, at 5 % (Shaffer 1980). That an effect which
+is there is too small to count is a second decision, for which the other hypothesis has to be
+rejected as well, among as many as there are claims (Bonferroni).
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ class Claim:
         missing: Cells that are missing; empty if there is none.
         decides: Whether the finding's verdict rests on it; else it is shown for comparison only.
         adjusted: p-value of the better of its two tests after Holm; None before it is judged.
+        among: How many claims are judged together with it, itself included.
     """
 
     text: str
@@ -59,6 +62,7 @@ class Claim:
     missing: str = ""
     decides: bool = True
     adjusted: float | None = None
+    among: int = 1
 
     @property
     def p_shows(self) -> float:
@@ -81,7 +85,7 @@ class Claim:
         if self.adjusted is None or self.adjusted > LEVEL:
             return Verdict.OPEN
         # What is certainly there and certainly too small to count does not show, either.
-        too_small = self.p_does_not <= max(self.p_shows, LEVEL)
+        too_small = self.p_does_not <= max(self.p_shows, LEVEL / self.among)
         return Verdict.DOES_NOT if too_small else Verdict.SHOWS
 
     @property
@@ -91,7 +95,7 @@ class Claim:
             return f"missing: {self.missing}"
         if self.ours is not None and self.ours.error is None:
             return "one seed alone has no interval"
-        if self.verdict is Verdict.DOES_NOT and self.p_shows <= LEVEL:
+        if self.verdict is Verdict.DOES_NOT and self.p_shows <= LEVEL / self.among:
             return "there, but smaller than what counts"
         if self.verdict is not Verdict.OPEN:
             return ""
@@ -229,7 +233,9 @@ def judged(findings: Sequence[Finding]) -> list[Finding]:
         replace(
             found,
             claims=tuple(
-                replace(claim, adjusted=next(adjusted) if claim.decides else claim.p)
+                replace(claim, adjusted=next(adjusted), among=len(deciding))
+                if claim.decides
+                else replace(claim, adjusted=claim.p)
                 for claim in found.claims
             ),
         )

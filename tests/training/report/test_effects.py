@@ -104,6 +104,20 @@ def test_a_missing_cell_leaves_the_others_in_place():
     alone = gap(evidence({BASE: [50.0, nan], GCE: [nan, 52.0], SCE: [51.0, 51.0]}))
     assert alone.error is None and alone.interval() is None
     assert alone.p_at_most(0) == alone.p_at_least(0) == 1
+    assert alone.value == pytest.approx(2)  # each against the third, of the same seed
+
+
+def test_one_seed_is_compared_with_the_same_seed():
+    nan = math.nan
+    found = gap(evidence({BASE: [50.0, 60.0, 55.0], GCE: [nan, 62.0, nan]}))
+    assert found.value == pytest.approx(2) and found.error is None and found.design is None
+    mixed = effect(
+        evidence({CLEAN: [60.0, 62.0], MASK: [nan, 50.0]}), "p_miou", [(1.0, MASK), (-0.5, CLEAN)]
+    )
+    assert mixed.value == pytest.approx(19) and mixed.error is None
+    # Without a seed in common there are only means.
+    apart = gap(evidence({BASE: [50.0, nan, 55.0], GCE: [nan, 62.0, nan]}))
+    assert apart.value == pytest.approx(9.5) and apart.error is None
 
 
 @given(st.integers(0, 10_000))
@@ -171,6 +185,23 @@ def test_bootstrap_tells_what_the_choice_of_clips_adds():
     assert gap(Evidence(plain.results, elsewhere)).clip_error is None
 
 
+def test_clips_are_drawn_for_the_sum_that_is_estimated():
+    """A cell that has no partner of its seed has no part in a difference, and in its error none."""
+    rng = np.random.default_rng(2)
+    base = rng.uniform(0.2, 0.8, 60)
+    plain = evidence({BASE: [50.0, 54, 47, 30], GCE: [52.0, 55.5, 50.0]})
+    scores = {
+        found.cell: clips(rng, 0.0, base if found.cell.seed < 3 else rng.uniform(0, 1, 60))
+        for cells in plain.results.values()
+        for found in cells
+    }
+    paired = dict(plain.results)
+    paired[BASE] = [found for found in plain.results[BASE] if found.cell.seed < 3]
+    found, expected = gap(Evidence(plain.results, scores)), gap(Evidence(paired, scores))
+    assert found.value == pytest.approx(expected.value)
+    assert found.clip_error == pytest.approx(expected.clip_error)
+
+
 def test_errors_add_as_welch_has_it():
     one, other = [50.0, 54, 47], [40.0, 41, 43.5, 39]
     parts = [(np.std(v, ddof=1) / math.sqrt(len(v)), len(v) - 1) for v in (one, other)]
@@ -184,6 +215,18 @@ def test_errors_add_as_welch_has_it():
 def test_holm_by_hand():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([]) == []
+
+
+def test_that_something_is_too_small_is_decided_among_all_claims_too():
+    """Every effect is as large as what counts, and certainly there."""
+    rng = np.random.default_rng(6)
+    wrong = 0
+    for _ in range(1000):
+        effects = [Effect(float(rng.normal(1, 0.1)), 0.1, 1e6, None, 5) for _ in range(11)]
+        claims = tuple(Claim(str(i), "+", e, 1.0, 1.0) for i, e in enumerate(effects))
+        (found,) = judged([Finding("x", "x", claims)])
+        wrong += any(claim.verdict is Verdict.DOES_NOT for claim in found.claims)
+    assert wrong / 1000 <= 0.05
 
 
 def test_wrong_decisions_are_rare_among_many_claims():
