@@ -32,6 +32,7 @@ from training.strategies.base import StepInputs, Strategy, register
 from training.strategies.support.boundary import (
     border_profile,
     boxes_of_masks,
+    clear_of,
     edge_strength,
     nested,
     steepest_shift,
@@ -225,9 +226,10 @@ class Repair(Strategy[RepairOptions]):
         """The batch with masks and boxes whose borders are back at the edges."""
         options = self.options
         clips = batch.clip_of_prompt
-        moved = nested(batch.masks, options.reach)
-        edges, inside = edge_strength(batch.frames)[clips], ~batch.padding[clips]
-        profile, found = border_profile(edges, inside, moved)
+        inside = ~batch.padding[clips]
+        moved = nested(batch.masks, options.reach, inside)
+        clear = clear_of(batch.padding)[clips]
+        profile, found = border_profile(edge_strength(batch.frames)[clips], clear, moved)
         # Alg. 2 moves the borders of active objects only.
         active = batch.positive[:, 0].clamp(0, 1)
         group = 2 * clips + active
@@ -241,13 +243,13 @@ class Repair(Strategy[RepairOptions]):
         shifts = steepest_shift(share * own + (1 - share) * run, options.prominence)
         # Single clips mislead: where the run's borders lie at the edges, all stay.
         shifts = torch.where(steepest_shift(run, options.prominence) == 0, 0, shifts)[group]
-        masks = moved.shifted(shifts)
+        masks = moved.shifted(shifts) & inside
         # A label that nothing would be left of stays as it is.
         gone = ~masks.flatten(1).any(1)
         masks = torch.where(gone[:, None, None, None], batch.masks, masks)
         same = ((shifts == 0) | gone)[:, None, None]
         boxes = torch.where(same, batch.boxes, boxes_of_masks(masks, batch.sizes[clips]))
-        return replace(batch, masks=masks & inside, boxes=boxes.to(batch.boxes.dtype))
+        return replace(batch, masks=masks, boxes=boxes.to(batch.boxes.dtype))
 
     def _remember(self, sums: Tensor, counts: Tensor) -> Tensor:
         """The run's mean profile of both kinds of objects, [2, 2 R + 1], with this batch."""

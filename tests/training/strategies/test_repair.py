@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
@@ -119,6 +120,35 @@ def test_algorithm_2_is_undone_and_clean_labels_stay(drawn_data: Path, kernel: i
     assert iou(repaired.masks) > iou(given_labels.masks) + 0.05
     # Those that the noise leaves alone are left alone.
     assert torch.equal(repaired.masks[~active], given_labels.masks[~active])
+
+
+def _padded(batch: Batch, right: int, below: int) -> Batch:
+    """The same clips on a larger canvas, as beside larger ones."""
+    edges = (0, right, 0, below)
+    return replace(
+        batch,
+        frames=F.pad(batch.frames, edges),
+        padding=F.pad(batch.padding, edges, value=True),
+        masks=F.pad(batch.masks, edges),
+    )
+
+
+@pytest.mark.parametrize("shift", [-4, 4])
+def test_padding_changes_nothing(drawn_data: Path, shift: int) -> None:
+    """Also not for objects that the picture's edge cuts off, whether labels shrink or grow."""
+    clean = _batch(drawn_data, None)
+    assert clean.masks[..., -1, :].any() and not clean.padding.any()
+    moved = nested(clean.masks, 4).shifted(torch.full((len(clean.masks),), shift))
+    labels = replace(clean, masks=moved)
+    repaired = []
+    for batch in (labels, _padded(labels, 24, 17)):
+        strategy = Repair(RepairOptions(names=False), Lexicon.of([]))
+        repaired.append(strategy.inputs(batch, HERE, 0).batch)
+        assert int(strategy._run_shift()) != 0
+    alone, beside = repaired
+    assert torch.equal(beside.masks[..., :180, :320], alone.masks)
+    assert not beside.masks[beside.padding[beside.clip_of_prompt]].any()
+    assert torch.equal(beside.boxes, alone.boxes)
 
 
 def test_eroded_labels_grow_again(drawn_data: Path) -> None:

@@ -38,7 +38,7 @@ class NestedMasks(NamedTuple):
         return self.depth > (shifts + self.reach + 1)[:, None, None, None]
 
 
-def nested(masks: Tensor, reach: int) -> NestedMasks:
+def nested(masks: Tensor, reach: int, inside: Tensor | None = None) -> NestedMasks:
     """Moves the borders of masks by -R - 1 to R + 1 pixels, in the metric of Alg. 2's square.
 
     Beyond the picture a mask goes on as at its border, so nothing is eroded from there.
@@ -46,9 +46,13 @@ def nested(masks: Tensor, reach: int) -> NestedMasks:
     Args:
         masks: bool [P, T, H, W].
         reach: R, from 1 to 125.
+        inside: False on padding, where what comes out says nothing, bool [P, T, H, W]; None if
+            there is no padding.
     """
     larger = masks.to(torch.uint8)
     outside = 1 - larger
+    if inside is not None:
+        outside *= inside
     depth = larger.clone()
     for _ in range(reach + 1):
         larger, outside = _dilated(larger), _dilated(outside)
@@ -64,7 +68,8 @@ def edge_strength(frames: Tensor) -> Tensor:
         frames: float [N, T, C, H, W].
 
     Returns:
-        float32 [N, T, H, W]; one more line at each side is taken as the picture's border.
+        float32 [N, T, H, W]; one more line at each side is taken as the picture's border. Where
+        padding begins there is a step that is none of the picture's, see `clear_of`.
     """
     padded = F.pad(frames.float().flatten(0, 1), (1, 1, 1, 1), mode="replicate")
     rows = padded[..., :-2, :] + 2 * padded[..., 1:-1, :] + padded[..., 2:, :]
@@ -74,12 +79,24 @@ def edge_strength(frames: Tensor) -> Tensor:
     return (across.square() + down.square()).sum(1).sqrt().unflatten(0, frames.shape[:2])
 
 
+def clear_of(padding: Tensor) -> Tensor:
+    """Pixels of the picture whose `edge_strength` no padding has a part in.
+
+    Args:
+        padding: bool [N, T, H, W].
+
+    Returns:
+        bool [N, T, H, W].
+    """
+    return _dilated(padding.to(torch.uint8)) == 0
+
+
 def border_profile(edges: Tensor, inside: Tensor, moved: NestedMasks) -> tuple[Tensor, Tensor]:
     """How strong the picture's edges are along each moved border, relative to their mean.
 
     Args:
         edges: Of each prompt's frames, float32 [P, T, H, W].
-        inside: False on padding, bool [P, T, H, W].
+        inside: False on padding and beside it (`clear_of`), bool [P, T, H, W].
         moved: The masks.
 
     Returns:
