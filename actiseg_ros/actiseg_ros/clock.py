@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import time
 
-_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
 
 def steady_seconds() -> float:
     """Seconds from an unknown beginning, which never go back.
 
-    They also pass while the machine sleeps, where the system has such a clock (Linux has):
-    `time.monotonic` stands still then, and what was said before would count as just said.
+    They also pass while the machine sleeps: `time.monotonic` stands still then, and what was said
+    before would count as just said.
     """
-    return time.clock_gettime(_CLOCK)
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
