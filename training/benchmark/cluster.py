@@ -219,7 +219,8 @@ def _executor(options: BenchmarkOptions) -> submitit.AutoExecutor:
         import submitit
     except ImportError as error:
         raise ActisegError(
-            f"--cluster {options.cluster} needs submitit: pip install 'actiseg[cluster]'"
+            f"--cluster {options.cluster} needs submitit: "
+            "pip install '.[cluster]' in the project's folder"
         ) from error
     try:
         executor = submitit.AutoExecutor(

@@ -85,7 +85,8 @@ def mask_tools() -> ModuleType:
         from pycocotools import mask
     except ImportError as error:
         raise ActisegError(
-            "annotations are read with pycocotools: pip install 'actiseg[annotation]'"
+            "annotations are read with pycocotools: "
+            "pip install '.[annotation]' in the project's folder"
         ) from error
     found: ModuleType = mask
     return found

