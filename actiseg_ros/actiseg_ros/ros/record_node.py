@@ -29,6 +29,7 @@ TOPICS = {
     "segment/mask": "sensor_msgs/msg/Image",
     "segment/objects": "actiseg_msgs/msg/ActiveObjectArray",
     "segment/uncertainty": "sensor_msgs/msg/Image",
+    "segment/active_points": "sensor_msgs/msg/PointCloud2",
     "segment/overlay/compressed": "sensor_msgs/msg/CompressedImage",
     "segment/grasp": "actiseg_msgs/msg/GraspDecision",
     "segment/go": "std_msgs/msg/Bool",

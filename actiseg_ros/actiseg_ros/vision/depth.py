@@ -28,6 +28,8 @@ _POLYNOMIAL = {"plumb_bob": (4, 5), "rational_polynomial": (8, 12, 14)}
 """Numbers of coefficients of the lens models that OpenCV's pinhole camera knows."""
 _STEPS, _CLOSE = 20, 1e-3
 """Steps at most towards the ray of a pixel, and how near is enough, pixels."""
+_WIDEST = 89.0
+"""Degrees from the optical axis up to which a ray is in front of the camera."""
 _FISHEYE = ("equidistant", "fisheye")
 
 
@@ -194,7 +196,8 @@ def rays(
             with the lens.
 
     Returns:
-        float64 [N, 2], x and y.
+        float64 [N, 2], x and y; nan for pixels that no ray in front of the camera reaches, or
+        none that could be found.
 
     Raises:
         DepthError: The lens has a model that is not known.
@@ -206,7 +209,6 @@ def rays(
         focal, centre = matrix.diagonal()[:2], matrix[:2, 2]
         return np.asarray((pixels - centre) / focal)
     model, d = seen_by.model.strip().lower(), seen_by.d
-    nothing = np.zeros(3)
     if model in _FISHEYE and d.size == 4:
         found = cv2.fisheye.undistortPoints(pixels[:, None], matrix, d)[:, 0]
     elif d.size in _POLYNOMIAL.get(model, ()):
@@ -218,17 +220,40 @@ def rays(
             "is not known; rectify image and depth, and set `depth_rectified`",
         )
     # OpenCV's inverse stops after a few steps, near the edge of a wide lens a pixel too early.
-    for _ in range(_STEPS):
-        ahead = np.column_stack([found, np.ones(len(found))])[:, None]
-        if model in _FISHEYE:
-            drawn = cv2.fisheye.projectPoints(ahead, nothing, nothing, matrix, d)[0][:, 0]
-        else:
-            drawn = cv2.projectPoints(ahead, nothing, nothing, matrix, d)[0][:, 0]
-        missed = pixels - drawn
-        if np.abs(missed).max() < _CLOSE:
-            break
-        found = found + missed / matrix.diagonal()[:2]
-    return np.asarray(found, np.float64)
+    with np.errstate(over="ignore", invalid="ignore"):  # where there is no ray, steps run away
+        for _ in range(_STEPS):
+            missed = pixels - _drawn(found, seen_by)
+            close = np.abs(missed).max(axis=1) < _CLOSE
+            if close.all():
+                break
+            found = np.where(close[:, None], found, found + missed / matrix.diagonal()[:2])
+        close = np.abs(pixels - _drawn(found, seen_by)).max(axis=1) < _CLOSE
+        known = close & (np.hypot(*found.T) <= _edge(seen_by))
+    return np.where(known[:, None], found, np.nan)
+
+
+def _drawn(crossing: npt.NDArray[np.float64], seen_by: Camera) -> npt.NDArray[np.float64]:
+    """Pixels [N, 2] where the lens draws the rays that cross the plane at one metre there."""
+    ahead = np.column_stack([crossing, np.ones(len(crossing))])[:, None]
+    fisheye = seen_by.model.strip().lower() in _FISHEYE
+    project = cv2.fisheye.projectPoints if fisheye else cv2.projectPoints
+    nothing = np.zeros(3)
+    return np.asarray(project(ahead, nothing, nothing, seen_by.k, seen_by.d)[0][:, 0])
+
+
+def _edge(seen_by: Camera) -> float:
+    """How far out a lens model means something, metres in the plane at one metre.
+
+    Beyond, its polynomial turns back, so that two rays would meet in a pixel.
+    """
+    away = np.tan(np.radians(np.linspace(0.0, _WIDEST, 4 * int(_WIDEST) + 1)))
+    edge = away[-1]
+    for angle in np.linspace(0.0, 2 * np.pi, 8, endpoint=False):
+        drawn = _drawn(np.outer(away, [np.cos(angle), np.sin(angle)]), seen_by)
+        outwards = np.diff(np.hypot(*((drawn - drawn[0]) / seen_by.k.diagonal()[:2]).T)) > 0
+        if not outwards.all():
+            edge = min(edge, away[int(np.argmin(outwards))])
+    return float(edge)
 
 
 def target_points(
@@ -268,11 +293,18 @@ def target_points(
             f"{np.count_nonzero(measured)} of the target's {len(rows)} pixels have a distance; it "
             "may be too near, too far, shiny or transparent",
         )
-    rows, columns, distance = rows[measured], columns[measured], distance[measured]
-    crossing = rays(
-        np.stack([columns, rows], axis=1).astype(np.float64), seen_by, rectified=rectified
-    )
-    points = np.empty((len(distance), 3), np.float32)
-    points[:, :2] = crossing * distance[:, None]
-    points[:, 2] = distance
+    pixels = np.stack([columns[measured], rows[measured]], axis=1).astype(np.float64)
+    crossing, distance = rays(pixels, seen_by, rectified=rectified), distance[measured]
+    known = np.isfinite(crossing).all(axis=1)
+    if np.count_nonzero(known) < _ENOUGH * len(rows):
+        raise DepthError(
+            DepthReason.BAD_CAMERA_INFO,
+            f"camera info has a ray for {np.count_nonzero(known)} of the target's {len(rows)} "
+            f"pixels: its lens model ({seen_by.model}) does not reach that far out; calibrate the "
+            "camera up to the edge of its pictures, or rectify image and depth and set "
+            "`depth_rectified`",
+        )
+    points = np.empty((np.count_nonzero(known), 3), np.float32)
+    points[:, :2] = crossing[known] * distance[known, None]
+    points[:, 2] = distance[known]
     return points

@@ -63,6 +63,54 @@ def test_a_point_lies_on_the_ray_of_the_pixel_that_shows_it(
     np.testing.assert_allclose(found, points[:, :2] / points[:, 2:], atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("model", "d", "focal"),
+    [
+        ("plumb_bob", (-0.35, 0.0, 0.0, 0.0), 40.0),
+        ("plumb_bob", (-0.35, 0.12, 0.0, 0.0, -0.012), 20.0),
+        ("rational_polynomial", (-0.4, 0.1, 0.0, 0.0, -0.01, 0.1, 0.0, 0.0), 25.0),
+        ("equidistant", (-0.02, 0.0, 0.0, 0.0), 18.0),
+        ("equidistant", (-0.15, 0.0, 0.0, 0.0), 18.0),
+    ],
+)
+def test_a_pixel_has_the_innermost_of_its_rays_or_none(
+    model: str, d: tuple[float, ...], focal: float
+) -> None:
+    matrix = (focal, 0.0, 31.5, 0.0, focal, 23.5, 0.0, 0.0, 1.0)
+    seen_by = camera("eye", (HEIGHT, WIDTH), matrix, P, model, d)
+    pixels = np.argwhere(np.ones((WIDTH, HEIGHT))).astype(np.float64)
+    found = rays(pixels, seen_by, rectified=False)
+
+    # These lenses are round: one profile from the centre outwards, up to where it turns back.
+    away = np.tan(np.radians(np.linspace(0.0, 89.0, 20000)))
+    profile = draw(seen_by, np.stack([away, 0 * away, 1 + 0 * away], axis=1))[:, 0] - 31.5
+    turn = int(np.argmax(np.diff(profile) <= 0)) if (np.diff(profile) <= 0).any() else len(away) - 1
+    centred = pixels - (31.5, 23.5)
+    radius = np.hypot(*centred.T)
+    expected = np.interp(radius, profile[: turn + 1], away[: turn + 1])
+    expected = centred * (expected / radius)[:, None]
+    reached = radius <= profile[turn]
+    known = np.isfinite(found).all(axis=1)
+    assert not reached.all() and not known[~reached].any()
+    np.testing.assert_allclose(found[known], expected[known], rtol=1e-2, atol=1e-4)
+    assert known[radius <= 0.8 * profile[turn]].all()
+
+
+def test_a_target_beyond_the_lens_model_has_no_points() -> None:
+    matrix = (40.0, 0.0, 31.5, 0.0, 40.0, 23.5, 0.0, 0.0, 1.0)
+    seen_by = camera("eye", (HEIGHT, WIDTH), matrix, P, "plumb_bob", (-0.35, 0.0, 0.0, 0.0))
+    depth, mask = np.ones((HEIGHT, WIDTH), np.float32), np.zeros((HEIGHT, WIDTH), np.bool_)
+    mask[:8, :8] = True
+    with pytest.raises(
+        DepthError, match=r"a ray for 0 of the target's 64 pixels.*plumb_bob"
+    ) as told:
+        target_points(depth, mask, seen_by, rectified=False)
+    assert told.value.reason is DepthReason.BAD_CAMERA_INFO
+    mask[20:28, 20:40] = True
+    points = target_points(depth, mask, seen_by, rectified=False)
+    assert points.shape == (160, 3) and np.isfinite(points).all()
+
+
 def test_rectified_pictures_follow_the_projection_matrix() -> None:
     seen_by = lens("plumb_bob")
     pixels = np.array([[30.0, 25.0], [85.0, 25.0], [30.0, 80.0]])
