@@ -316,12 +316,7 @@ def _parse(
         name=str(record["name"]),
         input=_input_spec(record["input"]),
         prompt=_prompt_spec(record["prompt"]),
-        thresholds=Thresholds(
-            **{
-                name: _number(record["thresholds"], name, 0.0, 1.0)
-                for name in ("positive", "mask", "background")
-            }
-        ),
+        thresholds=_thresholds(record["thresholds"]),
         uncertainty=UncertaintySpec(
             tau_m=_number(record["uncertainty"], "tau_m", 0.0, 0.5),
             tau_e=_number(record["uncertainty"], "tau_e", 0.0, 100.0),
@@ -346,7 +341,8 @@ def _input_spec(record: Mapping[str, Any]) -> InputSpec:
     if color != "RGB" or fit != "letterbox":
         raise ValueError(f"input color {color!r} with fit {fit!r} is unknown, not RGB letterbox")
     mean, std = (tuple(float(value) for value in record[key]) for key in ("mean", "std"))
-    if len(mean) != 3 or len(std) != 3 or not all(0 < value < 1e6 for value in std):
+    numbers = len(mean) == len(std) == 3 and all(abs(value) < 1e6 for value in (*mean, *std))
+    if not numbers or not all(value > 0 for value in std):
         raise ValueError(f"input mean {mean} and std {std} must be three numbers each, std > 0")
     return InputSpec(
         height=int(_number(record, "height", 8, 8192)),
@@ -354,6 +350,14 @@ def _input_spec(record: Mapping[str, Any]) -> InputSpec:
         mean=(mean[0], mean[1], mean[2]),
         std=(std[0], std[1], std[2]),
     )
+
+
+def _thresholds(record: Mapping[str, Any]) -> Thresholds:
+    names = ("positive", "mask", "background")
+    found = Thresholds(**{name: _number(record, name, 0.0, 1.0) for name in names})
+    if not found.background < found.mask < 1:
+        raise ValueError(f"`mask` is {found.mask}, not between `background` and 1")
+    return found
 
 
 def _prompt_spec(record: Mapping[str, Any]) -> PromptSpec:

@@ -36,17 +36,7 @@ from actiseg_ros.gate.gate import Gate
 from actiseg_ros.gate.rule import Features
 from actiseg_ros.narration.text import NOTHING_NARRATED, Narration, clean_narration
 from actiseg_ros.narration.vocabulary import Vocabulary, read_noun_classes
-from actiseg_ros.prompts import (
-    MAX_DURATION,
-    Candidates,
-    Prompt,
-    Target,
-    choose_target,
-    clean_names,
-    objects_of_narration,
-    says_no_more,
-    too_many,
-)
+from actiseg_ros.prompts import MAX_DURATION, Prompt, Target, choose_prompt, clean_names
 from actiseg_ros.vision.mask_memory import MaskMemory
 from actiseg_ros.vision.segmenter import EncodedPrompt, Segmentation, Segmenter
 
@@ -248,17 +238,9 @@ class Pipeline:
         self._narration = narration
         if narration.text:
             named, wanted = self._action
-            given = named or self._objects
-            names = given or objects_of_narration(narration, self._vocabulary)
-            self._target = choose_target(narration, names, self._vocabulary, wanted)
-            if len(names) > self._max_objects:
-                self._target = too_many(names, self._max_objects)
-                names = names[: self._max_objects]
-            told = given and not says_no_more(names, narration, self._vocabulary)
-            candidates: Candidates = "named" if told else "narration"
-            if names == (self._target.name,):
-                candidates = "target"
-            prompt = Prompt(narration.text, names, self._target.name, candidates)
+            prompt, self._target = choose_prompt(
+                narration, named or self._objects, self._vocabulary, wanted, self._max_objects
+            )
         if prompt != self._prompt:
             self._prompt = prompt
             self._gate.handle(PromptChanged())

@@ -138,9 +138,54 @@ def says_no_more(names: Sequence[str], narration: Narration, vocabulary: Vocabul
     return all(is_hand(name, local) or _matching(name, narrated, local) for name in names)
 
 
-def too_many(names: Sequence[str], limit: int) -> Target:
-    """No target: what does not fit into one prompt could not be kept clear of."""
-    return Target("", Reason.TOO_MANY, f"{len(names)} candidates are more than {limit}")
+def choose_prompt(
+    narration: Narration,
+    given: Sequence[str],
+    vocabulary: Vocabulary,
+    target_name: str = "",
+    limit: int = MAX_OBJECTS,
+) -> tuple[Prompt, Target]:
+    """Chooses what is asked for a narration, and by which of the gate's limits it is judged.
+
+    Args:
+        narration: Cleaned narration.
+        given: Candidates that somebody named (cleaned); empty takes them from the narration.
+        vocabulary: Known names and synonyms.
+        target_name: See `choose_target`.
+        limit: Largest number of candidates.
+
+    Returns:
+        The prompt, and its target or why there is none. A list that names no more than the
+        narration is judged as the narration is, so what that names and the hands join it: the
+        limits were set with them.
+    """
+    names = tuple(given)
+    candidates: Candidates = "named"
+    target = choose_target(narration, names, vocabulary, target_name) if names else None
+    if target is not None and names == (target.name,):
+        candidates = "target"
+    elif not names or says_no_more(names, narration, vocabulary):
+        candidates = "narration"
+        names += _unnamed(names, narration, vocabulary)
+        target = choose_target(narration, names, vocabulary, target_name)
+    assert target is not None
+    if len(names) > limit:
+        # What does not fit into one prompt could not be kept clear of.
+        told = f"{len(names)} candidates are more than {limit}"
+        target, names = Target("", Reason.TOO_MANY, told), names[:limit]
+    return Prompt(narration.text, names, target.name, candidates), target
+
+
+def _unnamed(names: Sequence[str], narration: Narration, vocabulary: Vocabulary) -> tuple[str, ...]:
+    """What a narration names, and the hands, where a list of candidates does not have them."""
+    if not names:
+        return objects_of_narration(narration, vocabulary)
+    local = _with(names, vocabulary)
+    return tuple(
+        name
+        for name in objects_of_narration(narration, local)
+        if name not in names and (name in HANDS or not _matching(name, names, local))
+    )
 
 
 def choose_target(

@@ -321,6 +321,16 @@ def test_only_a_list_that_tells_more_than_the_narration_is_named(pipeline: Pipel
         assert pipeline.prompt is not None and pipeline.prompt.candidates == candidates
 
 
+def test_a_list_that_says_no_more_is_asked_as_its_narration_is(pipeline: Pipeline) -> None:
+    """Its limits were set with all that a narration names, and both hands."""
+    pipeline.act("put tomato on plate", ["plate", "tomatoes", "left hand"], "", 5.0)
+    names = ("plate", "tomatoes", "left hand", "right hand")
+    assert pipeline.prompt == Prompt("put tomato on plate", names, "tomatoes", "narration")
+    pipeline.act("put tomato on plate", ["dish", "left hand", "right hand"], "", 5.0)
+    names = ("dish", "left hand", "right hand", "tomato")
+    assert pipeline.prompt == Prompt("put tomato on plate", names, "tomato", "narration")
+
+
 def test_what_does_not_fit_into_a_prompt_is_not_left_out_silently(
     camera: Camera, pipeline: Pipeline
 ) -> None:

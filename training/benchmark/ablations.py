@@ -16,6 +16,7 @@ from typing import Any
 import tyro
 
 from training.data.kitchen import KitchenConfig, make_kitchen
+from training.data.layout import split_file
 from training.data.prepare import prepare
 from training.data.splits import read_split
 from training.evaluation.metrics import METRICS, evaluate
@@ -55,7 +56,7 @@ def measure(options: Ablations) -> dict[str, Numbers]:
     """
     seen = _kitchen(options, hands=True)
     unseen = _kitchen(options, hands=False)
-    records = read_split(seen / "ImageSets" / "val.json")
+    records = read_split(split_file(seen, "val"))
     splits = options.work / "splits"
     everything = _write(splits / "val_all.json", records)
     objects = _write(splits / "val_objects.json", [_without_hands(record) for record in records])

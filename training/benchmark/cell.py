@@ -33,7 +33,7 @@ from training.benchmark.cell_result import (
     write_result,
 )
 from training.benchmark.child_process import CellProcesses, FailedError, StoppedError, Stopping
-from training.data.layout import LABELS
+from training.data.layout import LABELS, split_file
 from training.files.disk import read_json
 from training.files.lock import is_locked, locked
 from training.files.provenance import utc_now
@@ -74,7 +74,7 @@ class CellJob:
     @property
     def split_file(self) -> Path:
         """The clean split that is evaluated."""
-        return self.data / "ImageSets" / f"{self.val_split}.json"
+        return split_file(self.data, self.val_split)
 
     @property
     def trained(self) -> bool:

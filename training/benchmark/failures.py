@@ -27,6 +27,7 @@ from training.benchmark.answers import ClipAnswer, answers
 from training.benchmark.cell_result import RESULT_FILE
 from training.benchmark.settings import read_data
 from training.checkpoints.reading import load_weights
+from training.data.layout import split_file
 from training.evaluation.inference import MASK_THRESHOLD, is_active, label_maps, trained_threshold
 from training.files.disk import read_json, write_json
 
@@ -182,7 +183,7 @@ def main() -> None:
     source = read_data(options.runs)
     if source is None:
         raise SystemExit(f"{options.runs}: does not say what data its cells were made with")
-    split = source.data / "ImageSets" / f"{source.val_split}.json"
+    split = split_file(source.data, source.val_split)
     for result in sorted(options.runs.glob(f"*/*/*/{RESULT_FILE}")):
         folder = result.parent
         weights = folder / "run" / "last.safetensors"

@@ -20,6 +20,7 @@ from training.benchmark import protocol
 from training.benchmark.protocol import SIZES, WorldName
 from training.config.run import TrainConfig
 from training.data.kitchen import KitchenConfig, make_kitchen
+from training.data.layout import split_file
 from training.data.painted import PaintConfig, paint
 from training.data.prepare import prepare
 from training.files.claims import claim
@@ -79,10 +80,10 @@ def make_world(
         else:
             _drawn(folder, workers)
         size, splits, start_splits = SIZES[name], folder / "data", folder / "start_data"
-        cells, others = parts(read_json(splits / "ImageSets" / "train.json"), size.cells)
-        choose, test = parts(read_json(splits / "ImageSets" / "val.json"), size.choose)
+        cells, others = parts(read_json(split_file(splits, "train")), size.cells)
+        choose, test = parts(read_json(split_file(splits, "val")), size.choose)
         if name == "kitchen":  # its start is another kitchen
-            others = read_json(start_splits / "ImageSets" / "train.json")
+            others = read_json(split_file(start_splits, "train"))
         for data, split, records in (
             (splits, protocol.TRAIN_SPLIT, cells),
             (splits, protocol.CHOOSE_SPLIT, choose),
@@ -93,7 +94,7 @@ def make_world(
                 raise ActisegError(
                     f"{data}: no clip is left for {split}; the input has too few videos"
                 )
-            write_json(data / "ImageSets" / f"{split}.json", records, indent=None)
+            write_json(split_file(data, split), records, indent=None)
         return World(splits, _start(folder, start_splits, device))
 
 

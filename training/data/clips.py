@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from actiseg_ros.errors import ActisegError
 from actiseg_ros.prompts import PROMPT_TEMPLATE
 from training.data.collate import Batch, Channels, Sample, collate
-from training.data.layout import IMAGES, LABELS, WEIGHTS, image_folder
+from training.data.layout import IMAGES, LABELS, WEIGHTS, image_folder, split_file
 from training.data.palette import read_label_png
 from training.data.splits import Clip, ObjectPrompt, load_clips
 from training.data.targets import (
@@ -108,7 +108,7 @@ class ClipDataset(Dataset[Sample]):
         redraw_frames: bool = True,
         seed: int = 0,
     ) -> None:
-        file = split if isinstance(split, Path) else data / "ImageSets" / f"{split}.json"
+        file = split if isinstance(split, Path) else split_file(data, split)
         self.clips = load_clips(file)
         for clip in self.clips:
             if any(entry.positive is None for entry in clip.objects):

@@ -30,6 +30,11 @@ def image_folder(data: Path, split_file: Path) -> str:
     return max(fitting, key=len)
 
 
+def split_file(data: Path, split: str) -> Path:
+    """List of a split's clips below the root of the ActionVOS layout."""
+    return data / "ImageSets" / f"{split}.json"
+
+
 def sequence_root(folder: Path, sequence: str) -> Path:
     """The folder that holds a sequence: ``folder`` itself or its only subfolder that does.
 

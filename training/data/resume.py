@@ -10,7 +10,7 @@ from typing import Any
 from actiseg_ros.bundle import file_sha256
 from actiseg_ros.errors import ActisegError
 from training.data.contacts import Source
-from training.data.layout import IMAGES, LABELS, WEIGHTS
+from training.data.layout import IMAGES, LABELS, WEIGHTS, split_file
 from training.data.rendering import RenderedSequence
 from training.data.tree import VisorTree
 from training.data.visor import SequencePlan
@@ -51,7 +51,7 @@ class Journal:
         self._out, self._split = out, split
         self._lines = out / ".prepare" / f"{split}.jsonl"
         identity_file = out / ".prepare" / f"{split}.json"
-        if not identity_file.exists() and (out / "ImageSets" / f"{split}.json").exists():
+        if not identity_file.exists() and split_file(out, split).exists():
             raise ActisegError(
                 f"{out}: holds a split {split!r} that this command did not write;"
                 " choose another --out"

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from actiseg_ros.errors import ActisegError
 from actiseg_ros.prompts import PROMPT_TEMPLATE, parse_prompt
-from training.data.layout import sequence_name, video_of
+from training.data.layout import sequence_name, split_file, video_of
 from training.files.disk import read_json
 
 UInt8 = npt.NDArray[np.uint8]
@@ -184,7 +184,7 @@ def validation_split(data: Path) -> str:
     Args:
         data: Folder in the ActionVOS layout.
     """
-    return "val_human" if (data / "ImageSets" / "val_human.json").is_file() else "val"
+    return "val_human" if split_file(data, "val_human").is_file() else "val"
 
 
 def _problem(record: Any, facts: Set[str]) -> str:

@@ -20,6 +20,7 @@ from training import cli
 from training.config.run import RECIPES, TrainConfig
 from training.data.kitchen import KitchenConfig, make_kitchen
 from training.data.kitchen.style import Style
+from training.data.layout import split_file
 from training.data.prepare import prepare
 from training.data.splits import read_split
 from training.files.claims import claim
@@ -129,16 +130,16 @@ def _data(options: Curve) -> None:
         if name in ("val_clips", "style", "seed", "steps", "text_noise", "mask_noise")
     }
     claim(options.out / "plan.json", {**plan, "most": most}, "a learning curve")
-    if not (data / "ImageSets" / "val.json").is_file():
+    if not split_file(data, "val").is_file():
         every = most + options.val_clips
         share = options.val_clips / every
         drawn = KitchenConfig(every, options.seed, share, (854, 480), style=options.style)
         make_kitchen(options.out / "tree", drawn)
         tree = options.out / "tree"
         prepare(tree / "VISOR", tree / "annotations", data)
-    train = read_split(data / "ImageSets" / "train.json")
+    train = read_split(split_file(data, "train"))
     for count in options.clips:
-        write_json(data / "ImageSets" / f"train_{count}.json", train[:count])
+        write_json(split_file(data, f"train_{count}"), train[:count])
 
 
 def _measure(cell: _Cell, options: Curve) -> dict[str, Any]:
@@ -147,7 +148,7 @@ def _measure(cell: _Cell, options: Curve) -> dict[str, Any]:
     folder = options.out / "cells" / cell.name
     samples = sum(
         len(record["sparse_frames"])
-        for record in read_split(data / "ImageSets" / f"train_{cell.clips}.json")
+        for record in read_split(split_file(data, f"train_{cell.clips}"))
     )
     batch = min(RECIPES[TrainConfig.preset].batch_size, samples)
     epochs = -(-options.steps // max(1, samples // batch))
@@ -162,7 +163,7 @@ def _measure(cell: _Cell, options: Curve) -> dict[str, Any]:
     if cell.labels == "noisy":
         train += ["--text-noise", options.text_noise, "--mask-noise", options.mask_noise]
     _command(train)
-    split = data / "ImageSets" / "val.json"
+    split = split_file(data, "val")
     _command(
         ["predict", "--checkpoint", folder / "last.safetensors", "--data", data, "--split", split,
          "--clip-length", 1, "--device", options.device, "--out", folder / "predictions"]

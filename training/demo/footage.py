@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from training.data.kitchen.style import Style
 from training.data.kitchen.video import VideoOptions, make_video
+from training.data.layout import split_file
 from training.data.palette import read_label_png
 from training.data.splits import load_clips
 
@@ -82,7 +83,7 @@ def kitchen_footage(
     )
     drawn = make_video(folder, options)
     truth = {}
-    for clip in load_clips(drawn.truth / "ImageSets" / "val.json"):
+    for clip in load_clips(split_file(drawn.truth, "val")):
         names = {entry.object_id: entry.name for entry in clip.objects}
         for frame in clip.frames:
             stem = Path(frame).stem

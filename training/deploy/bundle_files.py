@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
@@ -89,6 +90,7 @@ def read_steps(bundle: Bundle, policy: Candidates) -> tuple[Step, ...]:
     """
     if bundle.gate is None:
         return ()
-    with np.load(bundle.path / bundle.gate["domain"]["file"], allow_pickle=False) as arrays:
+    content = bundle.contents.take(bundle.gate["domain"]["file"])
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         table = arrays[_STEPS + policy] if _STEPS + policy in arrays else np.empty((0, 7))
     return tuple(Step(Limits(*map(float, row[:4])), *map(int, row[4:])) for row in table)

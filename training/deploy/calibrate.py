@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from actiseg_ros.bundle import Bundle, file_sha256, load_bundle
 from actiseg_ros.errors import ActisegError
-from actiseg_ros.gate.calibration import load_calibration
+from actiseg_ros.gate.calibration import load_calibration, vocabulary_id
 from actiseg_ros.gate.novelty import NoveltyDetector
 from actiseg_ros.gate.rule import FEATURE_VERSION
 from actiseg_ros.prompts import CANDIDATES, Candidates
@@ -30,6 +30,7 @@ from actiseg_ros.vision.segmenter import Segmenter
 from training.data.splits import Clip, load_clips
 from training.deploy.bundle_files import replace_calibration
 from training.deploy.corruptions import CORRUPTIONS, Corruption
+from training.deploy.held_out import require_held_out
 from training.deploy.novelty import Descriptors, altered, fit_novelty
 from training.deploy.risk_control import Criteria, Outcome, Trial, choose_limits
 from training.deploy.spoilt import repainted
@@ -63,20 +64,22 @@ def calibrate(
 
     Returns:
         For each way in which the robot chooses its candidates, the limits and the evidence for
-        them.
+        them; nothing for one that none of the clips shows.
 
     Raises:
-        ActisegError: The split has no usable clip, or an image is missing.
+        ActisegError: The split has no usable clip, the network was trained on it, or an image is
+            missing.
         BundleError: The bundle cannot be read.
     """
     criteria = criteria or Criteria()
     loaded = load_bundle(bundle)
+    require_held_out(loaded, data, split)
     clips = [clip for clip in load_clips(split) if not clip.flagged]
     others = [clip for clip in load_clips(familiar) if clip.frames] if familiar else []
     segmenter = Segmenter(loaded, threads=threads)
     images = _FamiliarImages(segmenter)
     trials = _trials(segmenter, clips, data, criteria, images)
-    if not trials["named"]:
+    if not any(trials.values()):
         raise ActisegError(
             f"{split}: no frame of {len(clips)} clips has a target; calibration needs clips "
             "whose narration names one of their objects"
@@ -98,6 +101,7 @@ def calibrate(
             criteria,
         )
         for policy, own in trials.items()
+        if own
     }
     record = _gate_record(loaded, outcomes, criteria, data, split)
     steps = {policy: outcome.steps for policy, outcome in outcomes.items()}
@@ -195,6 +199,7 @@ def _gate_record(
     return {
         "features": FEATURE_VERSION,
         "model": bundle.model_id,
+        "vocabulary": vocabulary_id(bundle),
         "policies": {
             policy: asdict(replace(outcome, steps=())) for policy, outcome in outcomes.items()
         },

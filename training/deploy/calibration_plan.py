@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from actiseg_ros.errors import ActisegError
 from actiseg_ros.narration.vocabulary import Vocabulary
+from training.data.layout import split_file
 from training.data.splits import load_clips
 from training.deploy.risk_control import (
     Criteria,
@@ -80,11 +81,14 @@ class Stock:
         split: Its file.
         clips: All of its clips.
         targets: Clips whose narration names one of their objects, by recording. Only they count.
+        narrated: Clips with a target that do not count, since their objects are no more than the
+            narration names: the robot judges such lists as it judges narrations.
     """
 
     split: Path
     clips: int
     targets: Mapping[str, int]
+    narrated: int = 0
 
     @property
     def usable(self) -> int:
@@ -104,10 +108,14 @@ def read_stock(split: Path, vocabulary: Vocabulary) -> Stock:
     """
     clips = [clip for clip in load_clips(split) if not clip.flagged]
     targets = Counter({clip.video: 0 for clip in clips})
+    narrated = 0
     for clip in clips:
         prompt = prompt_of(clip, "named", vocabulary)
-        targets[clip.video] += prompt is not None and bool(prompt.target)
-    return Stock(split, len(clips), dict(sorted(targets.items())))
+        if prompt is not None:
+            targets[clip.video] += bool(prompt.target)
+        else:
+            narrated += prompt_of(clip, "target", vocabulary) is not None
+    return Stock(split, len(clips), dict(sorted(targets.items())), narrated)
 
 
 def plan(
@@ -133,10 +141,10 @@ def plan(
     lines = _promise(criteria)
     if data is None and split is None:
         return lines
-    train = None if data is None else data / "ImageSets" / "train.json"
+    train = None if data is None else split_file(data, "train")
     if split is None:
         assert data is not None
-        split = data / "ImageSets" / "val.json"
+        split = split_file(data, "val")
     training = read_stock(train, vocabulary) if train and train.is_file() else None
     held: Stock | None = None
     if split.is_file():
@@ -182,6 +190,11 @@ def _kept(held: Stock | None, split: Path, criteria: Criteria) -> list[str]:
         f"{split}: {held.usable} of {held.clips} clips have a target, in {len(held.targets)} "
         f"recordings ({_short(named)})"
     ]
+    if held.narrated:
+        lines.append(
+            f"  {held.narrated} more have no object that the narration does not name, hands aside: "
+            "they count for candidates of the narration alone; annotate what else is in view"
+        )
     borne = -1
     while clips_needed(borne + 1, criteria) <= held.usable:
         borne += 1
@@ -257,17 +270,3 @@ def lesser_promise(outcome: Outcome, criteria: Criteria) -> float | None:
         if risk > criteria.risk and certified_step(outcome.steps, outcome.clips, asked) is not None:
             return risk
     return None
-
-
-def shared_recordings(data: Path, split: Path) -> Sequence[str]:
-    """Recordings of a split that the training split beside it has too.
-
-    Args:
-        data: Root of the ActionVOS layout.
-        split: Split file.
-    """
-    train = data / "ImageSets" / "train.json"
-    if not train.is_file() or not split.is_file() or train.samefile(split):
-        return ()
-    own, other = ({clip.video for clip in load_clips(path)} for path in (split, train))
-    return sorted(own & other)

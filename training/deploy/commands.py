@@ -63,6 +63,14 @@ class Export:
         return 0
 
 
+_NOT_SHOWN = {
+    "named": "no clip has an object beside target and hands that its narration does not name; "
+    "annotate what else is in view",
+    "narration": "no narration names its object in words that the bundle knows",
+    "target": "no narration names an annotated object",
+}
+
+
 @dataclass(frozen=True)
 class Calibrate:
     """Set the gate's limits from held-out clips and write them into a model bundle.
@@ -92,12 +100,12 @@ class Calibrate:
 
     def run(self) -> int:
         """Calibrates and prints the limits with the evidence for them."""
-        from training.deploy.calibration_plan import lesser_promise, plan, shared_recordings
+        from actiseg_ros.bundle import load_bundle
+        from training.deploy.calibration_plan import lesser_promise, plan
         from training.deploy.risk_control import Criteria
 
         criteria = Criteria(risk=self.risk, confidence=self.confidence)
         if self.plan:
-            from actiseg_ros.bundle import load_bundle
             from actiseg_ros.narration.vocabulary import Vocabulary
 
             known = load_bundle(self.bundle).vocabulary
@@ -107,18 +115,19 @@ class Calibrate:
         if self.bundle is None or self.data is None or self.split is None:
             raise ActisegError("calibrate needs --bundle, --data and --split (or --plan)")
         from training.deploy.calibrate import calibrate
+        from training.deploy.held_out import doubts
 
-        if shared := shared_recordings(self.data, self.split):
-            print(
-                f"note: {len(shared)} recordings of {self.split} have the names of recordings in "
-                f"train.json ({', '.join(shared[:3])}); if they are the same, the promise does not "
-                "hold: split by recording"
-            )
+        for doubt in doubts(load_bundle(self.bundle), self.data, self.split):
+            print(f"note: {doubt}")
         outcomes = calibrate(
             self.bundle, self.data, self.split, criteria, familiar=self.familiar,
             threads=self.threads,
         )  # fmt: skip
-        for policy, outcome in outcomes.items():
+        for policy in CANDIDATES:
+            outcome = outcomes.get(policy)
+            if outcome is None:
+                print(f"candidates: {policy}\n  not calibrated: {_NOT_SHOWN[policy]}")
+                continue
             print(f"candidates: {policy}")
             print("\n".join(f"  {line}" for line in outcome.lines()))
             if lesser := lesser_promise(outcome, criteria):
@@ -166,6 +175,11 @@ class GateStudy:
             seed=self.seed,
             threads=self.threads,
         )
+        if any(not study["held_out"] for study in studies):
+            print(
+                f"note: {self.split} is what the bundle was trained or calibrated on, so this "
+                "says nothing about other clips"
+            )
         for study in studies:
             print(f"candidates: {study['candidates']}; camera: {study['corruption'] or 'as it is'}")
             print(

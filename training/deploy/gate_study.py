@@ -25,6 +25,7 @@ from actiseg_ros.vision.segmenter import Segmentation, Segmenter
 from training.data.layout import verb_of
 from training.data.splits import Clip, load_clips
 from training.deploy.bundle_files import read_steps
+from training.deploy.held_out import seen_by
 from training.deploy.risk_control import (
     Criteria,
     Trial,
@@ -81,7 +82,8 @@ def study_gate(
 
     Returns:
         What each `study.json` holds. What the gate demands over time (freshness, `hold_frames`)
-        plays no part.
+        plays no part. `held_out` is false where training or calibration is known to have used the
+        very split.
 
     Raises:
         ActisegError: The bundle is not calibrated, or no frame has a target.
@@ -92,6 +94,7 @@ def study_gate(
         raise ActisegError(f"{bundle}: not calibrated; run `actiseg calibrate` first")
     clips = [clip for clip in load_clips(split) if not clip.flagged]
     segmenter = Segmenter(loaded, threads=threads)
+    held_out = not seen_by(loaded, split)
     studies = []
     for corruption in corruptions:
         judged = _judge(segmenter, calibration, clips, data, candidates, corruption, seed)
@@ -108,6 +111,7 @@ def study_gate(
                 "model_id": loaded.model_id,
                 "calibration_id": calibration.id,
                 "split": split.name,
+                "held_out": held_out,
             }
             own = out
             if len(candidates) * len(corruptions) > 1:
@@ -131,11 +135,13 @@ def _judge(
     seed: int,
 ) -> Mapping[Candidates, list[JudgedFrame]]:
     judged: dict[Candidates, list[JudgedFrame]] = {policy: [] for policy in candidates}
+    assert segmenter.bundle.gate is not None
+    criteria = Criteria(**segmenter.bundle.gate["criteria"])
     for frame in run_frames(
         segmenter,
         clips,
         data,
-        Criteria(),
+        criteria,
         candidates,
         novelty=calibration.novelty,
         corruption=corruption,

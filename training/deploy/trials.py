@@ -27,9 +27,9 @@ from actiseg_ros.prompts import (
     MAX_OBJECTS,
     Candidates,
     Prompt,
+    choose_prompt,
     choose_target,
     clean_names,
-    objects_of_narration,
 )
 from actiseg_ros.vision.image_descriptor import ImageDescriptor, Rgb
 from actiseg_ros.vision.segmenter import Segmentation, Segmenter
@@ -111,6 +111,9 @@ def run_frames(
     random = np.random.default_rng(seed)
     for clip in tracked(clips, corruption or "images as they are", "clips"):
         prompts = {policy: prompt_of(clip, policy, vocabulary) for policy in policies}
+        narrated = choose_target(
+            clean_narration(clip.narration or ""), _annotated(clip), vocabulary
+        ).name
         encoded = {policy: segmenter.encode(prompt) for policy, prompt in prompts.items() if prompt}
         if not encoded:
             continue
@@ -125,10 +128,10 @@ def run_frames(
             answers = {}
             for policy, prompt in encoded.items():
                 result = segmenter.answer(looked, prompt)[0]
+                # The narration's name for it may be another than the annotation's.
+                meant = narrated or result.prompt.target
                 ids = [
-                    item.object_id
-                    for item in clip.objects
-                    if clean_names([item.name]) == (result.prompt.target,)
+                    item.object_id for item in clip.objects if clean_names([item.name]) == (meant,)
                 ]
                 trial = _trial(result, clip, truth, ids, segmenter.bundle, distance, criteria)
                 answers[policy] = Answer(result, trial, np.isin(truth, ids) if trial else None)
@@ -170,16 +173,21 @@ def prompt_of(clip: Clip, policy: Candidates, vocabulary: Vocabulary) -> Prompt 
 
     Returns:
         The prompt, whose target is empty if the narration names none of the candidates; None if
-        there is nothing to ask.
+        there is nothing to ask, or the robot would judge the answer by other limits.
     """
     narration = clean_narration(clip.narration or "")
-    names = clean_names([item.name for item in clip.objects][:MAX_OBJECTS])
-    if policy == "narration":
-        names = objects_of_narration(narration, vocabulary)
-    target = choose_target(narration, names, vocabulary).name if names else ""
+    given = () if policy == "narration" else _annotated(clip)
     if policy == "target":
-        names = (target,) if target else ()
-    return Prompt(narration.text, names, target, policy) if names else None
+        target = choose_target(narration, given, vocabulary).name if given else ""
+        given = (target,) if target else ()
+    if not given and policy != "narration":
+        return None
+    prompt, _ = choose_prompt(narration, given, vocabulary)
+    return prompt if prompt.candidates == policy else None
+
+
+def _annotated(clip: Clip) -> tuple[str, ...]:
+    return clean_names([item.name for item in clip.objects][:MAX_OBJECTS])
 
 
 def read_image(data: Path, sequence: str, frame: str) -> tuple[Rgb, str]:
@@ -194,10 +202,21 @@ def read_image(data: Path, sequence: str, frame: str) -> tuple[Rgb, str]:
 def _read_labels(
     data: Path, folder: str, sequence: str, frame: str, size: tuple[int, ...]
 ) -> npt.NDArray[np.uint8]:
-    """True labels [H, W] at the image's size."""
+    """True labels [H, W] at the image's size.
+
+    Raises:
+        ActisegError: The file cannot be read, or is no smaller or larger copy of the image's shape.
+    """
     path = data / LABELS / folder / sequence / f"{Path(frame).stem}.png"
     labels = read_label_png(path)
     if labels.shape != size:
+        (height, width), (rows, columns) = labels.shape, size
+        # Either side rounded to whole pixels.
+        if abs(height * columns - width * rows) > max(rows, columns):
+            raise ActisegError(
+                f"{path}: labels of {width}x{height} pixels for an image of {columns}x{rows}, "
+                "which has another shape; they belong to another picture, so prepare the data anew"
+            )
         labels = np.asarray(
             cv2.resize(labels, size[::-1], interpolation=cv2.INTER_NEAREST), np.uint8
         )

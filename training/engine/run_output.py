@@ -10,8 +10,10 @@ from typing import Any
 from torch import nn
 from torch.utils.tensorboard import SummaryWriter
 
+from actiseg_ros.bundle import file_sha256
 from training.checkpoints.weights import save_weights
 from training.config.run import TrainConfig
+from training.data.layout import split_file
 from training.engine.distributed import ProcessGroup
 from training.engine.run_record import RunRecord, code_version, environment, peak_memory
 from training.engine.setup import TrainingSetup
@@ -60,7 +62,13 @@ class RunOutput:
         )
 
     def save_weights(
-        self, network: nn.Module, name: str, epoch: int, values: Mapping[str, Any]
+        self,
+        network: nn.Module,
+        name: str,
+        epoch: int,
+        values: Mapping[str, Any],
+        *,
+        chosen_on: str | None = None,
     ) -> None:
         """Writes the weights of a network, without what only training needs.
 
@@ -69,12 +77,21 @@ class RunOutput:
             name: file in the run's folder.
             epoch: epochs that are done.
             values: what the last one came to.
+            chosen_on: split by which these weights were preferred to others.
         """
         run = self._config.as_json()
         # The weights travel; where one machine kept its data says nothing elsewhere.
         for option in ("data", "out", "pretrained", "roberta"):
             run[option] = Path(run[option]).name if run[option] else None
-        provenance = {"run": run, "epoch": epoch, "metrics": values, "code": code_version()}
+        provenance = {
+            "run": run,
+            "epoch": epoch,
+            "metrics": values,
+            "code": code_version(),
+            "seen": self._setup.seen,
+        }
+        if chosen_on is not None:
+            provenance["chosen_on"] = file_sha256(split_file(self._config.data, chosen_on))
         metadata = {
             "tokenizer": self._setup.tokenizer.to_str(),
             "vocabulary": json.dumps(self._setup.vocabulary),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from training.checkpoints.reading import load_weights
 from training.checkpoints.starts import start_file
 from training.config.run import CHECKPOINT, Recipe, TrainConfig
 from training.data.clips import ClipDataset
+from training.data.layout import split_file
 from training.data.splits import load_clips, read_split
 from training.data.transforms import FixedSize, PublishedTraining, Transform
 from training.engine.narration_pairs import NarrationPairs
@@ -65,6 +67,11 @@ class TrainingSetup:
     inputs: dict[str, str]
     """SHA-256 of each input that no option says, by what it is called in errors."""
 
+    @property
+    def seen(self) -> list[str]:
+        """SHA-256 of each split file that the weights come from, also those of their start."""
+        return sorted({value for name, value in self.inputs.items() if name.startswith("split ")})
+
     def tokenize(self, captions: Sequence[str]) -> tuple[Tensor, Tensor]:
         """Prompts to ids and attention mask, int64 [P, L] each."""
         return tokenize_prompts(self.tokenizer, captions, self.sizes.max_tokens)
@@ -85,12 +92,12 @@ def build_setup(config: TrainConfig, recipe: Recipe) -> TrainingSetup:
     if not sizes.text.frozen:
         text = replace(sizes.text, vocab_size=tokenizer.get_vocab_size())
         sizes = replace(sizes, text=text)
-    records = read_split(_split_file(config))
+    records = read_split(split_file(config.data, config.split))
     noise = make_noise(
         config.text_noise,
         config.mask_noise,
         config.noise,
-        _split_file(config),
+        split_file(config.data, config.split),
         records,
         seed=config.seed,
         negative_masks=recipe.negative_masks,
@@ -136,11 +143,21 @@ def build_setup(config: TrainConfig, recipe: Recipe) -> TrainingSetup:
         dict(noise.record) if noise else None,
         {
             "tokenizer": hashlib.sha256(tokenizer.to_str().encode()).hexdigest(),
-            f"split {config.split}": file_sha256(_split_file(config)),
+            f"split {config.split}": file_sha256(split_file(config.data, config.split)),
             **strategy.sources,
-            **({"start weights": file_sha256(start)} if start and start.is_file() else {}),
+            **_start_inputs(start),
         },
     )
+
+
+def _start_inputs(start: Path | None) -> dict[str, str]:
+    """Digests of the weights to start from, and of the splits that they were trained on."""
+    if start is None or not start.is_file():
+        return {}
+    _, metadata = load_weights(start) if start.suffix == ".safetensors" else ({}, {})
+    seen = json.loads(metadata.get("provenance", "{}")).get("seen", [])
+    earlier = {f"split {number} of the start weights": digest for number, digest in enumerate(seen)}
+    return {"start weights": file_sha256(start), **earlier}
 
 
 def _network(
@@ -178,10 +195,6 @@ def _prompts_per_sample(dataset: ClipDataset, recipe: Recipe) -> float:
     return sum(len(clip.objects) for clip in dataset.clips) / len(dataset.clips)
 
 
-def _split_file(config: TrainConfig) -> Path:
-    return config.data / "ImageSets" / f"{config.split}.json"
-
-
 def _tokenizer(config: TrainConfig) -> Tokenizer:
     """RoBERTa's tokenizer where its encoder is used; else that of the weights to start from.
 
@@ -202,7 +215,7 @@ def _tokenizer(config: TrainConfig) -> Tokenizer:
         return load_tokenizer(own)
     tokenizer = _tokenizer_of(start_file(config.pretrained, config.preset))
     if tokenizer is None:
-        clips = load_clips(_split_file(config))
+        clips = load_clips(split_file(config.data, config.split))
         prompts = [expression for clip in clips for expression in clip.expressions]
         tokenizer = train_tokenizer(prompts, preset(config.preset).text.vocab_size)
     # Each process of a distributed run makes the same file; the last rename wins.

@@ -365,7 +365,13 @@ class Trainer:
                 score = metrics["p_miou"] - metrics["n_miou"] + metrics["acc"]
                 if score > self.best:
                     self.best = score
-                    output.save_weights(network, "best.safetensors", self.epoch, values)
+                    output.save_weights(
+                        network,
+                        "best.safetensors",
+                        self.epoch,
+                        values,
+                        chosen_on=self.config.val_split,
+                    )
             output.save_weights(network, "last.safetensors", self.epoch, values)
             for number, peer in enumerate(peers, 1):
                 name = f"last.peer{number if number > 1 else ''}.safetensors"

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from actiseg_ros.errors import ActisegError
-from training.data.layout import IMAGES, LABELS, image_folder
+from training.data.layout import IMAGES, LABELS, image_folder, split_file
 from training.data.palette import read_label_png
 from training.data.pictures import read_clip
 from training.data.splits import Clip, evenly_spread, load_clips
@@ -51,7 +51,7 @@ class Validator:
         positive_threshold: float = POSITIVE_THRESHOLD,
         clip_length: int = CLIP_LENGTH,
     ) -> None:
-        file = data / "ImageSets" / f"{split}.json"
+        file = split_file(data, split)
         chosen = evenly_spread([clip for clip in load_clips(file) if not clip.flagged], clips)
         self._data, self._folder = data, image_folder(data, file)
         self._tokenize, self._clip_length = tokenize, clip_length

@@ -15,7 +15,7 @@ from actiseg_ros.errors import ActisegError
 from actiseg_ros.gate.uncertainty import uncertain_pixels
 from training.benchmark.cell_result import RESULT_FILE, CellResult, read_result
 from training.checkpoints.weights import load_model
-from training.data.layout import IMAGES, LABELS, image_folder
+from training.data.layout import IMAGES, LABELS, image_folder, split_file
 from training.data.palette import read_label_png
 from training.data.pictures import read_rgb
 from training.data.splits import Clip, evenly_spread, load_clips
@@ -165,7 +165,7 @@ def segment(
 
 def _scenes(data: Path, split: str, count: int) -> Iterator[_Scene]:
     """The middle labelled frame of evenly spread clips with an active object."""
-    file = data / "ImageSets" / f"{split}.json"
+    file = split_file(data, split)
     folder = image_folder(data, file)
     clips = [
         clip

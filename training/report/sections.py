@@ -11,7 +11,7 @@ from typing import Any
 from training.benchmark.failures import FAILS_BELOW, Samples, area, read_samples
 from training.benchmark.settings import BenchmarkData
 from training.config.noise import NameOptions
-from training.data.layout import LABELS, image_folder
+from training.data.layout import LABELS, image_folder, split_file
 from training.data.splits import read_split
 from training.noise.mask import MaskNoise, measure_severity
 from training.noise.statistics import noun_shares
@@ -78,7 +78,7 @@ def nouns_section(source: BenchmarkData | None) -> Section:
     title = "Distribution shift under text noise (Fig. 2)"
     if source is None:
         return Section("nouns", title, (_NEEDS_DATA,))
-    file = source.data / "ImageSets" / f"{source.split}.json"
+    file = split_file(source.data, source.split)
     clean = read_split(file)
     names = vocabulary(file, clean, NameOptions())
     noisy = {
@@ -111,7 +111,7 @@ def severity_section(source: BenchmarkData | None) -> Section:
     title = "Severity of mask noise (Fig. 3)"
     if source is None:
         return Section("severity", title, (_NEEDS_DATA,))
-    file = source.data / "ImageSets" / f"{source.split}.json"
+    file = split_file(source.data, source.split)
     labels = source.data / LABELS / image_folder(source.data, file)
     measured = measure_severity(labels, file, [MaskNoise(kernel) for kernel in _KERNELS])
     by_kernel = dict(zip(_KERNELS, measured, strict=True))

@@ -23,6 +23,7 @@ from torch import Tensor, distributed, nn
 from actiseg_ros.errors import ActisegError
 from training.config.options import require
 from training.config.run import StrategyOptions, TrainConfig
+from training.data.layout import split_file
 from training.data.splits import load_clips, read_split
 from training.losses.context import StepContext, StepPosition
 from training.losses.criterion import Terms, published_terms, weigh_samples
@@ -153,7 +154,7 @@ class Repair(Strategy[RepairOptions]):
             ActisegError: If the split or the scores cannot be read.
         """
         options = cast("RepairOptions", config.strategy_options)
-        split = config.data / "ImageSets" / f"{config.split}.json"
+        split = split_file(config.data, config.split)
         names = vocabulary(split, read_split(split), config.noise)
         lexicon = Lexicon.of(load_clips(split), names)
         if options.scores is None:

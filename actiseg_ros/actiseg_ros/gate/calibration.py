@@ -99,6 +99,12 @@ def calibration_id(record: Mapping[str, Any], novelty_sha256: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def vocabulary_id(bundle: Bundle) -> str:
+    """SHA-256 (hex) of a bundle's object names: they decide which candidate is the target."""
+    names = [[entry.class_id, *entry.names] for entry in bundle.vocabulary]
+    return hashlib.sha256(json.dumps(names).encode()).hexdigest()
+
+
 def load_calibration(bundle: Bundle) -> Calibration | None:
     """Reads the gate's calibration from a bundle.
 
@@ -106,7 +112,7 @@ def load_calibration(bundle: Bundle) -> Calibration | None:
         None if the bundle was never calibrated.
 
     Raises:
-        BundleError: The calibration was made for another model or another definition of the
+        BundleError: The calibration was made for another model, vocabulary or definition of the
             features, or it is damaged. The caller treats this as not calibrated.
     """
     record = bundle.gate
@@ -116,6 +122,9 @@ def load_calibration(bundle: Bundle) -> Calibration | None:
     try:
         if record["model"] != bundle.model_id:
             raise BundleError(f"{where} was calibrated for another model; {_REMEDY}")
+        known = vocabulary_id(bundle)
+        if record.get("vocabulary", known) != known:  # older records do not say
+            raise BundleError(f"{where} was calibrated with another vocabulary; {_REMEDY}")
         if record["features"] != FEATURE_VERSION:
             raise BundleError(
                 f"{where} has features of version {record['features']!r}, "

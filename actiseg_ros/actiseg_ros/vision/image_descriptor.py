@@ -85,7 +85,8 @@ def image_statistics(rgb: Rgb) -> FloatArray:
         float32 [SIZE], finite.
     """
     missing = [
-        max(0, 8 * regions - side) for regions, side in zip(_REGIONS, rgb.shape[:2], strict=True)
+        max(0, _SMALLEST * regions - side)
+        for regions, side in zip(_REGIONS, rgb.shape[:2], strict=True)
     ]
     if any(missing):
         rgb = np.asarray(

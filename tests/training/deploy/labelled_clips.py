@@ -15,13 +15,14 @@ def write_labelled_clips(root: Path, seed: int = 1) -> Path:
     random = np.random.default_rng(seed)
     records = []
     for index in range(60):
-        sequence = f"{index:08d}_P01_01_cut_tomato"
+        sequence = f"{index:08d}_P01_{seed:02d}_cut_tomato"
         records.append({
-            "seq_id": index, "video": "P01_01", "verb": "cut", "noun": "tomato",
+            "seq_id": index, "video": f"P01_{seed:02d}", "verb": "cut", "noun": "tomato",
             "narration": "cut tomato", "sparse_frames": ["frame_0000000001.jpg"],
             "object_classes": {
                 "1": {"name": "left hand", "class_id": 300, "positive": 1},
                 "2": {"name": "tomato", "class_id": 1, "positive": 1},
+                "3": {"name": "cup", "class_id": 2, "positive": 0},
             },
         })  # fmt: skip
         x, y = (int(value) for value in random.integers(0, (60, 40)))

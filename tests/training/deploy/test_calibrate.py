@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actiseg_ros.bundle import load_bundle
-from actiseg_ros.errors import ActisegError
+from actiseg_ros.bundle import file_sha256, load_bundle
+from actiseg_ros.errors import ActisegError, BundleError
 from actiseg_ros.gate.calibration import Certificate, load_calibration
 from actiseg_ros.gate.features import target_features
 from actiseg_ros.gate.rule import Features, Reason
@@ -19,7 +20,9 @@ from actiseg_ros.prompts import Prompt
 from actiseg_ros.vision.segmenter import Segmenter
 from tests.actiseg_ros.dummy_bundle import paint, write_dummy_bundle
 from tests.training.deploy.labelled_clips import write_labelled_clips
+from training.data.palette import write_label_png
 from training.deploy.calibrate import calibrate
+from training.deploy.held_out import doubts
 from training.deploy.risk_control import Criteria, Trial, binomial_upper_bound, choose_limits
 from training.deploy.trials import failures, is_alone
 
@@ -189,6 +192,77 @@ def test_calibrated_bundle_is_whole_and_tells_where_its_limits_come_from(
     assert calibrate(folder, data, split, Criteria(risk=0.1), threads=1) == outcomes
     assert len(list(folder.glob("calibration-*.npz"))) == 1
     assert {path.name for path in folder.iterdir()} == {*load_bundle(folder).files, "bundle.json"}
+
+
+def test_a_calibration_belongs_to_the_names_that_it_was_made_with(
+    tmp_path: Path, data: Path
+) -> None:
+    folder = write_dummy_bundle(tmp_path / "bundle")
+    calibrate(folder, data, data / "ImageSets" / "val.json", Criteria(risk=0.1), threads=1)
+    record = json.loads((folder / "bundle.json").read_text())
+    record["vocabulary"][0]["names"].append("dish")  # of the plate until now
+    (folder / "bundle.json").write_text(json.dumps(record))
+    with pytest.raises(BundleError, match="another vocabulary; run `actiseg calibrate`"):
+        load_calibration(load_bundle(folder))
+
+
+def test_clips_that_the_network_was_trained_on_certify_nothing(tmp_path: Path, data: Path) -> None:
+    folder = write_dummy_bundle(tmp_path / "bundle")
+    lists = tmp_path / "data" / "ImageSets"
+    shutil.copytree(data, tmp_path / "data")
+    records = json.loads((lists / "val.json").read_text())
+    for record in records[30:]:
+        record["video"] = "P02_01"
+    (lists / "val.json").write_text(json.dumps(records))
+    (lists / "train.json").write_text(json.dumps(records[:30]))
+    (lists / "rest.json").write_text(json.dumps(records[30:]))
+    bundle = json.loads((folder / "bundle.json").read_text())
+    bundle["provenance"] = {"seen": [file_sha256(lists / "train.json")]}
+    (folder / "bundle.json").write_text(json.dumps(bundle))
+    before = (folder / "bundle.json").read_bytes()
+    for split, told in (("train", "trained on this split"), ("val", r"1 recordings \(P01_01\)")):
+        with pytest.raises(ActisegError, match=rf"{split}\.json: .*{told}.*--val-videos"):
+            calibrate(folder, tmp_path / "data", lists / f"{split}.json", threads=1)
+    assert (folder / "bundle.json").read_bytes() == before
+    assert doubts(load_bundle(folder), tmp_path / "data", lists / "rest.json") == []
+    # Of a network that says nothing about its training only the names can be compared.
+    bundle["provenance"] = {"chosen_on": file_sha256(lists / "val.json")}
+    (folder / "bundle.json").write_text(json.dumps(bundle))
+    shared, chosen = doubts(load_bundle(folder), tmp_path / "data", lists / "val.json")
+    assert "P01_01" in shared and "last.safetensors" in chosen
+
+
+def test_lists_that_say_no_more_than_their_narration_count_as_narrations(
+    tmp_path: Path, data: Path
+) -> None:
+    folder = write_dummy_bundle(tmp_path / "bundle")
+    split = tmp_path / "val.json"
+    records = json.loads((data / "ImageSets" / "val.json").read_text())
+    for record in records[20:]:
+        del record["object_classes"]["3"]
+    split.write_text(json.dumps(records))
+    outcomes = calibrate(folder, data, split, Criteria(risk=0.3), threads=1)
+    assert {policy: outcome.clips for policy, outcome in outcomes.items()} == {
+        "named": 20, "narration": 60, "target": 60,
+    }  # fmt: skip
+    split.write_text(json.dumps(records[20:]))
+    assert set(calibrate(folder, data, split, Criteria(risk=0.3), threads=1)) == {
+        "narration", "target",
+    }  # fmt: skip
+    calibration = load_calibration(load_bundle(folder))
+    assert calibration is not None and calibration.limits("named") is None
+
+
+def test_labels_of_another_picture_are_refused(tmp_path: Path, data: Path) -> None:
+    folder = write_dummy_bundle(tmp_path / "bundle")
+    shutil.copytree(data, tmp_path / "data")
+    file = sorted((tmp_path / "data").rglob("*_tomato/*.png"))[0]
+    split = tmp_path / "data" / "ImageSets" / "val.json"
+    write_label_png(file, np.zeros((64, 96), np.uint8))  # half as large is the same picture
+    calibrate(folder, tmp_path / "data", split, Criteria(risk=0.3), threads=1)
+    write_label_png(file, np.zeros((100, 100), np.uint8))
+    with pytest.raises(ActisegError, match=r"\.png: labels of 100x100 .* image of 192x128"):
+        calibrate(folder, tmp_path / "data", split, Criteria(risk=0.3), threads=1)
 
 
 def test_familiar_scenes_pass_and_unfamiliar_ones_do_not(tmp_path: Path, data: Path) -> None:

@@ -53,7 +53,10 @@ def write_split(
         {
             "seq_id": number, "video": video, "verb": "take", "noun": "cup",
             "narration": narration, "sparse_frames": [],
-            "object_classes": {"1": {"name": "cup", "class_id": 13, "positive": 1}},
+            "object_classes": {
+                "1": {"name": "cup", "class_id": 13, "positive": 1},
+                "2": {"name": "plate", "class_id": 2, "positive": 0},
+            },
         }
         for video, count in clips.items()
         for number in range(count)

@@ -43,7 +43,11 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "provenance": json.dumps({"seed": 7, "run": {"positive_threshold": 0.4}}),
     }
     save_weights(folder / "best.safetensors", make(EXPORTED), metadata)
-    export(folder / "best.safetensors", folder / "bundle")
+    (folder / "bundle").mkdir()
+    link = folder / "current"
+    link.symlink_to("bundle")
+    export(folder / "best.safetensors", link)
+    assert link.is_symlink()
     return folder / "bundle"
 
 
@@ -101,6 +105,14 @@ def test_embedding_is_per_frame(bundle: Path) -> None:
 def test_a_graph_of_other_weights_is_found(bundle: Path) -> None:
     with pytest.raises(ActisegError, match="differ from PyTorch"):
         verify(make(EXPORTED, seed=1), Graphs(bundle, FILES, 1), SIZE, [(1, 1, 4)])
+
+
+def test_a_network_that_answers_nothing_is_not_exported(bundle: Path) -> None:
+    model = make(EXPORTED)
+    for parameter in model.parameters():
+        parameter.data.fill_(float("nan"))
+    with pytest.raises(ActisegError, match="differ from PyTorch by nan"):
+        verify(model, Graphs(bundle, FILES, 1), SIZE, [(1, 1, 4)])
 
 
 def test_other_folders_are_not_replaced(tmp_path: Path) -> None:

@@ -49,6 +49,16 @@ def test_unseen_clips_keep_the_risk(
     assert (tmp_path / "risk_coverage.png").stat().st_size > 1000
 
 
+def test_a_study_on_the_clips_of_the_calibration_says_so(
+    calibrated: Path, unseen: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert study(calibrated, unseen, tmp_path / "new")["held_out"] is True
+    assert "trained or calibrated on" not in capsys.readouterr().out
+    data = write_labelled_clips(tmp_path / "same")
+    assert study(calibrated, data, tmp_path / "old")["held_out"] is False
+    assert "trained or calibrated on" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("corruption", ["occlusion", "noise"])
 def test_a_bad_camera_makes_frames_foreign(
     calibrated: Path, unseen: Path, tmp_path: Path, corruption: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,10 +19,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from actiseg_ros.bundle import file_sha256
 from actiseg_ros.errors import ActisegError
 from training.checkpoints.weights import load_model
 from training.config.run import StrategyOptions, TrainConfig
 from training.data.collate import collate
+from training.data.layout import split_file
 from training.engine import run_output
 from training.engine.setup import build_setup
 from training.engine.step import TrainingStep
@@ -300,7 +303,23 @@ def test_run_leaves_what_the_next_commands_need(data: Path, tmp_path: Path) -> N
     model, tokenizer, metadata = load_model(tmp_path / "best.safetensors")
     assert not model.training
     assert tokenizer.encode("left hand used in the action of cut onion").ids[0] == 0
-    assert json.loads(metadata["provenance"])["run"]["preset"] == "tiny"
+    provenance = json.loads(metadata["provenance"])
+    assert provenance["run"]["preset"] == "tiny"
+    seen, chosen = (file_sha256(split_file(data, split)) for split in ("train", "val"))
+    assert provenance["seen"] == [seen] and provenance["chosen_on"] == chosen
+    *_, last = load_model(tmp_path / "last.safetensors")
+    assert "chosen_on" not in json.loads(last["provenance"])
+    # What a run goes on from was trained on something as well.
+    other = shutil.copytree(data, tmp_path / "other")
+    records = json.loads(split_file(other, "train").read_text(encoding="utf-8"))
+    split_file(other, "train").write_text(json.dumps(records[:2]), encoding="utf-8")
+    further = _config(
+        other, tmp_path / "further", epochs=1, pretrained=tmp_path / "last.safetensors"
+    )
+    assert train(further) == 0
+    *_, more = load_model(tmp_path / "further" / "last.safetensors")
+    both = {seen, file_sha256(split_file(other, "train"))}
+    assert set(json.loads(more["provenance"])["seen"]) == both
     assert list((tmp_path / "logs").glob("events.*"))
 
 

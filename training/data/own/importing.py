@@ -12,7 +12,7 @@ from typing import Any, Literal
 from actiseg_ros.errors import ActisegError, ImageError
 from actiseg_ros.narration.vocabulary import Vocabulary
 from training.data.expressions import write_split
-from training.data.layout import IMAGES, LABELS, WEIGHTS, sequence_name
+from training.data.layout import IMAGES, LABELS, WEIGHTS, sequence_name, split_file
 from training.data.own.annotated import AnnotatedPicture, Annotations, Instance
 from training.data.own.drawing import Overlap, draw, idle_twins, label_map, load_picture, weight_map
 from training.data.own.matching import (
@@ -204,7 +204,7 @@ def _check_free(out: Path, options: ImportOptions) -> None:
     for split in sorted(splits):
         if not split or "/" in split or split.startswith("."):
             raise ActisegError(f"--split is {split!r}; give a name such as train or val")
-        taken = [out / "ImageSets" / f"{split}.json"]
+        taken = [split_file(out, split)]
         taken += [out / kind / split for kind in (IMAGES, LABELS, WEIGHTS)]
         for path in taken:
             if path.exists():

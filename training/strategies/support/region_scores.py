@@ -23,7 +23,7 @@ from actiseg_ros.bundle import file_sha256
 from actiseg_ros.errors import ActisegError
 from training.checkpoints.reading import load_weights
 from training.config.noise import NameOptions
-from training.data.layout import IMAGES, LABELS, image_folder
+from training.data.layout import IMAGES, LABELS, image_folder, split_file
 from training.data.palette import read_label_png
 from training.data.pictures import read_rgb
 from training.data.splits import Clip, load_clips, read_split
@@ -155,7 +155,7 @@ def score_regions(
     Raises:
         ActisegError: If something cannot be read, or `out` holds other scores.
     """
-    file = data / "ImageSets" / f"{split}.json"
+    file = split_file(data, split)
     clips = load_clips(file)
     nouns = sorted(Lexicon.of(clips, vocabulary(file, read_split(file), names)).classes)
     model = ImageTextEncoder(encoder, device)
