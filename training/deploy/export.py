@@ -8,7 +8,6 @@ standard operators only; see docs/onnx.md.
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -107,7 +106,8 @@ def verify(
     suited = CHECKS_ONCE_A_PROMPT if model.config.encoder_layers else CHECKS
     for counts in suited if checks is None else checks:
         for name, difference in compare_with_pytorch(model, graphs, size, counts).items():
-            worst[name] = max(worst.get(name, 0.0), difference)
+            # Of a number and nan the worst is nan.
+            worst[name] = float(np.maximum(worst.get(name, 0.0), difference))
     for name in ("logits", "boxes", "masks", "positive"):
         allowed = TOLERANCES.get(name, TOLERANCE)
         if not worst[name] <= allowed:
@@ -153,7 +153,7 @@ def export_model(
     """
     if not 0 <= positive_threshold <= 1:
         raise ActisegError(f"--positive-threshold is {positive_threshold}; expected 0 to 1")
-    out = Path(out)
+    out = Path(out).resolve()  # a link, such as `current`, goes on pointing there
     _refuse_foreign(out)
     size = size or (model.config.input_height, model.config.input_width)
     model = model.eval().requires_grad_(False)
@@ -167,11 +167,17 @@ def export_model(
             quantise(folder / files["prompt_decoder"])
             counts = CHECKS_ONCE_A_PROMPT[1] if model.config.encoder_layers else CHECKS[1]
             differences = compare_with_pytorch(model, Graphs(folder, files), size, counts)
+            broken = [name for name, value in differences.items() if not np.isfinite(value)]
+            if broken:
+                raise ActisegError(
+                    f"export: rounded to {precision}, {', '.join(broken)} are not finite; the "
+                    "bundle was not kept, export it in float32"
+                )
             provenance = {**provenance, "precision": precision}
         tokenizer.no_truncation()
         (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
         if weights:
-            own = {"tokenizer": tokenizer.to_str()}
+            own = {"tokenizer": tokenizer.to_str(), "provenance": json.dumps(provenance)}
             save_weights(folder / WEIGHTS, model, own, halved=True)
         description = describe(model, files, size, vocabulary, provenance, positive_threshold)
         description["files"] = {p.name: file_sha256(p) for p in sorted(folder.iterdir())}
@@ -181,7 +187,8 @@ def export_model(
         except BundleError as error:
             raise ActisegError(f"the exported bundle is unusable: {error}") from error
         if out.exists():
-            shutil.rmtree(out)
+            # Aside and not away: whatever stops the next line, the former bundle is still there.
+            out.replace(Path(temporary) / "former")
         folder.replace(out)
     return differences
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from training.data.pictures import read_clip
 from training.data.splits import Clip, load_clips
 from training.evaluation.inference import clips_of
 from training.evaluation.predictors import Predictor, bundle_predictor, checkpoint_predictor
-from training.files.claims import claim
+from training.files.claims import claim, require_free
 from training.files.lock import sole_writer
 from training.files.progress import tracked
+from training.model.text import load_tokenizer
 
 UInt8 = NDArray[np.uint8]
 
@@ -77,7 +79,7 @@ def predict(
         "positive_threshold": positive_threshold,
         "positive_head": positive_head,
         "clip_length": clip_length,
-        **dict.fromkeys(("checkpoint", "peer", "bundle")),
+        **dict.fromkeys(("checkpoint", "peer", "tokenizer", "bundle")),
     }
     predictor: Predictor
     if checkpoint is not None:
@@ -91,6 +93,9 @@ def predict(
         )
         settings["checkpoint"] = file_sha256(checkpoint)
         settings["peer"] = peer and file_sha256(peer)
+        if tokenizer is not None:
+            text = load_tokenizer(tokenizer).to_str()
+            settings["tokenizer"] = hashlib.sha256(text.encode()).hexdigest()
     else:
         loaded = load_bundle(bundle)
         settings["bundle"] = loaded.model_id
@@ -131,6 +136,8 @@ def write_predictions(
     images = data / IMAGES if (data / IMAGES).is_dir() else data
     root = sequence_root(images, clips[0].sequence)
     with sole_writer(out):
+        if not (out / SETTINGS_FILE).exists():
+            require_free(out, "predictions")
         claim(out / SETTINGS_FILE, settings, "predictions")
         todo = [clip for clip in clips if not _complete(out, clip)]
         for clip in tracked(todo, "predict", "sequences"):

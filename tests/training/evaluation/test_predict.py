@@ -140,6 +140,17 @@ def test_labels_of_other_settings_are_not_mixed(tmp_path, checkpoint):
         )
 
 
+def test_labels_that_somebody_else_left_are_not_taken_for_predictions(tmp_path, checkpoint):
+    draw_frames(tmp_path / "data" / SEQUENCE)
+    split = expression_file(tmp_path / "val_meta.json")
+    foreign = tmp_path / "out" / SEQUENCE / "frame_0000000000.png"
+    foreign.parent.mkdir(parents=True)
+    foreign.write_bytes(b"mine")
+    with pytest.raises(ActisegError, match="does not hold predictions"):
+        predict(tmp_path / "data", split, tmp_path / "out", checkpoint=checkpoint, clip_length=36)
+    assert list(tmp_path.joinpath("out").rglob("*.*")) == [foreign]
+
+
 def test_clips_are_cut_at_the_given_length(tmp_path):
     draw_frames(tmp_path / "data" / SEQUENCE, frames=5)
     split = expression_file(tmp_path / "val_meta.json", frames=5)
