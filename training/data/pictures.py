@@ -2,18 +2,61 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from actiseg_ros.errors import ActisegError, ImageError
 from actiseg_ros.vision.compressed import decode_compressed
 
 UInt8 = npt.NDArray[np.uint8]
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+"""Of the files that are read, in lower case."""
+_ORIENTATION = 274
+"""EXIF tag; 1 is upright."""
+
+
+def pictures_below(folder: Path) -> list[Path]:
+    """JPEG and PNG files of a folder and of those below it, sorted.
+
+    Raises:
+        ActisegError: There is none.
+    """
+    listed = folder.rglob("*") if folder.is_dir() else ()
+    found = sorted(path for path in listed if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        raise ActisegError(f"{folder}: no JPEG or PNG picture there; is --images right?")
+    return found
+
+
+def decode_upright(content: bytes) -> tuple[UInt8, bool]:
+    """Decodes a JPEG or PNG and turns it as its EXIF orientation says.
+
+    Returns:
+        RGB, uint8 [H, W, 3], and whether it was upright already.
+
+    Raises:
+        ImageError: It is damaged.
+    """
+    try:
+        rgb = decode_compressed(content)
+    except ImageError as error:
+        what = str(error).partition("; ")[0]
+        raise ImageError(f"cannot be decoded: {what}; copy it again") from error
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            if image.getexif().get(_ORIENTATION, 1) == 1:
+                return rgb, True
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB")), False
+    except (OSError, SyntaxError, ValueError) as error:  # Pillow's words for a broken block
+        raise ImageError(f"its EXIF block cannot be read ({error}); save it without") from error
 
 
 def read_rgb(path: Path) -> UInt8:

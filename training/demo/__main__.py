@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ import tyro
 from actiseg_ros.bags.epic_bag import BagOptions, write_bag
 from actiseg_ros.bundle import load_bundle
 from actiseg_ros.errors import ActisegError
+from training.demo.folder import clear
 from training.demo.footage import FRAME_RATE, SIZE, DemoFootage, kitchen_footage
 from training.demo.play import play_through_node
 from training.files.disk import write_json
@@ -44,9 +44,7 @@ def run(options: Demo) -> dict[str, Any]:
         The content of ``summary.json``; for real frames one per clip, under its folder's name.
     """
     bundle = load_bundle(options.bundle)
-    # A run that fails must not leave the results of an older one behind.
-    if options.out.exists():
-        shutil.rmtree(options.out)
+    clear(options.out)
     options.out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(
         prefix=f".{options.out.name}-", dir=options.out.parent

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 import subprocess
 import sys
 import time
@@ -29,6 +28,7 @@ from training.data.kitchen.style import Style
 from training.data.kitchen.video import KitchenVideo, VideoOptions, make_video
 from training.demo.__main__ import show
 from training.demo.annotator import Annotator, unpainted
+from training.demo.folder import begin, clear
 from training.demo.footage import SIZE, kitchen_footage
 from training.files.disk import write_json
 from training.files.processes import in_processes
@@ -106,9 +106,8 @@ def run(options: OwnDemo) -> dict[str, Any]:
         ActisegError: A step failed.
     """
     out = options.out.resolve()
-    if out.exists():
-        shutil.rmtree(out)
-    out.mkdir(parents=True)
+    clear(out)
+    begin(out)
     walk = _Walk(out)
     training = [f"lab_{number:02d}" for number in range(1, options.recordings + 1)]
     kept = [f"calib_{number:02d}" for number in range(1, options.held_out + 1)]

@@ -149,6 +149,8 @@ def said_of(attributes: Mapping[str, Any]) -> tuple[bool | None, str]:
         if plain in ACTIVE_NAMES and given not in (None, ""):
             if isinstance(given, (list, dict)) or given not in _YES | _NO:
                 raise ValueError(f"attribute {name!r} is {value!r}, neither true nor false")
+            if active not in (None, given in _YES):
+                raise ValueError(f"its attributes contradict each other about {name!r}")
             active = given in _YES
         if plain in ("side", "hand side", "hand") and given in ("left", "right"):
             side = str(given)

@@ -110,6 +110,7 @@ def _images(
             key = _key(image.get("id"))
             if not isinstance(file, str) or not file.strip():
                 raise ValueError(f"file_name is {file!r}")
+            file = file.replace("\\", "/")  # as exports made on Windows have it
             if key in known:
                 raise ValueError(f"its id is that of {known[key][0]}")
             if file in files:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -10,18 +9,16 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import Image
 
 from actiseg_ros.errors import ImageError
-from actiseg_ros.vision.compressed import decode_compressed
 from training.data.labels import WEIGHT_CUE, WEIGHT_NEGATIVE, WEIGHT_OTHER
 from training.data.own.annotated import AnnotatedPicture, Instance, mask_tools
+from training.data.pictures import decode_upright
 
 UInt8 = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]
 
-_ORIENTATION = 274
-"""EXIF tag; 1 is upright."""
 _INSIDE = 0.9
 """An object of which so much lies inside another one is on top of it: it was seen and outlined."""
 _BORDER = 0.02
@@ -64,16 +61,8 @@ def load_picture(content: bytes, picture: AnnotatedPicture) -> tuple[UInt8, byte
     Raises:
         ImageError: It is damaged, or has another size than the annotations say.
     """
-    try:
-        rgb = decode_compressed(content)
-    except ImageError as error:
-        what = str(error).partition("; ")[0]
-        raise ImageError(f"cannot be decoded: {what}; copy it again") from error
-    jpeg: bytes | None = content if content.startswith(b"\xff\xd8") else None
-    with Image.open(io.BytesIO(content)) as image:
-        if image.getexif().get(_ORIENTATION, 1) != 1:
-            rgb = np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-            jpeg = None
+    rgb, upright = decode_upright(content)
+    jpeg = content if upright and content.startswith(b"\xff\xd8") else None
     height, width = rgb.shape[:2]
     if (width, height) != (picture.width, picture.height):
         raise ImageError(
@@ -121,6 +110,12 @@ def drawing_order(instances: Sequence[Instance]) -> tuple[list[int], list[tuple[
     return order, overlaps
 
 
+def shrunk(picture: tuple[int, int], most: tuple[int, int]) -> tuple[int, int]:
+    """Width and height at which a picture is written: at most these, its sides in proportion."""
+    scale = min(1.0, most[0] / picture[0], most[1] / picture[1])
+    return max(1, round(picture[0] * scale)), max(1, round(picture[1] * scale))
+
+
 def draw(
     rgb: UInt8,
     jpeg: bytes | None,
@@ -141,10 +136,11 @@ def draw(
         The picture, and overlaps of objects with different names.
     """
     height, width = rgb.shape[:2]
-    scale = min(1.0, size[0] / width, size[1] / height)
-    small = max(1, round(width * scale)), max(1, round(height * scale))
-    if scale < 1 or jpeg is None:
-        shown = rgb if scale == 1 else cv2.resize(rgb, small, interpolation=cv2.INTER_AREA)
+    small = shrunk((width, height), size)
+    if small != (width, height) or jpeg is None:
+        shown = rgb
+        if small != (width, height):
+            shown = cv2.resize(rgb, small, interpolation=cv2.INTER_AREA)
         flags = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
         _, encoded = cv2.imencode(".jpg", cv2.cvtColor(shown, cv2.COLOR_RGB2BGR), flags)
         jpeg = encoded.tobytes()
@@ -171,9 +167,9 @@ def _sampled(pixels: Bool, size: tuple[int, int]) -> Bool:
 
 
 def idle_twins(names: Sequence[str], active: Sequence[bool | None]) -> list[bool]:
-    """Which instances are not in use although another one of the same name in the picture is."""
+    """Which instances are not said to be in use although another one of the same name is."""
     used = {name for name, said in zip(names, active, strict=True) if said}
-    return [said is False and name in used for name, said in zip(names, active, strict=True)]
+    return [not said and name in used for name, said in zip(names, active, strict=True)]
 
 
 def label_map(drawn: DrawnPicture, ids: Mapping[str, int]) -> UInt8:

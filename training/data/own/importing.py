@@ -14,12 +14,21 @@ from actiseg_ros.narration.vocabulary import Vocabulary
 from training.data.expressions import write_split
 from training.data.layout import IMAGES, LABELS, WEIGHTS, sequence_name, split_file
 from training.data.own.annotated import AnnotatedPicture, Annotations, Instance
-from training.data.own.drawing import Overlap, draw, idle_twins, label_map, load_picture, weight_map
+from training.data.own.drawing import (
+    Overlap,
+    draw,
+    idle_twins,
+    label_map,
+    load_picture,
+    shrunk,
+    weight_map,
+)
 from training.data.own.matching import (
     Matches,
     NarratedAction,
     NarratedClip,
     match,
+    names_recording,
     nouns_of,
     read_manifests,
     read_narrations,
@@ -27,8 +36,10 @@ from training.data.own.matching import (
 )
 from training.data.own.names import CLASSES, Names, object_name, own_classes
 from training.data.palette import write_label_png
+from training.data.pictures import SUFFIXES, pictures_below
+from training.data.splits import load_clips
 from training.data.tree import Problem
-from training.files.disk import write_json, write_whole
+from training.files.disk import read_json, write_json, write_whole
 from training.files.lock import sole_writer
 from training.files.progress import tracked
 
@@ -125,21 +136,18 @@ def import_annotations(
         names = Names(epic, own_classes(out))
         files = _Files(images)
         result = Imported(notes=list(annotations.notes))
-        actions, unreadable = read_narrations(narrations)
+        actions, unreadable, repeated = read_narrations(narrations)
+        result.notes += repeated
         problems = [*annotations.problems, *unreadable]
         pictures = _usable(annotations.pictures, names, files, problems)
-        recordings = read_manifests(
-            [
-                *(images, images.parent, *(table.parent for table in narrations)),
-                *(manifest.parent for manifest in images.rglob("manifest.json")),
-            ]
-        )
+        recordings = read_manifests(images, narrations)
         matches = match([p for p in pictures if p.instances], actions, recordings)
         problems += _doubles(matches)
         _refuse(problems, options.on_error)
         clips = _clips(matches, names, options)
         if not clips:
             raise ActisegError(_nothing(narrations, pictures, matches, problems))
+        result.notes += _several_sizes(clips, options) + _shared_recordings(clips, out)
         overlaps = _write(clips, files, out, options, problems, names)
         _tell(result, annotations, pictures, files, matches, problems, overlaps, names)
         for clip in clips:
@@ -162,15 +170,7 @@ class _Files:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        suffixes = {".jpg", ".jpeg", ".png"}
-        listed = folder.rglob("*") if folder.is_dir() else ()
-        self._paths = {
-            path.relative_to(folder).as_posix(): path
-            for path in sorted(listed)
-            if path.suffix.lower() in suffixes and path.is_file()
-        }
-        if not self._paths:
-            raise ActisegError(f"{folder}: no JPEG or PNG picture there; is --images right?")
+        self._paths = {path.relative_to(folder).as_posix(): path for path in pictures_below(folder)}
         self._by_name: dict[str, list[str]] = {}
         for relative in self._paths:
             self._by_name.setdefault(PurePosixPath(relative).name, []).append(relative)
@@ -181,12 +181,17 @@ class _Files:
         Raises:
             ValueError: There is none, or several.
         """
-        wanted = PurePosixPath(file.replace("\\", "/"))
+        wanted = PurePosixPath(file)
         if wanted.as_posix() in self._paths:
             return self._paths[wanted.as_posix()]
+        if wanted.suffix.lower() not in SUFFIXES:
+            raise ValueError(f"is no picture that is read here ({', '.join(sorted(SUFFIXES))})")
         # Tools put "images/" or the name of a task before it.
-        named = self._by_name.get(wanted.name) or self._by_name.get(without_upload(wanted.name))
-        fitting = [r for r in named or () if r.endswith("/" + wanted.as_posix())] or named or []
+        named = self._by_name.get(wanted.name) or self._by_name.get(without_upload(wanted.name), [])
+        above = wanted.parent.name
+        fitting = [r for r in named if PurePosixPath(r).parent.name in ("", above)]
+        if not above or names_recording(wanted.name):
+            fitting = [r for r in named if r.endswith("/" + wanted.as_posix())] or named
         if not fitting:
             raise ValueError(f"is not in {self.folder}")
         if len(fitting) > 1:
@@ -211,6 +216,39 @@ def _check_free(out: Path, options: ImportOptions) -> None:
                 raise ActisegError(
                     f"{path}: is there already; choose another --out or --split, or remove it"
                 )
+
+
+def _several_sizes(clips: Sequence[_Clip], options: ImportOptions) -> list[str]:
+    """A note on clips whose pictures are not of one size."""
+    found = []
+    for clip in clips:
+        sizes: dict[tuple[int, int], str] = {}
+        for picture in clip.pictures.values():
+            sizes.setdefault(shrunk((picture.width, picture.height), options.size), picture.file)
+        if len(sizes) > 1:
+            found.append(", ".join(f"{file} {w}x{h}" for (w, h), file in sizes.items()))
+    if not found:
+        return []
+    return [
+        f"{len(found)} actions have pictures of several sizes, such as {found[0]}: they cannot be "
+        "read as one clip, so give `actiseg predict` --clip-length 1"
+    ]
+
+
+def _shared_recordings(clips: Sequence[_Clip], out: Path) -> list[str]:
+    """Notes on recordings that another split of the data set has: their pictures are too alike."""
+    notes = []
+    written = {split_file(out, clip.split) for clip in clips}
+    own = {clip.record["video"] for clip in clips}
+    for path in sorted((out / "ImageSets").glob("*.json")):
+        if path in written or not isinstance(read_json(path), list):  # or a split's expressions
+            continue
+        if shared := sorted(own & {clip.video for clip in load_clips(path)}):
+            notes.append(
+                f"{path.name} has {len(shared)} of these recordings too ({_some(shared)}): what is "
+                "measured on one of both splits says nothing about new recordings"
+            )
+    return notes
 
 
 def _usable(
@@ -411,6 +449,11 @@ def _nothing(
         )
     if matches.silent:
         told.append(f"\n  {len(matches.silent)} pictures lie outside of every narration")
+    if matches.silent and not matches.timed:
+        told.append(
+            "\n  the tables have no start_frame and stop_frame, and no manifest.json of `actiseg "
+            "frames` tells the time of a picture"
+        )
     if pictures and not any(picture.instances for picture in pictures):
         told.append("\n  no picture has an object")
     return f"no annotated picture belongs to a narration of {narrations}:{''.join(told)}"
@@ -431,8 +474,11 @@ def _tell(
     broken = {problem.what.partition(" ")[0] for problem in problems}
     blank = [picture.file for picture in pictures if not picture.instances]
     unlabelled = [file for file in files.others(used) if PurePosixPath(file).name not in broken]
-    unseen = [_row(action) for action in matches.unseen]
-    outside = [_row(action) for action in matches.outside]
+    told = [*matches.unseen, *matches.outside, *(clip.action for clip in matches.clips)]
+    several = len({action.table for action in told}) > 1
+    unseen, outside = (
+        [_row(action, several) for action in listed] for listed in (matches.unseen, matches.outside)
+    )
     twins = sum(
         any(idle_twins([_name_of(i) for i in p.instances], [i.active for i in p.instances]))
         for p in pictures
@@ -495,8 +541,9 @@ def _tell(
     }
 
 
-def _row(action: NarratedAction) -> str:
-    return f"{action.video}, line {action.line} {action.narration!r}"
+def _row(action: NarratedAction, several: bool) -> str:
+    table = f"{action.table}, " if several else ""
+    return f"{action.video}, {table}line {action.line} {action.narration!r}"
 
 
 def _some(listed: Sequence[str]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
+import os
 from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
 from typing import Any
@@ -51,7 +53,7 @@ def read_labelme(folder: Path) -> Annotations:
             content = read_json(path)
             if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
                 continue  # some other JSON file, such as a manifest
-            found.pictures.append(_picture(path, content, found))
+            found.pictures.append(_picture(path, content, found, folder))
         except (ActisegError, ValueError) as error:
             what = str(error).removeprefix(f"{path}: ")
             found.problems.append(Problem(str(path), what))
@@ -60,7 +62,9 @@ def read_labelme(folder: Path) -> Annotations:
     return found
 
 
-def _picture(path: Path, content: Mapping[str, Any], found: Annotations) -> AnnotatedPicture:
+def _picture(
+    path: Path, content: Mapping[str, Any], found: Annotations, folder: Path
+) -> AnnotatedPicture:
     file = content.get("imagePath")
     if not isinstance(file, str) or not file.strip():
         raise ValueError(f"imagePath is {file!r}")
@@ -79,10 +83,11 @@ def _picture(path: Path, content: Mapping[str, Any], found: Annotations) -> Anno
             active = _either(instances[key].active, instance.active)
             instance = Instance(instance.name, whole, active, instance.side, instance.where)
         instances[key] = instance
-    # LabelMe writes paths of the machine that it ran on.
-    return AnnotatedPicture(
-        PureWindowsPath(file).as_posix(), width, height, tuple(instances.values()), str(path)
-    )
+    # LabelMe writes paths relative to its file, or those of the machine that it ran on.
+    name = PureWindowsPath(file).as_posix()
+    if (path.parent / name).is_file():
+        name = Path(os.path.relpath(path.parent / name, folder)).as_posix()
+    return AnnotatedPicture(name, width, height, tuple(instances.values()), str(path))
 
 
 def _either(one: bool | None, other: bool | None) -> bool | None:
@@ -110,10 +115,10 @@ def _outline(shape: Mapping[str, Any], width: int, height: int) -> Mapping[str, 
     if not isinstance(points, list) or not all(
         isinstance(point, list)
         and len(point) == 2
-        and all(type(value) in (int, float) for value in point)
+        and all(type(value) in (int, float) and math.isfinite(value) for value in point)
         for point in points
     ):
-        raise ValueError("its points are no list of [x, y]")
+        raise ValueError("its points are no list of [x, y], finite numbers each")
     if kind == "polygon":
         return polygons_rle([[value for point in points for value in point]], width, height)
     if kind in ("rectangle", "circle", "mask") and len(points) == 2:

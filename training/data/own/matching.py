@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from actiseg_ros.bags.epic_actions import seconds
 from actiseg_ros.errors import ActisegError
@@ -24,6 +25,8 @@ _UPLOAD = re.compile(r"[0-9a-f]{8}-")
 """Label Studio puts this before the name of every file."""
 _ROUNDED = 0.01
 """Seconds that a time stamp in a table may be off."""
+_LONGEST = 64
+"""Bytes of each part of a sequence's name, which is the name of a folder."""
 UNKNOWN = "unknown"
 """Verb or noun in the name of a sequence where the table has none."""
 
@@ -43,6 +46,7 @@ class NarratedAction:
 
     Attributes:
         video: Name of the recording.
+        table: The table.
         line: Its line in the table.
         narration: What is done.
         frames: First and last frame number; None if the table does not say.
@@ -57,6 +61,7 @@ class NarratedAction:
     """
 
     video: str
+    table: Path
     line: int
     narration: str
     frames: tuple[int, int] | None
@@ -95,6 +100,8 @@ class Matches:
     """Pictures that no narration covers."""
     unseen: list[NarratedAction] = field(default_factory=list)
     """Narrations of annotated recordings without an annotated picture."""
+    timed: bool = True
+    """Whether anything says when a picture was taken, or which frames an action has."""
     outside: list[NarratedAction] = field(default_factory=list)
     """Narrations that lie beyond the end of their recording."""
 
@@ -108,46 +115,61 @@ class Recordings:
     last_frames: Mapping[str, int] = field(default_factory=dict)
 
 
-def read_manifests(folders: Iterable[Path]) -> Recordings:
-    """Reads the manifests that lie beside pictures.
+def read_manifests(images: Path, tables: Iterable[Path]) -> Recordings:
+    """Reads the manifests that lie beside pictures or their tables.
 
     Args:
-        folders: Folders that may hold a ``manifest.json``.
+        images: Folder of the pictures, perhaps in folders below it.
+        tables: Tables of narrations.
 
     Raises:
-        ActisegError: One is damaged.
+        ActisegError: One is damaged, or two recordings have one name.
     """
+    beside = [folder / "manifest.json" for folder in (images.parent, *(t.parent for t in tables))]
     places: dict[str, Place] = {}
     ends: dict[str, int] = {}
-    for path in sorted({folder / "manifest.json" for folder in folders}):
+    known: dict[str, tuple[Path, Any]] = {}
+    found = {path.resolve() for path in (*beside, *images.rglob("manifest.json"))}
+    for path in sorted(found):
         if not path.is_file():
             continue
         content = read_json(path)
         try:
             video = str(content["video_id"])
+            first, source = known.setdefault(video, (path, content.get("source")))
+            if source != content.get("source"):
+                raise ActisegError(
+                    f"{path}: is of another recording than {first} and has its name, {video!r}, "
+                    "so their pictures would be mixed; take one anew with `actiseg frames "
+                    "--video-id`"
+                )
             for entry in content["pictures"]:
                 name = PurePosixPath(entry["file"]).name
                 places[name] = Place(video, int(entry["frame"]), float(entry["time"]))
             ends[video] = int(content["frames"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ActisegError(
                 f"{path}: is no manifest of `actiseg frames` ({type(error).__name__}: {error})"
             ) from error
     return Recordings(places, ends)
 
 
-def read_narrations(paths: Iterable[Path]) -> tuple[list[NarratedAction], list[Problem]]:
+def read_narrations(
+    paths: Iterable[Path],
+) -> tuple[list[NarratedAction], list[Problem], list[str]]:
     """Reads tables of narrations in EPIC's columns, a table for each recording or for several.
 
     Returns:
-        The actions in the order of recording and time, and a problem for each row that cannot be
-        used.
+        The actions in the order of recording and time, a problem for each row that cannot be used,
+        and a note if rows repeat others, as two of EPIC's do: each action counts once.
 
     Raises:
         TableError: A table cannot be read or lacks a column.
     """
     problems: list[Problem] = []
-    actions = []
+    actions: list[NarratedAction] = []
+    repeated: list[str] = []
+    told: dict[tuple[str, tuple[float, float], str], NarratedAction] = {}
     needed = ("video_id", "start_timestamp", "stop_timestamp", "narration")
     for path in paths:
 
@@ -156,10 +178,25 @@ def read_narrations(paths: Iterable[Path]) -> tuple[list[NarratedAction], list[P
 
         for row in read_table(path, needed, on_error=refuse):
             try:
-                actions.append(_action(row))
+                action = _action(row)
+                first = told.setdefault((action.video, action.times, action.narration), action)
+                if first is action:
+                    actions.append(action)
+                else:
+                    repeated.append(
+                        f"{path}, line {row.line} {action.narration!r} of {first.table}, "
+                        f"line {first.line}"
+                    )
             except TableError as error:
                 refuse(error)
-    return sorted(actions, key=lambda action: (action.video, action.times, action.line)), problems
+    notes = []
+    if repeated:
+        notes.append(
+            f"{len(repeated)} narrations repeat another one (recording, time and words), such as "
+            f"{repeated[0]}: each counts once"
+        )
+    actions.sort(key=lambda action: (action.video, action.times, action.line))
+    return actions, problems, notes
 
 
 def _action(row: Row) -> NarratedAction:
@@ -167,13 +204,17 @@ def _action(row: Row) -> NarratedAction:
     if stop <= start:
         raise row.error("stop_timestamp", f"after the start at {row['start_timestamp']}")
     frames = None
-    if row.get("start_frame") and row.get("stop_frame"):
+    if row.get("start_frame") or row.get("stop_frame"):
         frames = row.integer("start_frame"), row.integer("stop_frame")
+        if frames[1] < frames[0]:
+            raise row.error("stop_frame", f"at or after the start at {frames[0]}")
     if not clean_narration(row["narration"]).text:
         raise row.error("narration", "a sentence about what is done")
     for column in ("video_id", "verb", "noun"):
         if "/" in row.get(column) or "\\" in row.get(column):
             raise row.error(column, "fit for the name of a folder: it contains a slash")
+        if len(row.get(column).encode()) > _LONGEST:
+            raise row.error(column, f"fit for the name of a folder: at most {_LONGEST} bytes")
     if not row["video_id"]:
         raise row.error("video_id", "the name of a recording")
     classes = row.listed("all_noun_classes") if row.get("all_noun_classes") else []
@@ -182,6 +223,7 @@ def _action(row: Row) -> NarratedAction:
     named = dict.fromkeys(readable_name(str(noun)) for noun in (row.get("noun"), *nouns) if noun)
     return NarratedAction(
         video=row["video_id"],
+        table=row.path,
         line=row.line,
         narration=row["narration"],
         frames=frames,
@@ -196,19 +238,45 @@ def _action(row: Row) -> NarratedAction:
     )
 
 
+def names_recording(name: str) -> bool:
+    """Whether the name of a picture's file says which recording it is of."""
+    match = _PICTURE.fullmatch(without_upload(PurePosixPath(name).stem))
+    return match is not None and match["video"] is not None
+
+
 def without_upload(name: str) -> str:
     """A file's name without what Label Studio puts before it."""
     return _UPLOAD.sub("", name, count=1)
 
 
-def place_of(file: str, recordings: Recordings, videos: Iterable[str]) -> Place | None:
+def only_recording(files: Iterable[str], videos: Iterable[str]) -> str | None:
+    """The recording of pictures that name none: the table's only one, if they lie in one folder.
+
+    Args:
+        files: Names of all pictures, perhaps with folders.
+        videos: Recordings of the table.
+    """
+    nameless = {
+        PurePosixPath(file).parent
+        for file in files
+        if (match := _PICTURE.fullmatch(without_upload(PurePosixPath(file).stem))) is not None
+        and match["video"] is None
+    }
+    known = set(videos)
+    return known.pop() if len(known) == 1 and len(nameless) == 1 else None
+
+
+def place_of(
+    file: str, recordings: Recordings, videos: Iterable[str], only: str | None = None
+) -> Place | None:
     """Recording and frame number of a picture: from its manifest, else from its name.
 
     Args:
         file: Name of the picture, perhaps with folders: ``VIDEO_frame_0000000012.jpg`` or
             ``VIDEO/frame_0000000012.jpg``.
         recordings: What manifests say.
-        videos: Recordings of the table; if it is only one, a picture need not name it.
+        videos: Recordings of the table.
+        only: Recording of a picture that names none (`only_recording`).
     """
     path = PurePosixPath(file)
     for name in (path.name, without_upload(path.name)):
@@ -220,7 +288,6 @@ def place_of(file: str, recordings: Recordings, videos: Iterable[str]) -> Place 
         if match is None:
             continue
         above = path.parent.name
-        only = next(iter(known)) if len(known) == 1 else None
         for video in (match["video"], above if match["video"] is None else None):
             if video in known:
                 return Place(str(video), int(match["number"]))
@@ -243,11 +310,14 @@ def match(
         actions: Of all recordings.
         recordings: What manifests say.
     """
-    found = Matches()
+    found = Matches(
+        timed=bool(recordings.places) or any(action.frames is not None for action in actions)
+    )
     by_video: dict[str, list[tuple[Place, AnnotatedPicture]]] = {}
     videos = {action.video for action in actions}
+    only = only_recording((picture.file for picture in pictures), videos)
     for picture in pictures:
-        place = place_of(picture.file, recordings, videos)
+        place = place_of(picture.file, recordings, videos, only)
         if place is None:
             found.homeless.append(picture.file)
         else:

@@ -31,10 +31,21 @@ class Names:
     Args:
         epic: EPIC's names, as far as they are known here.
         known: Classes that earlier imports gave out; they keep their ids.
+
+    Raises:
+        ActisegError: EPIC's list has a name by now that got a class of its own before.
     """
 
     def __init__(self, epic: Vocabulary, known: dict[int, tuple[str, ...]] | None = None) -> None:
         self._own: dict[int, tuple[str, ...]] = dict(known or {})
+        for class_id, names in self._own.items():
+            other = epic.class_of(names[0])
+            if other not in (None, class_id):
+                raise ActisegError(
+                    f"{CLASSES}: {names[0]!r} has the class {class_id} from an earlier import, in "
+                    f"the list of nouns it has {other}; give the --nouns that the folder was begun "
+                    "with, or choose another --out"
+                )
         self._vocabulary = epic.extended(_HAND_CLASSES).extended(self._own)
         self.new: list[str] = []
         """Names that got a class of their own now."""

@@ -89,6 +89,33 @@ def outlined(found: Sequence[DrawnObject]) -> tuple[DrawnShape, ...]:
     return tuple(shapes)
 
 
+def labelme_file(folder: Path, picture: str) -> Path:
+    """LabelMe's file of a picture, beside it."""
+    return folder / PurePosixPath(picture).with_suffix(".json")
+
+
+def refuse_taken(out: Path, pictures: Sequence[str], form: Form) -> None:
+    """Refuses to write where something is: people's work is not replaced.
+
+    Args:
+        out: COCO file, or folder for LabelMe's files.
+        pictures: Names of the pictures below their folder.
+        form: Which of both.
+
+    Raises:
+        ActisegError: A file is there already, or two pictures would share one.
+    """
+    owners: dict[Path, str] = {}
+    for picture in pictures:
+        path = out if form == "coco" else labelme_file(out, picture)
+        if path.exists():
+            raise ActisegError(f"{path}: is there already; move it away, or choose another --out")
+        if form == "labelme" and owners.setdefault(path, picture) != picture:
+            raise ActisegError(
+                f"{path}: {owners[path]} and {picture} would share it; rename one of them"
+            )
+
+
 def write_coco(path: Path, pictures: Sequence[DrawnPicture], names: Sequence[str]) -> None:
     """Writes one COCO file (instances) for all pictures.
 
@@ -133,15 +160,8 @@ def write_labelme(folder: Path, pictures: Sequence[DrawnPicture]) -> None:
     Args:
         folder: Folder of the pictures.
         pictures: What to write.
-
-    Raises:
-        ActisegError: A file is there already: people's work is not replaced.
     """
-    files = [folder / PurePosixPath(picture.file).with_suffix(".json") for picture in pictures]
-    for path in files:
-        if path.exists():
-            raise ActisegError(f"{path}: is there already; move it away, or choose another --out")
-    for path, picture in zip(files, pictures, strict=True):
+    for picture in pictures:
         shapes = [
             {
                 "label": item.name,
@@ -162,4 +182,5 @@ def write_labelme(folder: Path, pictures: Sequence[DrawnPicture]) -> None:
             "imageHeight": picture.height,
             "imageWidth": picture.width,
         }
+        path = labelme_file(folder, picture.file)
         write_text(path, json.dumps(content, ensure_ascii=False, indent=2))

@@ -10,23 +10,28 @@ import numpy as np
 import numpy.typing as npt
 
 from actiseg_ros.bundle import Bundle, load_bundle
-from actiseg_ros.errors import ActisegError
+from actiseg_ros.errors import ActisegError, ImageError
 from actiseg_ros.narration.text import clean_narration
 from actiseg_ros.narration.vocabulary import Vocabulary
 from actiseg_ros.prompts import clean_names, objects_of_narration
-from training.data.own.matching import NarratedAction, place_of, read_manifests, read_narrations
-from training.data.pictures import read_rgb
+from training.data.own.matching import (
+    NarratedAction,
+    only_recording,
+    place_of,
+    read_manifests,
+    read_narrations,
+)
+from training.data.pictures import decode_upright, pictures_below
 from training.data.prelabel.drawn import (
     DrawnObject,
     DrawnPicture,
     Form,
     outlined,
+    refuse_taken,
     write_coco,
     write_labelme,
 )
 from training.files.progress import tracked
-
-_SUFFIXES = {".jpg", ".jpeg", ".png"}
 
 
 @dataclass(frozen=True)
@@ -85,19 +90,19 @@ def prelabel(
         ActisegError: Nothing can be drawn, a picture is damaged, or the models cannot be opened.
         TableError: A table cannot be read.
     """
-    files = sorted(p for p in images.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
-    if not files:
-        raise ActisegError(f"{images}: no JPEG or PNG picture there; is --images right?")
-    actions, problems = read_narrations(tables)
+    files = pictures_below(images)
+    actions, problems, repeated = read_narrations(tables)
     if problems:
         raise ActisegError(f"{problems[0]}; repair the table")
-    done = Prelabelled()
+    done = Prelabelled(notes=repeated)
     shown = _shown(files, images, tables, actions, done)
     if not shown:
         raise ActisegError(
             f"{images}: no picture belongs to a narration of {', '.join(map(str, tables))}; the "
             "names must say recording and frame (VIDEO_frame_0000000012.jpg)"
         )
+    # Before hours of drawing.
+    refuse_taken(out, [file.relative_to(images).as_posix() for file in sorted(shown)], form)
     bundle = load_bundle(drawers.bundle)
     vocabulary = Vocabulary({entry.class_id: entry.names for entry in bundle.vocabulary})
     asked = {file: _names(action, names, vocabulary) for file, action in shown.items()}
@@ -109,7 +114,10 @@ def prelabel(
     draw = _drawer(drawers, bundle)
     pictures = []
     for file in tracked(sorted(shown), "prelabel", "pictures", shown=progress):
-        rgb = read_rgb(file)
+        try:
+            rgb, _ = decode_upright(file.read_bytes())  # as people will see and outline it
+        except (ImageError, OSError) as error:
+            raise ActisegError(f"{file}: {error}") from error
         objects = outlined(draw(rgb, shown[file].narration, asked[file]))
         name = file.relative_to(images).as_posix()
         pictures.append(DrawnPicture(name, rgb.shape[1], rgb.shape[0], objects))
@@ -132,16 +140,13 @@ def _shown(
     done: Prelabelled,
 ) -> dict[Path, NarratedAction]:
     """The action that each picture shows; of several, the one that began last."""
-    recordings = read_manifests(
-        [
-            *(images, images.parent, *(table.parent for table in tables)),
-            *(manifest.parent for manifest in images.rglob("manifest.json")),
-        ]
-    )
+    recordings = read_manifests(images, tables)
     videos = {action.video for action in actions}
+    names = [file.relative_to(images).as_posix() for file in files]
+    only = only_recording(names, videos)
     shown: dict[Path, NarratedAction] = {}
-    for file in files:
-        place = place_of(file.relative_to(images).as_posix(), recordings, videos)
+    for file, name in zip(files, names, strict=True):
+        place = place_of(name, recordings, videos, only)
         if place is None:
             continue
         for action in actions:

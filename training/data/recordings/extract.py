@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,10 +14,11 @@ import numpy.typing as npt
 
 from actiseg_ros.errors import ActisegError, ImageError
 from actiseg_ros.narration.vocabulary import Vocabulary
+from actiseg_ros.vision.compressed import decode_compressed
 from training.data.recordings.narrations import table
 from training.data.recordings.source import Choice, Picture, Progress, Source
 from training.files.claims import claim, require_free
-from training.files.disk import write_json, write_whole
+from training.files.disk import read_json, write_json, write_whole
 from training.files.lock import sole_writer
 
 PICTURES, NARRATIONS, MANIFEST = "images", "narrations.csv", "manifest.json"
@@ -106,6 +108,7 @@ def extract(
         "form": asdict(form),
     }
     with sole_writer(out):
+        _refuse_edited(out)
         entries, skipped = _write_pictures(source, out, form, plan, progress)
         narrations = source.narrations()
         content = table(
@@ -131,6 +134,23 @@ def extract(
     )
 
 
+def _refuse_edited(out: Path) -> None:
+    """Refuses to write narrations anew that somebody has corrected since.
+
+    Raises:
+        ActisegError: The table is not the one that the manifest speaks of.
+    """
+    manifest, table_file = out / MANIFEST, out / NARRATIONS
+    if not (manifest.is_file() and table_file.is_file()):
+        return
+    written = read_json(manifest).get("narrations", {}).get("sha256")
+    if hashlib.sha256(table_file.read_bytes()).hexdigest() != written:
+        raise ActisegError(
+            f"{table_file}: was changed since it was written, and this would replace "
+            f"it. Move the table away to have it written anew"
+        )
+
+
 def _write_pictures(
     source: Source, out: Path, form: PictureForm, plan: dict[str, Any], progress: Progress
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -146,7 +166,7 @@ def _write_pictures(
         name = f"{source.video_id}_frame_{picture.number:010d}{form.suffix(picture)}"
         entry = {"frame": picture.number, "time": round(picture.time, 6), **picture.origin}
         try:
-            size, content = _content(out / PICTURES / name, picture, form)
+            size, content, written = _content(out / PICTURES / name, picture, form)
         except ImageError as error:
             source.account.damage(f"frame {picture.number} at {picture.time:.2f} s: {error}")
             skipped.append({**entry, "error": str(error)})
@@ -154,9 +174,8 @@ def _write_pictures(
         # Not before there is a picture, so that a recording that is refused leaves nothing.
         if not entries:
             claim(mark, plan, "pictures")
-        file = out / PICTURES / name
-        if not file.is_file():
-            write_whole(file, content)
+        if not written:
+            write_whole(out / PICTURES / name, content)
         digest = hashlib.sha256(content).hexdigest()
         entries.append(
             {"file": f"{PICTURES}/{name}", "sha256": digest, "width": size[0], "height": size[1],
@@ -167,16 +186,18 @@ def _write_pictures(
     return entries, skipped
 
 
-def _content(file: Path, picture: Picture, form: PictureForm) -> tuple[tuple[int, int], bytes]:
-    """Width and height, and the content of a picture's file: as it is there, or encoded.
+def _content(
+    file: Path, picture: Picture, form: PictureForm
+) -> tuple[tuple[int, int], bytes, bool]:
+    """Width and height, the content of a picture's file, and whether that is written already.
 
     Raises:
         ImageError: The picture cannot be decoded.
     """
     if file.is_file():
         content = file.read_bytes()
-        bgr = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-        if bgr is not None:
-            return (bgr.shape[1], bgr.shape[0]), content
+        with suppress(ImageError):  # cut short or spoilt since, so it is written anew
+            rgb = decode_compressed(content)
+            return (rgb.shape[1], rgb.shape[0]), content, True
     rgb = picture.decode()
-    return (rgb.shape[1], rgb.shape[0]), form.encode(picture, rgb)
+    return (rgb.shape[1], rgb.shape[0]), form.encode(picture, rgb), False

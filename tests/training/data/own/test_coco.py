@@ -138,10 +138,19 @@ def test_attributes_say_what_is_in_use(lab: Lab, capsys: pytest.CaptureFixture[s
     assert drawn[20, 20] == ids(lab)["pepper"] and drawn[45, 6] == 0
     assert weights[20, 20] == 4 and weights[30, 55] == 2 and weights[45, 6] == 1
     assert "not all are in use" in capsys.readouterr().out
-    extra["attributes"] = {"in use": "perhaps"}
+    # Where one is in use, another one that nobody has flagged is not.
+    del extra["attributes"]
     shutil.rmtree(lab.folder / "data")
-    assert run(lab) == 2
-    assert "annotation 10: attribute 'in use' is 'perhaps'" in capsys.readouterr().err
+    assert run(lab) == 3
+    assert labels(lab)[45, 6] == 0 and "not all are in use" in capsys.readouterr().out
+    for said, told in (
+        ({"in use": "perhaps"}, "attribute 'in use' is 'perhaps'"),
+        ({"in use": True, "active": False}, "its attributes contradict each other"),
+    ):
+        extra["attributes"] = said
+        shutil.rmtree(lab.folder / "data", ignore_errors=True)
+        assert run(lab) == 2
+        assert f"annotation 10: {told}" in capsys.readouterr().err
 
 
 def test_new_names_get_classes_after_epics_and_keep_them(
@@ -405,6 +414,103 @@ def test_recordings_with_tables_of_their_own_are_imported_together(tmp_path: Pat
         assert clip.video == video
 
 
+def test_an_annotation_of_one_recording_takes_no_picture_of_another(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = Lab(tmp_path, frames=())
+    lab.picture("P02/frame_0000000012.jpg", listed=False)
+    size = {"width": WIDTH, "height": HEIGHT}
+    lab.pictures = [{"id": 1, "file_name": "P01/frame_0000000012.jpg", **size}]
+    lab.object(1, "pepper", [PEPPER])
+    lab.narrate("a,P01,00:00:00.1,00:00:01,1,30,cut pepper")
+    assert run(lab) == 2
+    assert "P01/frame_0000000012.jpg is not in" in capsys.readouterr().err
+    for name in ("images/P02/frame_0000000012.jpg", "task 3\\P02\\frame_0000000012.jpg"):
+        lab.pictures = [{"id": 1, "file_name": name, **size}]
+        lab.narrate("a,P02,00:00:00.1,00:00:01,1,30,cut pepper")
+        assert run(lab) == 0
+        assert record(lab)["video"] == "P02"
+        shutil.rmtree(lab.folder / "data")
+
+
+def test_a_folder_of_another_name_is_not_credited_to_the_only_recording(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = Lab(tmp_path, frames=())
+    lab.picture("P01/frame_0000000001.jpg")
+    lab.picture("P02/frame_0000000020.jpg")
+    lab.everywhere({"pepper": [PEPPER]})
+    lab.narrate("a,P01,00:00:00.1,00:00:01,1,30,cut pepper")
+    assert run(lab) == 3
+    assert record(lab)["sparse_frames"] == ["frame_0000000001.jpg"]
+    assert "P02/frame_0000000020.jpg" in capsys.readouterr().err
+
+
+def test_recordings_of_one_name_are_not_mixed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = Lab(tmp_path, frames=())
+    for day in ("day_1", "day_2"):
+        number = {"day_1": 10, "day_2": 20}[day]
+        name = f"{day}/images/cam_frame_{number:010d}.jpg"
+        lab.picture(name)
+        pictures = [{"file": f"images/{Path(name).name}", "frame": number, "time": number / 30}]
+        manifest = {"video_id": "cam", "frames": 60, "source": {"bag": day}, "pictures": pictures}
+        (lab.images / day / "manifest.json").write_text(json.dumps(manifest))
+    lab.everywhere({"pepper": [PEPPER]})
+    lab.narrate("a,cam,00:00:00.1,00:00:01,1,30,cut pepper")
+    assert run(lab) == 2
+    told = capsys.readouterr().err
+    assert "day_2/manifest.json: is of another recording than" in told and "--video-id" in told
+
+
+def test_a_narration_that_is_given_twice_counts_once(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = lab.folder / "copy.csv"
+    shutil.copy(lab.narrations, copy)
+    assert run(lab, "--narrations", str(lab.narrations), str(copy)) == 3
+    told = capsys.readouterr().out
+    assert "train: 1 clips" in told
+    assert "1 narrations repeat another one" in told and "copy.csv, line 2 'cut pepper'" in told
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ("a,lab_01,00:00:00.1,00:00:01,30,1,cut pepper", "stop_frame is '1', not at or after"),
+        ("a,lab_01,00:00:00.1,00:00:01,30,,cut pepper", "stop_frame is ''"),
+    ],
+)
+def test_rows_that_no_picture_could_fit_are_told(
+    lab: Lab, row: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab.narrate(row)
+    assert run(lab) == 2
+    assert f"line 2: {told}" in capsys.readouterr().err
+
+
+def test_what_could_mislead_is_noted(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
+    key = lab.picture("lab_01_frame_0000000011.jpg", (WIDTH // 2, HEIGHT))
+    lab.object(key, "pepper", [box(4, 4, 20, 20)])
+    assert run(lab) == 3
+    assert "1 actions have pictures of several sizes" in capsys.readouterr().out
+    assert run(lab, "--split", "val") == 3
+    assert "train.json has 1 of these recordings too (lab_01)" in capsys.readouterr().out
+
+
+def test_a_class_that_was_given_out_is_not_given_another_id(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab.everywhere({"zester": [box(2, 40, 12, 50)]})
+    assert run(lab) == 3
+    nouns = lab.folder / "nouns.csv"
+    nouns.write_text("id,key,instances\n123,zester,\"['zester']\"\n")
+    assert run(lab, "--split", "val", "--nouns", str(nouns)) == 2
+    told = capsys.readouterr().err
+    assert "classes.csv: 'zester' has the class 307" in told and "it has 123" in told
+
+
 def test_a_split_that_is_there_is_not_touched(lab: Lab, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(lab) == 3
     before = {p: p.read_bytes() for p in (lab.folder / "data").rglob("*") if p.is_file()}
@@ -464,6 +570,28 @@ def test_labelme_files_give_the_same(lab: Lab, capsys: pytest.CaptureFixture[str
     capsys.readouterr()
     assert cli.main(["import", "labelme", *options, "--out", str(lab.folder / "other")]) == 2
     assert "1.json: shape 1: 'pepper': a line has no area" in capsys.readouterr().err
+
+
+def test_labelme_files_belong_to_the_pictures_beside_them(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, frames=())
+    for video, label in (("P01", "pepper"), ("P02", "knife")):
+        lab.picture(f"{video}/frame_0000000001.jpg", listed=False)
+        corners = [[10, 10], [40, 10], [40, 30], [10, 30]]
+        content = {
+            "imagePath": "frame_0000000001.jpg",
+            "imageWidth": WIDTH,
+            "imageHeight": HEIGHT,
+            "shapes": [{"label": label, "points": corners, "shape_type": "polygon"}],
+        }
+        (lab.images / video / "frame_0000000001.json").write_text(json.dumps(content))
+    lab.narrate(
+        "a,P01,00:00:00.1,00:00:01,1,30,cut pepper", "b,P02,00:00:00.1,00:00:01,1,30,take knife"
+    )
+    options = ["--annotations", str(lab.images), "--narrations", str(lab.narrations)]
+    assert cli.main(["import", "labelme", *options, "--out", str(tmp_path / "data")]) == 0
+    records = read_split(tmp_path / "data" / "ImageSets" / "train.json")
+    named = {r["video"]: [e["name"] for e in r["object_classes"].values()] for r in records}
+    assert named == {"P01": ["pepper"], "P02": ["knife"]}
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=60), st.data())

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from tests.actiseg_ros.dummy_bundle import paint, write_dummy_bundle
 from training import cli
@@ -105,6 +106,28 @@ def test_people_s_labels_are_not_replaced(lab: Path, capsys: pytest.CaptureFixtu
     assert "is there already" in capsys.readouterr().err
     assert mine.read_text() == "mine"
     assert not (lab / "images" / "lab_1_frame_0000000010.json").exists()
+    assert run(lab, out="images/lab_1_frame_0000000020.json") == 2
+    assert mine.read_text() == "mine"
+    mine.unlink()
+    twin = lab / "images" / "lab_1_frame_0000000010.jpg"
+    cv2.imwrite(str(twin), cv2.imread(str(twin.with_suffix(".png"))))
+    assert run(lab, "--form", "labelme", out="images") == 2
+    assert "would share it; rename one" in capsys.readouterr().err
+
+
+def test_a_turned_picture_is_labelled_as_people_see_it(lab: Path) -> None:
+    assert run(lab) == 0
+    path = lab / "images" / "lab_1_frame_0000000010.png"
+    upright = Image.open(path)
+    exif = Image.Exif()
+    exif[274] = 3  # stored upside down
+    upright.rotate(180).save(path, exif=exif)
+    assert run(lab, out="turned.json") == 0
+    straight, turned = (
+        json.loads((lab / name).read_text())["annotations"]
+        for name in ("labels.json", "turned.json")
+    )
+    assert turned == straight
 
 
 def test_pictures_that_belong_to_nothing_are_refused(

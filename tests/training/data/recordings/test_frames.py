@@ -296,6 +296,21 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_stays(
     for file in whole.rglob("*"):
         if file.is_file():
             assert (out / file.relative_to(whole)).read_bytes() == file.read_bytes(), file
+    # What was cut short or spoilt since is written anew.
+    first, second, *_ = sorted(kept)
+    for file, content in ((first, b""), (second, second.read_bytes()[:-40])):
+        file.write_bytes(content)
+    assert run(capsys, *arguments, "--out", out)[0] == 0
+    for file in (first, second):
+        assert file.read_bytes() == (whole / "images" / file.name).read_bytes()
+    # Narrations that somebody has corrected are not replaced.
+    table = out / "narrations.csv"
+    original = table.read_bytes()
+    table.write_bytes(original + b"\n")
+    status, told = run(capsys, *arguments, "--out", out)
+    assert status == 2 and "narrations.csv: was changed since it was written" in told
+    assert table.read_bytes() == original + b"\n"
+    table.write_bytes(original)
     # Another plan does not mix with this one.
     status, told = run(capsys, *arguments, "--out", out, "--format", "jpeg")
     assert status == 2 and "holds pictures made otherwise" in told
