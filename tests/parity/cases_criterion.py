@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from tests.parity.cases_model import prepare, preset_of_case, rule_model
 from tests.parity.result import Result, check, compare, guarded
+from tests.training.prompts_batch import weight_dict
 from training.checkpoints.published_names import to_published
 from training.losses.context import StepContext
-from training.losses.criterion import published_terms, reduced, total, weight_dict
+from training.losses.criterion import published_terms, reduced, total
 from training.losses.matching import match, matching_costs
 from training.model import ActionVOS
 

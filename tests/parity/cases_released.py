@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tests.parity.result import Result, check, compare, guarded
+from tests.training.prompts_batch import weight_dict
 from training.config.run import TrainConfig
 from training.engine.optimizer import parameter_groups
 from training.losses.context import StepContext, StepPosition, matched
@@ -30,7 +31,6 @@ from training.losses.criterion import (
     focal_terms,
     reduced,
     total,
-    weight_dict,
 )
 from training.strategies import STRATEGIES, Strategy, make_strategy, run_config
 from training.strategies.co_teaching import keep_rate
@@ -586,7 +586,7 @@ def _recipe(file: Path) -> Iterator[Result]:
         "batch_per_gpu": (recipe.batch_size, common["batch_per_gpu"]),
         "frames": (recipe.frames_per_clip, common["frames"]),
         "epochs": (recipe.epochs, common["epochs"]),
-        "lr_drop": (list(config.lr_drop), common["lr_drop"]),
+        "lr_drop": (list(recipe.lr_drop), common["lr_drop"]),
         "pos_cls_thres": (recipe.positive_threshold, common["inference"]["pos_cls_thres"]),
     }
     network = torch.nn.ModuleDict(

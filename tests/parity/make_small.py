@@ -30,6 +30,7 @@ from tests.parity.cases_criterion import (
 )
 from tests.parity.cases_metrics import FIELDS, FILTERS
 from tests.parity.cases_model import decoder_tensors, predictions, prepare, rule_model
+from tests.training.prompts_batch import weight_dict
 from training.data.palette import write_label_png
 from training.evaluation.inference import (
     choose_query,
@@ -39,7 +40,7 @@ from training.evaluation.inference import (
     resize_for_model,
 )
 from training.evaluation.metrics import evaluate
-from training.losses.criterion import total, weight_dict
+from training.losses.criterion import total
 from training.losses.matching import match, matching_costs
 from training.noise.mask import MaskNoise
 from training.noise.published import EXPRESSIONS, OBJECTS, published_names

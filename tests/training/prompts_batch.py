@@ -1,4 +1,4 @@
-"""Random predictions and targets of a batch of prompts."""
+"""Random predictions and targets of a batch of prompts, and the coefficients of their terms."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import dataclasses
 
 import torch
 from torch import Tensor
+
+from training.losses.criterion import COEFFICIENTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,3 +91,13 @@ def labels(
         padding=torch.zeros(prompts, frames, *size, dtype=torch.bool),
         clip_of_prompt=torch.arange(prompts),
     )
+
+
+def weight_dict(aux_layers: int) -> dict[str, float]:
+    """Coefficients of all terms; auxiliary layer i carries the suffix ``_i``.
+
+    Args:
+        aux_layers: decoder layers before the last one.
+    """
+    suffixes = ["", *(f"_{i}" for i in range(aux_layers))]
+    return {name + suffix: value for suffix in suffixes for name, value in COEFFICIENTS.items()}

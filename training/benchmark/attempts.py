@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -22,9 +23,10 @@ class Attempt:
     started: str
     """ISO 8601, UTC."""
     training_seconds: float = 0.0
-    """Wall-clock time of the training."""
-    training_cpu_seconds: float = 0.0
-    """Processor time of the training, with all its processes."""
+    """Wall-clock time of the training; up to its last checkpoint where the attempt was killed."""
+    training_cpu_seconds: float | None = 0.0
+    """Processor time of the training, with all its processes; None where it was killed while it
+    trained."""
     outcome: State = "running"
     log_tail: Sequence[str] | None = None
     """The end of the log, where it failed."""
@@ -40,10 +42,32 @@ def read_attempts(folder: Path) -> list[Attempt]:
     ]
 
 
-def note_attempt(folder: Path, attempt: Attempt) -> None:
-    """Appends to ``attempts.json``."""
-    attempts = [asdict(entry) for entry in [*read_attempts(folder), attempt]]
-    write_json(folder / ATTEMPTS_FILE, attempts)
+def ended_attempts(folder: Path, checkpoint: Path) -> list[Attempt]:
+    """What was tried before, by a process that has the cell for itself.
+
+    An attempt that is still said to run was killed. How long it trained is known up to its last
+    checkpoint, what that took of the processor is not.
+
+    Args:
+        folder: Of the cell.
+        checkpoint: What its training resumes from.
+    """
+    attempts = read_attempts(folder)
+    for attempt in attempts:
+        if attempt.outcome != "running":
+            continue
+        attempt.outcome = "interrupted"
+        if not attempt.training_seconds and checkpoint.exists():
+            began = datetime.fromisoformat(attempt.started).timestamp()
+            trained = checkpoint.stat().st_mtime - began
+            if trained > 0:  # else it is of an earlier attempt
+                attempt.training_seconds, attempt.training_cpu_seconds = trained, None
+    return attempts
+
+
+def write_attempts(folder: Path, attempts: Sequence[Attempt]) -> None:
+    """Writes ``attempts.json``."""
+    write_json(folder / ATTEMPTS_FILE, [asdict(attempt) for attempt in attempts])
 
 
 def log_tail(folder: Path) -> list[str]:

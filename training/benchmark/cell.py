@@ -12,6 +12,7 @@ import shutil
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -20,9 +21,10 @@ from training.benchmark.attempts import (
     LOG_FILE,
     Attempt,
     State,
+    ended_attempts,
     log_tail,
-    note_attempt,
     read_attempts,
+    write_attempts,
 )
 from training.benchmark.cell_result import (
     RESULT_FILE,
@@ -33,7 +35,9 @@ from training.benchmark.cell_result import (
     write_result,
 )
 from training.benchmark.child_process import CellProcesses, FailedError, StoppedError, Stopping
+from training.config.run import CHECKPOINT
 from training.data.layout import LABELS, split_file
+from training.engine.finished import is_finished
 from training.files.disk import read_json
 from training.files.lock import is_locked, locked
 from training.files.provenance import utc_now
@@ -79,9 +83,7 @@ class CellJob:
     @property
     def trained(self) -> bool:
         """Whether only the evaluation is missing."""
-        run = self.folder / "run"
-        record, weights = run / "run.json", run / "last.safetensors"
-        return record.exists() and weights.exists() and read_json(record).get("status") == "done"
+        return is_finished(self.folder / "run")
 
     def train_command(self) -> list[str]:
         """Trains, or continues the training."""
@@ -153,15 +155,21 @@ def _attempt(job: CellJob, devices: str | None, stopping: Stopping, lock: int) -
             process dies and a training lives on, the cell still counts as running.
     """
     attempt = Attempt(started=utc_now())
+    attempts = [*ended_attempts(job.folder, job.folder / "run" / CHECKPOINT), attempt]
+    write_attempts(job.folder, attempts)
     with (job.folder / LOG_FILE).open("a", encoding="utf-8") as log:
         processes = CellProcesses(log, _environment(job.threads, devices), lock, stopping)
-        attempt.outcome = _outcome(job, processes, attempt, log)
+        attempt.outcome = _outcome(job, processes, attempts, log)
     if attempt.outcome == "failed":
         attempt.log_tail = log_tail(job.folder)
-    note_attempt(job.folder, attempt)
+    write_attempts(job.folder, attempts)
 
 
-def _outcome(job: CellJob, processes: CellProcesses, attempt: Attempt, log: IO[str]) -> State:
+def _outcome(
+    job: CellJob, processes: CellProcesses, attempts: Sequence[Attempt], log: IO[str]
+) -> State:
+    """How the present attempt, the last one, ends; its cost is set."""
+    attempt = attempts[-1]
     try:
         began = time.monotonic()
         try:
@@ -170,9 +178,9 @@ def _outcome(job: CellJob, processes: CellProcesses, attempt: Attempt, log: IO[s
         finally:
             attempt.training_seconds = time.monotonic() - began
             attempt.training_cpu_seconds = processes.cpu_seconds
+            write_attempts(job.folder, attempts)
         processes.run(job.predict_command())
         record = read_json(job.folder / "run" / "run.json")
-        attempts = [*read_attempts(job.folder), attempt]
         write_result(job.folder, result_of_run(job.key, record, _evaluate(job), attempts))
         if not job.keep_checkpoint:
             _remove_resumable(job.folder / "run")

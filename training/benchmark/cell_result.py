@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
@@ -100,7 +100,8 @@ class RunFacts:
     started: str
     """ISO 8601, UTC."""
     cpu_seconds: float | None = None
-    """Processor time of training, all attempts and processes; None in results of before."""
+    """Processor time of training, all attempts and processes; None in results of before, and where
+    an attempt was killed."""
     precision: str | None = None
     """Number format of matrix products; None in results of before, which had the preset's."""
 
@@ -163,7 +164,7 @@ def result_of_run(
         run=RunFacts(
             device=record["device"],
             seconds=math.fsum(attempt.training_seconds for attempt in attempts),
-            cpu_seconds=math.fsum(attempt.training_cpu_seconds for attempt in attempts),
+            cpu_seconds=_sum_if_known(attempt.training_cpu_seconds for attempt in attempts),
             peak_memory_bytes=record["peak_memory_bytes"],
             samples_per_second=record["samples_per_second"],
             code=record["code"],
@@ -173,6 +174,11 @@ def result_of_run(
         curve=tuple(_validated(entry) for entry in epochs),
         reference=config["reference"],
     )
+
+
+def _sum_if_known(values: Iterable[float | None]) -> float | None:
+    known = list(values)
+    return None if None in known else math.fsum(value or 0.0 for value in known)
 
 
 def _validated(entry: Mapping[str, Any]) -> CurvePoint:

@@ -30,6 +30,8 @@ def plan(options: BenchmarkOptions, cells: Sequence[CellKey]) -> list[CellJob]:
     """
     if options.world is not None:
         options = _under_protocol(options, options.world)
+    if options.suite == "smoke" and options.epochs is None and options.steps is None:
+        options = replace(options, epochs=_SMOKE_EPOCHS)
     data = (options.data or _smoke_kitchen(options.out)).resolve()
     jobs = _jobs(options, data, cells)
     claim_settings(options, data)
@@ -42,8 +44,6 @@ def _jobs(options: BenchmarkOptions, data: Path, cells: Sequence[CellKey]) -> li
     epochs = options.epochs
     if options.steps is not None:
         epochs = _epochs_for(options.steps, config, options.gpus)
-    elif epochs is None and options.suite == "smoke":
-        epochs = _SMOKE_EPOCHS
     if epochs is not None:
         train += ("--epochs", str(epochs))
     more = "--epochs", str(protocol.longer(epochs or config.recipe().epochs))
@@ -143,7 +143,8 @@ def _under_protocol(options: BenchmarkOptions, world: WorldName) -> BenchmarkOpt
     if options.visor is not None and options.annotations is not None:
         sources = Sources(options.visor, options.annotations)
     folder = options.world_folder or options.out / "world"
-    made = make_world(world, folder, sources, device=options.cell_device)
+    # Not `cell_device`: the start is trained here, and not in a job of the cluster's.
+    made = make_world(world, folder, sources, device=options.device)
     return replace(
         options,
         data=made.data,

@@ -35,7 +35,8 @@ def benchmark(options: BenchmarkOptions) -> int:
     """Runs the cells of a suite that are not done yet.
 
     Returns:
-        0; 1 if a cell failed; 130 if a signal stopped the benchmark.
+        0; 1 if a cell failed; 130 if a cell is not done for another reason: a signal stopped the
+        benchmark, or another process is at it.
 
     Raises:
         ActisegError: For bad options or data, or if ``out`` holds cells made with other options.
@@ -169,8 +170,7 @@ def _summary(finished: Sequence[Finished], skipped: int, stop: StopRequest) -> i
     print(f"done {done}, skipped {skipped}, failed {failed}{rest}", flush=True)
     if failed:
         return 1
-    unfinished = stop.requested or counts["interrupted"] or counts["new"]
-    return _INTERRUPTED if unfinished else 0
+    return _INTERRUPTED if stop.requested or counts else 0
 
 
 def _counts(states: Counter[State]) -> str:

@@ -8,9 +8,12 @@ from pathlib import Path
 from actiseg_ros.bundle import file_sha256
 from actiseg_ros.errors import ActisegError
 from training.benchmark.options import BenchmarkOptions
+from training.data.layout import IMAGES, LABELS, WEIGHTS, image_folder, split_file
+from training.data.splits import load_clips
 from training.files.claims import claim
 from training.files.disk import read_json, write_json
 from training.files.lock import sole_writer
+from training.noise.digests import files_digest
 
 SETTINGS_FILE = "benchmark.json"
 
@@ -46,10 +49,12 @@ def read_data(folder: Path) -> BenchmarkData | None:
 def claim_settings(options: BenchmarkOptions, data: Path) -> None:
     """Notes what all cells share, or checks that it is the same as in earlier calls.
 
+    Of pictures, label maps and weights names and sizes are noted.
+
     Raises:
         ActisegError: If the folder's cells were made otherwise: they could not be compared.
     """
-    lists, val_split = data / "ImageSets", options.clean_split(data)
+    val_split = options.clean_split(data)
     settings = {
         "world": options.world,
         "preset": options.preset,
@@ -59,16 +64,37 @@ def claim_settings(options: BenchmarkOptions, data: Path) -> None:
         "learning_rate": options.learning_rate,
         "pretrained": options.pretrained and file_sha256(options.pretrained),
         "train": [*options.train],
-        "split": file_sha256(lists / f"{options.split}.json"),
-        "val_split": file_sha256(lists / f"{val_split}.json"),
+        "split": file_sha256(split_file(data, options.split)),
+        "val_split": file_sha256(split_file(data, val_split)),
         "positive_threshold": options.positive_threshold,
         "clip_length": options.clip_length,
         "gpus": options.gpus,
     }
     file = options.out / SETTINGS_FILE
     with sole_writer(options.out):  # several commands may fill a grid
-        noted = claim(file, settings, "cells")
+        claim(file, settings, "cells")
+        # Added apart: folders of before do not have it yet.
+        noted = claim(file, _files(options.split, val_split, data), "cells", may_add=True)
         if "source" not in noted:
             # Not compared: the same data may lie elsewhere tomorrow.
             names = {"split": options.split, "val_split": val_split}
             write_json(file, {**noted, "source": {"data": str(data), **names}})
+
+
+def _files(split: str, val_split: str, data: Path) -> dict[str, str]:
+    """Digests of the files that cells are trained on, and of those that they are evaluated on."""
+    kinds = {IMAGES: ".jpg", LABELS: ".png", WEIGHTS: ".png"}
+    digests = {}
+    for setting, name in (("files_of_split", split), ("files_of_val_split", val_split)):
+        file = split_file(data, name)
+        folder = image_folder(data, file)
+        digests[setting] = files_digest(
+            data,
+            (
+                data / kind / folder / clip.sequence / f"{frame}{suffix}"
+                for clip in load_clips(file)
+                for frame in clip.frames
+                for kind, suffix in kinds.items()
+            ),
+        )
+    return digests

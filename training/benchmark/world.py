@@ -23,6 +23,7 @@ from training.data.kitchen import KitchenConfig, make_kitchen
 from training.data.layout import split_file
 from training.data.painted import PaintConfig, paint
 from training.data.prepare import prepare
+from training.engine.finished import is_finished
 from training.files.claims import claim
 from training.files.disk import read_json, write_json
 from training.files.lock import sole_writer
@@ -150,11 +151,14 @@ def _drawn(folder: Path, workers: int | None) -> None:
 
 def _start(folder: Path, data: Path, device: str) -> Path:
     """The referring pretraining."""
+    out = folder / "start"
+    if is_finished(out):  # needs no device any more
+        return out / "last.safetensors"
     from training.engine.trainer import train
 
     config = TrainConfig(
         data=data,
-        out=folder / "start",
+        out=out,
         task="referring",
         split=protocol.START_SPLIT,
         val_split="",
@@ -166,4 +170,4 @@ def _start(folder: Path, data: Path, device: str) -> Path:
     )
     if train(config):
         raise KeyboardInterrupt
-    return config.out / "last.safetensors"
+    return out / "last.safetensors"

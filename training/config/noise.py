@@ -49,7 +49,7 @@ class NoiseOptions(NameOptions):
     """Objects that are not active under mask noise: they `vanish` from the label maps (Alg. 2),
     `keep` their clean pixels where nothing covers them (as released), or `dilate` too. By default
     `vanish`, but `keep` where they have masks to learn (`--negative-masks`), which Alg. 2 is not
-    about."""
+    about; with `labels_folder` what its manifest.json says."""
     order: Order = "ascending"
     """Object ids in the order of the first hit."""
     recompute_weights: bool = False

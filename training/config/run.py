@@ -55,6 +55,8 @@ class Recipe:
     augmentation: Augmentation = "all"
     redraw_frames: bool = True
     """Draw the frames of every sample anew in each epoch; else once."""
+    lr_drop: tuple[int, ...] = (3, 5)
+    """Epochs after which the multistep schedule divides the rate by ten."""
 
     @property
     def teaches_activity(self) -> bool:
@@ -214,7 +216,7 @@ class TrainConfig:
     """Form of the learning-rate schedule."""
     warmup: float | None = None
     """Fraction of all steps with a rising rate (cosine only)."""
-    lr_drop: tuple[int, ...] = (3, 5)
+    lr_drop: tuple[int, ...] | None = None
     """Epochs after which the multistep schedule divides the rate by ten."""
     input_size: tuple[int, int] | None = None
     """Height and width in pixels of the input of tiny and small, instead of the preset's: a smaller
@@ -314,13 +316,15 @@ class TrainConfig:
             require((value := getattr(self, name)) is None or value >= 0, name, value, "at least 0")
         for name, seed in (("seed", self.seed), ("noise.seed", self.noise.seed)):
             require(seed is None or 0 <= seed < 2**32, name, seed, "in [0, 2^32)")
-        drops = self.lr_drop
+        drops = self.recipe().lr_drop
         require(min(drops, default=0) >= 0, "lr_drop", drops, "of epochs from 0 on")
-        if self.warmup is not None:
-            schedule = self.recipe().schedule
-            require(
-                schedule == "cosine", "warmup", self.warmup, "left out unless --schedule cosine"
-            )
+        for name, schedule in (("warmup", "cosine"), ("lr_drop", "multistep")):
+            if (value := getattr(self, name)) is not None:
+                fits = self.recipe().schedule == schedule
+                require(fits, name, value, f"left out unless --schedule {schedule}")
+        named = self.noise.within_class_only and self.noise.names_folder is not None
+        require(not named, "noise.within_class_only", True,
+                "left out where --noise.names-folder gives the names")  # fmt: skip
 
     def _require_start(self) -> None:
         """Refuses weights that are not there; a run that goes on does not need them any more."""

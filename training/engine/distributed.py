@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,7 +15,7 @@ import torch
 # Its functions take the default group as it is when they are defined, and DistributedDataParallel
 # imports them: done late, they hold the group past its end.
 import torch.distributed.nn
-from torch import distributed, nn
+from torch import Tensor, distributed
 
 from training.model.device import choose_device
 
@@ -55,11 +55,11 @@ class ProcessGroup:
         distributed.all_gather_object(values, value, group=self.hosts)
         return values
 
-    def take_over(self, module: nn.Module) -> None:
-        """Copies the main process's parameters and buffers; every process must call this."""
+    def take_over(self, tensors: Iterable[Tensor]) -> None:
+        """Copies the main process's parameters or buffers; every process must call this."""
         if self.size > 1:
-            for value in module.state_dict().values():
-                distributed.broadcast(value, 0)
+            for value in tensors:
+                distributed.broadcast(value.detach(), 0)
 
     def barrier(self) -> None:
         """Waits until every process is here."""

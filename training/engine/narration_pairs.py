@@ -22,7 +22,7 @@ class NarrationPairs:
 
     Args:
         records: Clips in the form of ``ImageSets/SPLIT.json``; those whose narration names none of
-            their objects are not used.
+            their objects, or every class that there is, are not used.
         seed: Seed of the draws.
         noise: Label noise of the split; what a clip's prompts with pictures call an object, those
             without pictures call it too, so that they tell no clean name.
@@ -38,13 +38,13 @@ class NarrationPairs:
             objects = record["object_classes"].values()
             narrated = {int(entry["class_id"]) for entry in objects if entry["narration"]}
             present = {int(entry["class_id"]) for entry in objects} - narrated
-            if narrated:
+            if narrated and self._names.keys() - narrated:
                 own = self._names if noise is None else _noisy_names(record, noise)
                 clip = record["narration"], sorted(narrated), own, sorted(present)
                 self._clips.append(clip)
 
     def __bool__(self) -> bool:
-        return bool(self._clips) and len(self._names) > 1
+        return bool(self._clips)
 
     def draw(self, count: int, *key: int) -> tuple[list[str], list[float]]:
         """Draws prompts.

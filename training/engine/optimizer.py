@@ -40,12 +40,10 @@ def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, objec
     ]
 
 
-def rate_factor(
-    recipe: Recipe, *, step: int, steps_per_epoch: int, drops: tuple[int, ...]
-) -> float:
+def rate_factor(recipe: Recipe, *, step: int, steps_per_epoch: int) -> float:
     """Share of the peak learning rate at an optimiser step (counted from 0).
 
-    `multistep` divides the rate by ten after each epoch in `drops`. `cosine` rises linearly over
+    `multistep` divides the rate by ten after each epoch in `lr_drop`. `cosine` rises linearly over
     the warm-up and falls to zero at the end of the last epoch.
 
     Returns:
@@ -53,7 +51,7 @@ def rate_factor(
     """
     if recipe.schedule == "multistep":
         epoch = step // steps_per_epoch
-        return float(0.1 ** sum(epoch >= drop for drop in drops))
+        return float(0.1 ** sum(epoch >= drop for drop in recipe.lr_drop))
     steps = recipe.epochs * steps_per_epoch
     warmup = int(recipe.warmup * steps)
     if step < warmup:

@@ -31,7 +31,7 @@ from training.model import tokenize as tokenize_prompts
 from training.model.backbones.lite0 import Lite0, load_imagenet
 from training.model.evidence import silence
 from training.model.text import parse_tokenizer, train_tokenizer
-from training.noise.layer import make_noise
+from training.noise.layer import LabelNoise, make_noise
 from training.noise.text import names_in_split
 from training.strategies import Strategy, make_strategy
 
@@ -144,10 +144,18 @@ def build_setup(config: TrainConfig, recipe: Recipe) -> TrainingSetup:
         {
             "tokenizer": hashlib.sha256(tokenizer.to_str().encode()).hexdigest(),
             f"split {config.split}": file_sha256(split_file(config.data, config.split)),
+            **_noise_inputs(noise),
             **strategy.sources,
             **_start_inputs(start),
         },
     )
+
+
+def _noise_inputs(noise: LabelNoise | None) -> dict[str, str]:
+    """Digests of the noise: the names follow from more files than the split."""
+    known = {"list of noisy names": "names_sha256", "set of noisy label maps": "labels_sha256"}
+    record = noise.record if noise else {}
+    return {name: record[fact] for name, fact in known.items() if fact in record}
 
 
 def _start_inputs(start: Path | None) -> dict[str, str]:

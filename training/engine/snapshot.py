@@ -122,7 +122,7 @@ def require_same_options(path: Path, stored: Mapping[str, Any], wanted: Mapping[
 
 
 def require_same_inputs(path: Path, stored: Mapping[str, str], found: Mapping[str, str]) -> None:
-    """Refuses to continue a run beside files of another one.
+    """Refuses to continue a run beside files of another one, or with names from other files.
 
     Args:
         path: the snapshot.
@@ -135,8 +135,8 @@ def require_same_inputs(path: Path, stored: Mapping[str, str], found: Mapping[st
     for name, digest in found.items():
         if stored.get(name, digest) != digest:
             raise ActisegError(
-                f"{path} was made with another {name} than the one that is there now; put that "
-                "one back, or choose another --out"
+                f"{path} was made with another {name} than the one that is there now; put back "
+                "that one or what it comes from, or choose another --out"
             )
 
 

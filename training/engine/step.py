@@ -109,6 +109,10 @@ class TrainingStep:
 
     def _losses_of_window(self, window: Sequence[Batch], position: StepPosition) -> list[Tensor]:
         """For each network the total loss of each sample, float32 [S]."""
+        if self.strategy.ranking_mode == "evaluation":
+            # Each process has gone on from the main one's statistics with a batch of its own.
+            for network in self.networks:
+                self.group.take_over(network.network.buffers())
         losses = []
         for index in range(len(self.networks)):
             own = []
@@ -189,7 +193,7 @@ class TrainingStep:
             if not count and not last:  # with the last one, processes sum their gradients
                 continue
             with self.networks[index].gradients_stay_local(not last):
-                losses, log = self.losses(index, batch, position, kept)
+                losses, log = self.losses(index, batch, position, kept, number=number)
                 (losses["total"] * count / whole).backward()
             ran.append(batch)
             totals.append(losses["total"].detach())
@@ -198,22 +202,29 @@ class TrainingStep:
         return means, log, Check.of("loss", torch.stack(totals), ran)
 
     def losses(
-        self, index: int, batch: Batch, position: StepPosition, kept: Tensor | None = None
+        self,
+        index: int,
+        batch: Batch,
+        position: StepPosition,
+        kept: Tensor | None = None,
+        *,
+        number: int = 0,
     ) -> tuple[dict[str, Tensor], dict[str, Tensor | float]]:
         """Loss terms of a batch and their weighted `total`, scalars with gradients.
 
         Args:
             index: the network.
             batch: on any device.
-            position: where in the run this is; with the process it says which prompts without a
-                picture are read.
+            position: where in the run this is; with the process and `number` it says which prompts
+                without a picture are read.
             kept: samples (prompts) that the network learns from, bool [P] on any device; None for
                 all.
+            number: of the batch among those of the step, counted from 0.
 
         Returns:
             The losses, and what the strategy tells of them.
         """
-        pairs, narrated = self._narration_pairs(position.step)
+        pairs, narrated = self._narration_pairs(position.step, number)
         context = self._ask(self.networks[index].views, index, batch, position, pairs)
         terms = self.strategy.losses(context) | self._from_scratch(context, narrated)
         if kept is not None:
@@ -319,11 +330,12 @@ class TrainingStep:
             )
         return terms
 
-    def _narration_pairs(self, step: int) -> tuple[_Pairs | None, Tensor]:
+    def _narration_pairs(self, step: int, number: int) -> tuple[_Pairs | None, Tensor]:
         """Tokenised prompts for an own text encoder (None if it is frozen), and their labels."""
         if self.setup.pairs is None:
             return None, torch.empty(0)
-        prompts, labels = self.setup.pairs.draw(_PAIRS, step, self.group.rank)
+        key = step, self.group.rank, *([number] if number else [])
+        prompts, labels = self.setup.pairs.draw(_PAIRS, *key)
         values = *self.setup.tokenize(prompts), torch.tensor(labels)
         ids, mask, asked = (own.to(self.group.device, non_blocking=True) for own in values)
         return (ids, mask), asked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from typing import Any
@@ -17,6 +17,7 @@ from training.config.run import CHECKPOINT, TrainConfig
 from training.data.clips import Batch
 from training.data.splits import validation_split
 from training.engine.distributed import ProcessGroup, process_group
+from training.engine.finished import is_finished
 from training.engine.loader import epoch_batches, load_windows
 from training.engine.optimizer import rate_factor
 from training.engine.run_output import RunOutput
@@ -132,6 +133,8 @@ class Trainer:
         self.training_step.between_batches = self._give_up_if_asked
         self.stop = StopRequest()
         self.epoch, self.window, self.step, self.best = 0, 0, 0, -math.inf
+        self._left_out: set[str] = set()
+        """Numbers of the validation of which it was said that they are not defined."""
         self.taken = 0
         """Optimiser steps of the present window."""
         self.selection: Selection | None = None
@@ -164,6 +167,10 @@ class Trainer:
     def fit(self, stop: StopRequest) -> int:
         """Runs the remaining epochs; returns the exit status."""
         self.stop = stop
+        if self.epoch >= self.recipe.epochs and is_finished(self.config.out):
+            # Its record says what trained it; this process did not.
+            self._say(f"{self.config.out}: all {self.epoch} epochs are done")
+            return 0
         output = None
         if self.group.main:
             parameters = sum(p.numel() for p in self.networks[0].network.parameters())
@@ -333,7 +340,6 @@ class Trainer:
             self.recipe,
             step=self.epoch * self.steps_per_epoch + step,
             steps_per_epoch=self.steps_per_epoch,
-            drops=self.config.lr_drop,
         )
         return self.recipe.learning_rate * factor
 
@@ -361,8 +367,7 @@ class Trainer:
             values: dict[str, Any] = {"step": self.step, **self.meter.values(), **metrics}
             if metrics:
                 self._say(f"epoch {self.epoch}: " + _line(metrics))
-                # Right active masks less wrong inactive ones; cIoU would follow big objects.
-                score = metrics["p_miou"] - metrics["n_miou"] + metrics["acc"]
+                score = self._score(metrics)
                 if score > self.best:
                     self.best = score
                     output.save_weights(
@@ -380,6 +385,22 @@ class Trainer:
         self.meter = Meter()
         self._save()
         return True
+
+    def _score(self, metrics: Mapping[str, float]) -> float:
+        """What `best.safetensors` is best in: right active masks less wrong inactive ones.
+
+        cIoU would follow big objects. What is not defined, since the split has no such object, is
+        left out.
+        """
+        terms = {"p_miou": metrics["p_miou"], "n_miou": -metrics["n_miou"], "acc": metrics["acc"]}
+        undefined = {name for name, value in terms.items() if math.isnan(value)}
+        if undefined - self._left_out:
+            self._say(
+                f"{', '.join(sorted(undefined))}: undefined on split {self.config.val_split}; "
+                "best.safetensors is chosen without"
+            )
+            self._left_out |= undefined
+        return sum(value for name, value in terms.items() if name not in undefined)
 
     def _save(self) -> None:
         """Writes the checkpoint; every process takes part with its random state.

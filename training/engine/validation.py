@@ -74,7 +74,7 @@ class Validator:
             group: the processes.
             stopping: asked after each clip; if any process says yes, None is returned.
         """
-        group.take_over(model)
+        group.take_over(model.state_dict().values())
         training = model.training
         model.eval()
         tally = Tally()

@@ -95,16 +95,6 @@ def dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
     return 1 - (overlap + 1) / (probability.sum(1) + targets.sum(1) + 1)
 
 
-def weight_dict(aux_layers: int) -> dict[str, float]:
-    """Coefficients of all terms; auxiliary layer i carries the suffix ``_i``.
-
-    Args:
-        aux_layers: decoder layers before the last one.
-    """
-    suffixes = ["", *(f"_{i}" for i in range(aux_layers))]
-    return {name + suffix: value for suffix in suffixes for name, value in COEFFICIENTS.items()}
-
-
 def detection_terms(context: StepContext) -> Terms:
     """Class, box and positive terms of every layer: all but those of the masks.
 

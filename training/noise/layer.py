@@ -144,18 +144,27 @@ def make_noise(
         "names_sha256": names_digest(records if names is None else noisy_split(records, names)),
     }
     mask = published = None
-    if mask_noise:
-        negatives = options.negatives or ("keep" if negative_masks else "vanish")
-        mask = MaskNoise(mask_noise, negatives, options.order)
-        facts |= asdict(mask) | {"recompute_weights": options.recompute_weights}
+    negatives = options.negatives or ("keep" if negative_masks else "vanish")
     if labels_folder is not None:
         published = PublishedMasks(labels_folder, split, records)
-        if not mask_noise or published.manifest.get("kernel", mask_noise) != mask_noise:
-            raise ActisegError(
-                f"{labels_folder}: holds noisy masks, but --mask-noise says {mask_noise}; "
-                "give the kernel that they were dilated with"
-            )
-        facts |= {"labels_folder": labels_folder.name}
+        made = published.manifest
+        if options.negatives is None:
+            negatives = made.get("negatives", negatives)
+        for option, name, value in (
+            ("--mask-noise", "kernel", mask_noise),
+            ("--noise.negatives", "negatives", negatives),
+            ("--noise.order", "order", options.order),
+        ):
+            if not mask_noise or made.get(name, value) != value:
+                made_with = f" made with {name} {made[name]}" if name in made else ""
+                raise ActisegError(
+                    f"{labels_folder}: holds noisy masks{made_with}, but {option} says {value}; "
+                    "give what they were made with, or another folder"
+                )
+        facts |= {"labels_folder": labels_folder.name, "labels_sha256": published.sha256}
+    if mask_noise:
+        mask = MaskNoise(mask_noise, negatives, options.order)
+        facts |= asdict(mask) | {"recompute_weights": options.recompute_weights}
     return LabelNoise(names, mask, published, options.recompute_weights, facts)
 
 

@@ -23,10 +23,10 @@ from training.files.disk import write_json
 from training.files.lock import sole_writer
 from training.files.processes import in_processes
 from training.files.progress import tracked
-from training.noise.published import CLEAN_SUFFIX
+from training.noise.digests import files_digest
+from training.noise.published import CLEAN_SUFFIX, MANIFEST
 from training.noise.statistics import Severity
 
-MANIFEST = "manifest.json"
 Labels = npt.NDArray[np.uint8]
 _INLINE_SEQUENCES = 64
 """Fewer are done in this process, because starting others takes longer."""
@@ -192,7 +192,7 @@ def write_noisy_masks(
         **({"form": "published"} if published else {}),
         **asdict(noise),
         "split_sha256": file_sha256(split),
-        "clean_sha256": _files_digest(annotations, (file for job in jobs for file in job[0][1])),
+        "clean_sha256": files_digest(annotations, (file for job in jobs for file in job[0][1])),
     }
     with sole_writer(out):
         if not (out / MANIFEST).exists() and next(out.rglob("*.png"), None):
@@ -264,12 +264,6 @@ def _job(annotations: Path, record: Mapping[str, Any]) -> _Source:
     if not files:
         raise ActisegError(f"{annotations / name}: no label images; prepare the split first")
     return name, files, positive_ids(record)
-
-
-def _files_digest(folder: Path, files: Iterable[Path]) -> str:
-    """SHA-256 of names and sizes: tells other annotations apart without reading them twice."""
-    listed = (f"{file.relative_to(folder)}\0{file.stat().st_size}\n" for file in files)
-    return hashlib.sha256("".join(listed).encode()).hexdigest()
 
 
 def _run(

@@ -20,10 +20,12 @@ from training.data.expressions import meta_expressions, objects_category
 from training.data.palette import read_label_png
 from training.data.splits import record_name
 from training.files.disk import read_json
+from training.noise.digests import files_digest
 from training.noise.text import NameTable, NoisyName
 
 Labels = npt.NDArray[np.uint8]
 OBJECTS, EXPRESSIONS = "objects_category.json", "meta_expressions_promptaction.json"
+MANIFEST = "manifest.json"
 CLEAN_SUFFIX = "_org"
 
 
@@ -101,27 +103,34 @@ class PublishedMasks:
     Args:
         folder: Folder with ``SEQUENCE/FRAME.png`` or ``SPLIT/SEQUENCE/FRAME.png``. Beside a map
             that differs from the clean one lies the clean one as ``FRAME_org.png``; in a folder
-            that `actiseg noise masks` wrote, ``manifest.json`` stands for these.
+            that `actiseg noise masks` wrote in its own form, ``manifest.json`` stands for these.
         split: Name of the split.
         records: Its clips; the folder may hold more.
 
+    Attributes:
+        manifest: What `actiseg noise masks` said of the maps; empty if somebody else wrote them.
+        sha256: Digest of the maps: the manifest's, else one of their names and sizes.
+
     Raises:
-        ActisegError: If a map is missing.
+        ActisegError: If a map is missing, or the manifest is not of a complete folder.
     """
 
     def __init__(self, folder: Path, split: str, records: Sequence[Mapping[str, Any]]) -> None:
         self._folder = _labels_folder(folder, split)
-        manifest = self._folder / "manifest.json"
-        self.manifest: Mapping[str, Any] = read_json(manifest) if manifest.exists() else {}
-        for record in records:
-            clip = record_name(record)
-            for frame in record.get("sparse_frames", ()):
-                path = self._path(clip, Path(frame).stem)
-                if not path.is_file():
-                    raise ActisegError(
-                        f"{path}: no noisy labels of this frame of the clean split; is the folder "
-                        "complete, and of the same preparation?"
-                    )
+        self.manifest = _manifest(self._folder, folder)
+        self._has_originals = not self.manifest or self.manifest.get("form") == "published"
+        paths = [
+            self._path(record_name(record), Path(frame).stem)
+            for record in records
+            for frame in record.get("sparse_frames", ())
+        ]
+        for path in paths:
+            if not path.is_file():
+                raise ActisegError(
+                    f"{path}: no noisy labels of this frame of the clean split; is the folder "
+                    "complete, and of the same preparation?"
+                )
+        self.sha256: str = self.manifest.get("sha256") or files_digest(self._folder, paths)
 
     def labels(self, clip: str, frame: str, clean: Labels) -> Labels:
         """The noisy label map of a frame, uint8 [H, W].
@@ -142,7 +151,7 @@ class PublishedMasks:
         if original.is_file():
             if not np.array_equal(read_label_png(original), clean):
                 raise ActisegError(f"{original}: differs from the clean labels of {clip}/{frame}")
-        elif not self.manifest and not np.array_equal(noisy, clean):
+        elif self._has_originals and not np.array_equal(noisy, clean):
             raise ActisegError(
                 f"{path}: differs from the clean labels of {clip}/{frame}, but there is no "
                 f"{original.name} beside it; is it of another preparation?"
@@ -171,6 +180,20 @@ def _labels_folder(folder: Path, split: str) -> Path:
         if (folder / beginning).is_dir():
             return folder / beginning
     return folder
+
+
+def _manifest(*folders: Path) -> Mapping[str, Any]:
+    """What the first of some folders that has a manifest says of its label maps."""
+    file = next((own for folder in folders if (own := folder / MANIFEST).exists()), None)
+    if file is None:
+        return {}
+    manifest = read_json(file)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("sha256"), str):
+        raise ActisegError(
+            f"{file}: has no `sha256`, so its folder is not complete; run `actiseg noise masks` "
+            "into it again"
+        )
+    return manifest
 
 
 def _videos(file: Path) -> Mapping[str, Any]:

@@ -24,11 +24,9 @@ from actiseg_ros.errors import ActisegError
 from training.config.options import require
 from training.config.run import StrategyOptions, TrainConfig
 from training.data.layout import split_file
-from training.data.splits import load_clips, read_split
 from training.losses.context import StepContext, StepPosition
 from training.losses.criterion import Terms, published_terms, weigh_samples
 from training.model import ActionVOS, Output
-from training.noise.text import vocabulary
 from training.strategies.base import StepInputs, Strategy, register
 from training.strategies.support.boundary import (
     border_profile,
@@ -137,6 +135,8 @@ class Repair(Strategy[RepairOptions]):
     ) -> None:
         super().__init__(options)
         self.lexicon, self._scores = lexicon, scores
+        if options.names:
+            self.sources["list of nouns"] = lexicon.digest
         if scores is not None:
             self.sources["region scores"] = hashlib.sha256(scores.numpy().tobytes()).hexdigest()
         self.memory = self._memory(0)
@@ -155,8 +155,7 @@ class Repair(Strategy[RepairOptions]):
         """
         options = cast("RepairOptions", config.strategy_options)
         split = split_file(config.data, config.split)
-        names = vocabulary(split, read_split(split), config.noise)
-        lexicon = Lexicon.of(load_clips(split), names)
+        lexicon = Lexicon.of_split(split, config.noise)
         if options.scores is None:
             return cls(options, lexicon)
         from training.strategies.support.region_scores import class_scores  # slow to import

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -19,9 +20,10 @@ from training.benchmark.clip_scores import metrics_of, read_clip_scores
 from training.benchmark.options import BenchmarkOptions
 from training.benchmark.plan import plan
 from training.benchmark.runner import benchmark
-from training.benchmark.settings import BenchmarkData, read_data
+from training.benchmark.settings import BenchmarkData, claim_settings, read_data
 from training.benchmark.suites import cells_of
-from training.files.disk import read_json
+from training.files.disk import read_json, write_json
+from training.files.lock import locked
 from training.strategies import STRATEGIES
 
 
@@ -98,6 +100,51 @@ def test_crashed_and_interrupted_cells_end_like_any_other(
     assert (cut / "result.json").stat().st_mtime_ns == before
     with pytest.raises(ActisegError, match="holds cells made otherwise: epochs"):
         benchmark(replace(options, epochs=3))
+
+
+def test_a_cell_that_another_process_is_at_is_not_done(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = BenchmarkOptions(
+        suite="table1", levels=("clean",), data=data, out=tmp_path, epochs=1, device="cpu"
+    )
+    cell = tmp_path / "clean/baseline/seed0"
+    cell.mkdir(parents=True)
+    with locked(cell / ".lock"):
+        assert benchmark(options) == 130
+    assert "done 0, skipped 0, failed 0, 1 running" in capsys.readouterr().out
+
+
+def test_the_first_looks_budget_is_not_mixed_with_the_tables(data: Path, tmp_path: Path) -> None:
+    smoke = BenchmarkOptions(suite="smoke", data=data, out=tmp_path, device="cpu")
+    (job, *_) = plan(smoke, cells_of("smoke", "tiny", (0,)))
+    assert " --epochs 2" in " ".join(job.train)
+    with pytest.raises(ActisegError, match="holds cells made otherwise: epochs"):
+        plan(replace(smoke, suite="all"), cells_of("all", "tiny", (0,)))
+    # The budget is named then.
+    plan(replace(smoke, suite="all", epochs=2), cells_of("all", "tiny", (0,)))
+
+
+def test_cells_on_other_files_are_not_mixed(data: Path, tmp_path: Path) -> None:
+    own, out = tmp_path / "data", tmp_path / "out"
+    shutil.copytree(data, own)
+    options = BenchmarkOptions(suite="table1", data=own, out=out, device="cpu")
+    claim_settings(options, own)
+    settings = read_json(out / "benchmark.json")
+    claim_settings(options, own)
+    assert read_json(out / "benchmark.json") == settings
+    for folder, said in (("train", "files_of_split"), ("val", "files_of_val_split")):
+        picture = min((own / "JPEGImages_Sparse" / folder).rglob("*.jpg"))
+        kept = picture.read_bytes()
+        picture.write_bytes(kept + b"more")
+        with pytest.raises(ActisegError, match=f"holds cells made otherwise: {said}"):
+            claim_settings(options, own)
+        picture.write_bytes(kept)
+    # Folders of before do not say it; they go on, and do from then on.
+    known = ("files_of_split", "files_of_val_split")
+    write_json(out / "benchmark.json", {k: v for k, v in settings.items() if k not in known})
+    claim_settings(options, own)
+    assert read_json(out / "benchmark.json") == settings
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import sys
 import threading
 import time
@@ -23,6 +24,7 @@ from training.benchmark.cell_result import (
     RunFacts,
     Scores,
     read_results,
+    result_of_run,
     write_result,
 )
 
@@ -99,6 +101,44 @@ def test_two_runners_never_train_one_cell(tmp_path: Path) -> None:
     stop.set()
     first.join()
     assert states == ["interrupted"]
+
+
+def test_an_attempt_that_was_killed_counts_up_to_its_last_checkpoint(tmp_path: Path) -> None:
+    script = (
+        "import os, pathlib, sys, time\n"
+        "time.sleep(1.5)\n"
+        f"pathlib.Path({str(tmp_path / _KEY.folder / 'run' / 'checkpoint.pt')!r}).touch()\n"
+        "os.kill(os.getppid(), 9)\n"
+    )
+    job = _job(tmp_path, script)
+    process = multiprocessing.get_context("fork").Process(
+        target=run_cell, args=(job, None, lambda: False)
+    )
+    process.start()
+    process.join()
+    while state_of(job.folder) == "running":
+        time.sleep(0.05)
+    assert state_of(job.folder) == "interrupted"
+    assert [attempt.outcome for attempt in read_attempts(job.folder)] == ["running"]
+
+    further = replace(job, script="raise SystemExit(3)")
+    for tries in (1, 2):
+        assert run_cell(further, None, lambda: False) == "failed"
+        killed, *others = read_attempts(job.folder)
+        assert (killed.outcome, killed.training_cpu_seconds) == ("interrupted", None)
+        assert 1 < killed.training_seconds < 60
+        assert [attempt.outcome for attempt in others] == ["failed"] * tries
+    record = {
+        "config": {"batch_size": 1, "accumulate": 1, "pretrained": None, "precision": "float32",
+                   "reference": "paper"},
+        "processes": 1, "epochs": [{"epoch": 1, "step": 3, "loss": 0.5}], "device": "a CPU",
+        "peak_memory_bytes": 1, "samples_per_second": 1.0, "code": "v1", "started": "2026",
+    }  # fmt: skip
+    attempts = read_attempts(job.folder)
+    run = result_of_run(_KEY, record, Scores(0, 0, 0, 0, 0, 0), attempts).run
+    assert run.seconds == pytest.approx(sum(attempt.training_seconds for attempt in attempts))
+    assert run.cpu_seconds is None, "nobody knows"
+    assert result_of_run(_KEY, record, Scores(0, 0, 0, 0, 0, 0), attempts[1:]).run.cpu_seconds
 
 
 def test_result_survives_the_file(tmp_path: Path) -> None:

@@ -149,6 +149,8 @@ def test_a_painted_world_from_annotations_to_a_cell(
     grid = replace(
         options, suite="findings-long", levels=(), out=tmp_path / "grid", world_folder=folder,
         positive_threshold=chosen, epochs=3,
+        # Needs no GPU where it is submitted: the start is there.
+        cluster="slurm", device="auto",
     )  # fmt: skip
     before = (folder / "start/last.safetensors").stat().st_mtime_ns
     jobs = plan(grid, cells_of("findings-long", "tiny", (0,)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 _JOINS_AND_LEAVES = """
 from pathlib import Path
@@ -28,6 +29,52 @@ with process_group("cpu") as group:
     train(group)
 assert not threads(), threads()
 """
+
+
+_RANKS_ALIKE = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from tests.training.model.micro import MICRO
+from training.config.run import TrainConfig
+from training.data.clips import collate
+from training.engine.distributed import process_group
+from training.engine.trainer import Trainer
+from training.losses.context import StepPosition
+from training.model import PRESETS
+from training.strategies.co_teaching import CoTeachingOptions
+
+PRESETS["tiny"] = replace(MICRO, name="tiny")
+data, out = map(Path, sys.argv[1:])
+config = TrainConfig(
+    data=data, out=out, strategy="co-teaching", batch_size=1, val_split="", workers=0,
+    strategy_options=CoTeachingOptions(window=2, ranking="evaluation"), input_size=(72, 128),
+)
+with process_group("cpu") as group:
+    trainer = Trainer(config, group)
+    for trained in trainer.networks:
+        trained.network.train()
+    list(trainer.learn(next(iter(trainer._windows()))))
+    same = [collate([trainer.setup.dataset[0]])]
+    losses = trainer.training_step._losses_of_window(same, StepPosition())
+    first, second = group.gather([own.tolist() for own in losses])
+    assert first == second, (first, second)
+"""
+
+
+def test_processes_rank_with_the_same_statistics(drawn_data: Path, tmp_path: Path) -> None:
+    """Each takes a window of its own before, which moves its batch norm's running statistics."""
+    run = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc-per-node", "2", "--no-python", sys.executable, "-c", _RANKS_ALIKE),
+            *(str(drawn_data), str(tmp_path)),
+        ],
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
 
 
 def test_a_group_leaves_no_thread_behind() -> None:

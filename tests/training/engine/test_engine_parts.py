@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from actiseg_ros.errors import ActisegError
+from training.config.noise import NoiseOptions
 from training.config.run import RECIPES, TrainConfig
 from training.engine.loader import epoch_batches, reading_processes
 from training.engine.optimizer import MovingAverage, parameter_groups, rate_factor
@@ -45,7 +47,7 @@ def test_order_depends_on_seed_and_epoch_only() -> None:
 
 def test_multistep_drops_after_the_named_epochs() -> None:
     rates = [
-        rate_factor(RECIPES["r101"], step=step, steps_per_epoch=10, drops=(3, 5))
+        rate_factor(RECIPES["r101"], step=step, steps_per_epoch=10)
         for step in (0, 29, 30, 49, 50, 59)
     ]
     assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
@@ -55,8 +57,7 @@ def test_multistep_drops_after_the_named_epochs() -> None:
 def test_cosine_rises_then_falls_to_nothing(epochs: int, steps: int, warmup: float) -> None:
     recipe = replace(RECIPES["tiny"], epochs=epochs, warmup=warmup)
     rates = [
-        rate_factor(recipe, step=step, steps_per_epoch=steps, drops=())
-        for step in range(epochs * steps + 1)
+        rate_factor(recipe, step=step, steps_per_epoch=steps) for step in range(epochs * steps + 1)
     ]
     assert all(0 <= rate <= 1 for rate in rates)
     peak = rates.index(max(rates))
@@ -93,6 +94,21 @@ def test_average_follows_the_weights_and_is_restored() -> None:
     other.load_state_dict(average.state_dict())
     assert torch.equal(other.module.state_dict()["0.weight"], own["0.weight"])
     assert other.state_dict()["updates"] == 60
+
+
+def test_epochs_of_drops_follow_the_recipe_and_mean_nothing_without_their_schedule() -> None:
+    config = TrainConfig(data=Path(), out=Path(), preset="r101", from_scratch=True)
+    assert config.recipe().lr_drop == (3, 5) and config.as_json()["lr_drop"] == (3, 5)
+    replace(config, lr_drop=(1,)).check()
+    assert replace(config, lr_drop=(1,)).as_json()["lr_drop"] == (1,)
+    with pytest.raises(ActisegError, match=r"--lr-drop is .*left out unless --schedule multistep"):
+        replace(config, preset="tiny", lr_drop=(1,)).check()
+
+
+def test_names_of_a_folder_are_not_exchanged_within_their_classes() -> None:
+    noise = NoiseOptions(within_class_only=True, names_folder=Path("names"))
+    with pytest.raises(ActisegError, match=r"--noise\.within-class-only is True.*names-folder"):
+        TrainConfig(data=Path(), out=Path(), text_noise=0.2, noise=noise).check()
 
 
 def test_baseline_changes_nothing() -> None:

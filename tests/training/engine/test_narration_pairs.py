@@ -45,6 +45,13 @@ def test_splits_without_narrated_objects_give_no_pairs() -> None:
     assert NarrationPairs(RECORDS, seed=0)
 
 
+def test_a_clip_that_narrates_every_class_is_left_out() -> None:
+    every = record("put all away", {1, 2, 4, 16})
+    assert not NarrationPairs([every], seed=0)
+    prompts, _ = NarrationPairs([every, *RECORDS], seed=0).draw(200, 0)
+    assert not any(prompt.endswith("put all away") for prompt in prompts)
+
+
 def test_noisy_names_are_all_that_prompts_without_pictures_tell() -> None:
     records = [
         {

@@ -22,10 +22,12 @@ from torch import Tensor
 from actiseg_ros.bundle import file_sha256
 from actiseg_ros.errors import ActisegError
 from training.checkpoints.weights import load_model
+from training.config.noise import NoiseOptions
 from training.config.run import StrategyOptions, TrainConfig
 from training.data.collate import collate
 from training.data.layout import split_file
 from training.engine import run_output
+from training.engine.narration_pairs import NarrationPairs
 from training.engine.setup import build_setup
 from training.engine.step import TrainingStep
 from training.engine.step_numbers import StepResult
@@ -33,6 +35,7 @@ from training.engine.trainer import INTERRUPTED, train
 from training.losses.context import StepContext, StepPosition
 from training.losses.criterion import Terms
 from training.model import PRESETS
+from training.noise.mask import MaskNoise, write_noisy_masks
 from training.strategies import (
     STRATEGIES,
     Selection,
@@ -231,7 +234,7 @@ def test_stop_in_an_epochs_last_window_leaves_a_complete_epoch(
     assert _equal(_weights(whole), _weights(cut))
 
 
-def test_non_finite_loss_stops_before_the_weights_change(
+def test_non_finite_loss_ends_the_run_and_reaches_no_checkpoint(
     data: Path, tmp_path: Path, acting: type[_Acting]
 ) -> None:
     acting.act = lambda self, context: {"loss_extra": context.output.masks.sum() * torch.nan}  # type: ignore[assignment,method-assign]
@@ -347,6 +350,93 @@ def test_resume_refuses_other_options_of_the_strategy(data: Path, tmp_path: Path
     with pytest.raises(ActisegError, match=r"made with --gce\.q 0\.7, not 0\.5"):
         other = {"strategy": "gce", "strategy_options": GCEOptions(0.5)}
         train(_config(data, tmp_path, epochs=1, resume=True, **other))
+
+
+def test_resume_refuses_names_that_come_out_otherwise(data: Path, tmp_path: Path) -> None:
+    """The names of Algorithm 1 follow from the splits beside, too."""
+    own, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(data, own)
+    val = split_file(own, "val")
+    others = json.loads(val.read_text(encoding="utf-8"))
+    next(iter(others[0]["object_classes"].values())).update(name="drill", class_id=299)
+    val.unlink()
+    options = {"strategy": "repair", "text_noise": 0.6, "epochs": 1}
+    assert train(_config(own, run, **options)) == 0
+    inputs = json.loads((run / "run.json").read_text(encoding="utf-8"))["inputs"]
+    assert {"list of noisy names", "list of nouns"} <= inputs.keys()
+    val.write_text(json.dumps(others), encoding="utf-8")
+    with pytest.raises(ActisegError, match="was made with another list of noisy names"):
+        train(_config(own, run, resume=True, **options))
+    # A checkpoint of before does not say; that of repair knows its own nouns all the same.
+    state = torch.load(run / "checkpoint.pt", weights_only=True)
+    del state["inputs"]["list of noisy names"]
+    torch.save(state, run / "checkpoint.pt")
+    with pytest.raises(ActisegError, match="was made with another list of nouns"):
+        train(_config(own, run, resume=True, **options))
+    del state["inputs"]["list of nouns"]
+    torch.save(state, run / "checkpoint.pt")
+    assert train(_config(own, run, resume=True, **options)) == 0
+
+
+def test_resume_refuses_other_noisy_label_maps(data: Path, tmp_path: Path) -> None:
+    labels, run = data / "Annotations_Sparse" / "train", tmp_path / "run"
+    folder = tmp_path / "noisy"
+    options = {"mask_noise": 9, "noise": NoiseOptions(labels_folder=folder), "epochs": 1}
+    write_noisy_masks(labels, split_file(data, "train"), MaskNoise(9, "keep"), folder, 1)
+    assert train(_config(data, run, **options)) == 0
+    shutil.rmtree(folder)
+    write_noisy_masks(labels, split_file(data, "train"), MaskNoise(9, "vanish"), folder, 1)
+    with pytest.raises(ActisegError, match="was made with another set of noisy label maps"):
+        train(_config(data, run, resume=True, **options))
+
+
+def test_a_run_that_is_done_keeps_the_record_of_what_trained_it(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert train(_config(data, tmp_path, epochs=1)) == 0
+    file = tmp_path / "run.json"
+    record = json.loads(file.read_text(encoding="utf-8"))
+    assert record["status"] == "done"
+    record |= {"code": "v0", "device": "another"}
+    file.write_text(json.dumps(record), encoding="utf-8")
+    assert train(_config(data, tmp_path, epochs=1, resume=True)) == 0
+    assert json.loads(file.read_text(encoding="utf-8")) == record
+    assert "all 1 epochs are done" in capsys.readouterr().out
+
+
+def test_the_best_weights_are_kept_where_no_object_is_inactive(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, run = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(data, own)
+    records = json.loads(split_file(own, "val").read_text(encoding="utf-8"))
+    for record in records:
+        for entry in record["object_classes"].values():
+            entry["positive"] = 1
+    split_file(own, "val").write_text(json.dumps(records), encoding="utf-8")
+    assert train(_config(own, run, val_split="val")) == 0
+    epochs = json.loads((run / "run.json").read_text(encoding="utf-8"))["epochs"]
+    assert [entry["n_miou"] for entry in epochs] == [None, None]
+    *_, best = load_model(run / "best.safetensors")
+    scores = [entry["p_miou"] + entry["acc"] for entry in epochs]
+    assert json.loads(best["provenance"])["epoch"] == 1 + scores.index(max(scores))
+    assert capsys.readouterr().out.count("n_miou: undefined on split val") == 1
+
+
+def test_every_batch_of_an_accumulation_reads_prompts_of_its_own(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: list[tuple[int, ...]] = []
+    former = NarrationPairs.draw
+
+    def draw(self: NarrationPairs, count: int, *key: int) -> tuple[list[str], list[float]]:
+        keys.append(key)
+        return former(self, count, *key)
+
+    monkeypatch.setattr(NarrationPairs, "draw", draw)
+    assert train(_config(data, tmp_path, epochs=1, accumulate=2)) == 0
+    assert keys[:4] == [(0, 0), (0, 0, 1), (1, 0), (1, 0, 1)]
+    assert len(keys) == len(set(keys))
 
 
 def test_damaged_checkpoint_is_named(data: Path, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.training.prompts_batch import labels, predictions
+from tests.training.prompts_batch import labels, predictions, weight_dict
 from training.losses.context import StepContext
 from training.losses.criterion import (
     COEFFICIENTS,
@@ -12,7 +12,6 @@ from training.losses.criterion import (
     reduced,
     total,
     weigh_samples,
-    weight_dict,
 )
 from training.losses.matching import match
 

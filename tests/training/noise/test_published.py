@@ -276,6 +276,35 @@ def test_label_maps_of_another_preparation_are_told_by_file(data: Path) -> None:
         make(data, masks=3, labels_folder=folder.parent)
 
 
+def test_masks_that_were_made_otherwise_are_refused(data: Path) -> None:
+    folder = write_masks(data)
+    record = make(data, masks=3, labels_folder=folder).record
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (record["kernel"], record["negatives"], record["order"]) == (3, "keep", "ascending")
+    assert record["labels_sha256"] == manifest["sha256"]
+    for kernel, options, said in (
+        (9, {}, "made with kernel 3, but --mask-noise says 9"),
+        (3, {"negatives": "vanish"}, "made with negatives keep, but --noise.negatives says vanish"),
+        (3, {"order": "descending"}, "with order ascending, but --noise.order says descending"),
+    ):
+        with pytest.raises(ActisegError, match=said):
+            make(data, masks=kernel, labels_folder=folder, **options)
+    del manifest["sha256"]  # as an interrupted command leaves it
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ActisegError, match=r"manifest\.json: has no `sha256`.*noise masks"):
+        make(data, masks=3, labels_folder=folder)
+
+
+def test_equal_records_mean_equal_label_maps(data: Path) -> None:
+    folder = write_masks(data)
+    (folder / "manifest.json").unlink()  # as the authors give theirs out
+    before = make(data, masks=9, labels_folder=folder).record
+    assert before == make(data, masks=9, labels_folder=folder).record
+    noisy = min(path for path in (folder / "train").rglob("*.png") if "_org" not in path.name)
+    write_label_png(noisy, np.zeros((12, 20), np.uint8))
+    assert make(data, masks=9, labels_folder=folder).record != before
+
+
 def test_our_own_form_of_noisy_labels_can_be_learned_too(data: Path) -> None:
     labels, split = data / "Annotations_Sparse" / "train", data / "ImageSets" / "train.json"
     common = ["--annotations", str(labels), "--split", str(split), "--kernel", "3"]

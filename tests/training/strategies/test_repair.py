@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from actiseg_ros.errors import ActisegError
+from training.config.noise import NameOptions
 from training.config.run import TrainConfig
 from training.data.clips import Batch, ClipDataset, collate
-from training.data.splits import Clip, ObjectPrompt, load_clips
+from training.data.layout import split_file
+from training.data.splits import Clip, ObjectPrompt, load_clips, read_split
 from training.data.targets import mask_boxes
 from training.data.transforms import FixedSize
 from training.engine.trainer import train
@@ -26,6 +28,7 @@ from training.losses.context import StepPosition
 from training.model import PRESETS, build_model
 from training.noise.layer import LabelNoise
 from training.noise.mask import MaskNoise
+from training.noise.text import TextNoise, names_in_split, noisy_split
 from training.strategies.repair import Repair, RepairOptions
 from training.strategies.support.boundary import (
     border_profile,
@@ -230,6 +233,22 @@ def test_the_lexicon_knows_classes_and_no_sides() -> None:
     caption = "knife used in the action of peel"
     assert LEXICON.renamed(caption, of("onion")) == "onion used in the action of peel"
     assert [LEXICON.tells_noun(of(noun)) for noun in ("onion", "left hand")] == [True, False]
+
+
+def test_the_lexicon_of_a_noisy_split_is_that_of_its_clean_nouns(
+    drawn_data: Path, tmp_path: Path
+) -> None:
+    clean = read_split(split_file(drawn_data, "train"))
+    noisy = noisy_split(clean, TextNoise({**names_in_split(clean), 299: ("drill",)}, 0.9))
+    names = {entry["name"] for record in noisy for entry in record["object_classes"].values()}
+    assert "drill" in names
+    file = tmp_path / "train.json"
+    file.write_text(json.dumps(noisy))
+    own = NameOptions(vocabulary="split")
+    lexicon = Lexicon.of_split(file, own)
+    assert lexicon.given("drill used in the action of cut onion") == -1
+    assert lexicon == Lexicon.of_split(split_file(drawn_data, "train"), own)
+    assert lexicon == Lexicon.of(load_clips(split_file(drawn_data, "train")), names_in_split(clean))
 
 
 def _regions(

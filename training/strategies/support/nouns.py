@@ -9,8 +9,11 @@ noun. Then the chance that a given noun is right follows from Bayes.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import MappingProxyType
 
 import torch
@@ -18,8 +21,10 @@ from torch import Tensor, distributed
 
 from actiseg_ros.narration.text import words_of
 from actiseg_ros.prompts import PROMPT_TEMPLATE, parse_prompt
-from training.data.splits import Clip
+from training.config.noise import NameOptions
+from training.data.splits import Clip, load_clips, read_split, record_name
 from training.data.transforms import swap_sides
+from training.noise.text import vocabulary
 
 Key = tuple[str, int]
 """Sequence and object id."""
@@ -45,6 +50,43 @@ class Lexicon:
     def size(self) -> int:
         """Number of classes C."""
         return len(self.names)
+
+    @staticmethod
+    def of_split(split_file: Path, names: NameOptions) -> Lexicon:
+        """The lexicon of a split; one that is noisy already has that of its clean nouns.
+
+        A noisy noun says nothing of the class of the object that it stands on.
+
+        Args:
+            split_file: In the form of ``ImageSets/SPLIT.json``.
+            names: Where further nouns come from.
+
+        Raises:
+            ActisegError: If the split or a list of names cannot be read.
+        """
+        records = read_split(split_file)
+        clean = {
+            (record_name(record), int(key)): str(entry["clean_name"])
+            for record in records
+            for key, entry in record["object_classes"].items()
+            if "clean_name" in entry
+        }
+        clips = [
+            replace(
+                clip,
+                objects=tuple(
+                    replace(entry, name=clean.get((clip.sequence, entry.object_id), entry.name))
+                    for entry in clip.objects
+                ),
+            )
+            for clip in load_clips(split_file)
+        ]
+        return Lexicon.of(clips, vocabulary(split_file, records, names))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the nouns of each class."""
+        return hashlib.sha256(json.dumps(self.names).encode()).hexdigest()
 
     @staticmethod
     def of(

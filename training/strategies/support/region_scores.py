@@ -26,14 +26,13 @@ from training.config.noise import NameOptions
 from training.data.layout import IMAGES, LABELS, image_folder, split_file
 from training.data.palette import read_label_png
 from training.data.pictures import read_rgb
-from training.data.splits import Clip, load_clips, read_split
+from training.data.splits import Clip, load_clips
 from training.data.transformers_models import Preparation, model_kind, open_model, open_tokenizer
 from training.files.claims import claim
 from training.files.disk import read_json, write_whole
 from training.files.lock import sole_writer
 from training.files.progress import tracked
 from training.noise.mask import MaskNoise, check_kernel
-from training.noise.text import vocabulary
 from training.strategies.support.nouns import Lexicon
 
 UInt8 = npt.NDArray[np.uint8]
@@ -157,7 +156,7 @@ def score_regions(
     """
     file = split_file(data, split)
     clips = load_clips(file)
-    nouns = sorted(Lexicon.of(clips, vocabulary(file, read_split(file), names)).classes)
+    nouns = sorted(Lexicon.of_split(file, names).classes)
     model = ImageTextEncoder(encoder, device)
     weights = {path.name: file_sha256(path) for path in sorted(encoder.glob("*.safetensors"))}
     settings = {**vars(view), "encoder": weights, "split": file_sha256(file), "nouns": nouns}
