@@ -68,7 +68,10 @@ class Review:
             found = labelled_cards(bundle, self.data, self.split, policy, threads=self.threads)
         cards, summary = worst_first(found, self.most)
         if not cards:
-            raise ActisegError("no picture was judged, so there is nothing to review")
+            raise ActisegError(
+                "no picture was judged, so there is nothing to review; a clip with nothing but what "
+                "its narration names is judged with --candidates narration"
+            )
         write_text(self.out, render("ActiSeg review", facts, cards, summary))
         told = ", ".join(f"{count} {name}" for name, count in summary.counts.items())
         print(f"{self.out}: {len(cards)} pictures; {told}")

@@ -38,13 +38,17 @@ def labelled_cards(
         threads: Threads of the network; 0 lets ONNX Runtime choose.
 
     Raises:
-        ActisegError: The bundle is not calibrated, or a picture is missing.
+        ActisegError: The bundle is not calibrated, or not for these candidates, or a picture is
+            missing.
         BundleError: The bundle cannot be read.
     """
     loaded = load_bundle(bundle)
     calibration = load_calibration(loaded)
     if calibration is None:
         raise ActisegError(f"{bundle}: not calibrated; run `actiseg calibrate` first")
+    if calibration.limits(candidates) is None:
+        known = ", ".join(calibration.policies)
+        raise ActisegError(f"{bundle}: calibrated for candidates {known}, not {candidates}")
     clips = [clip for clip in load_clips(split) if not clip.flagged]
     frames = run_frames(
         Segmenter(loaded, threads=threads),
@@ -72,7 +76,7 @@ def _card(
     features, result = trial.features, answer.result
     reasons = calibration.judge(features)
     limits = calibration.limits(features.candidates)
-    assert limits is not None  # a policy that was not calibrated is a reason of its own
+    assert limits is not None
     label = result.prompt.names.index(result.prompt.target) + 1
     decision = Decision(
         not reasons, reasons, target=features.target, target_label=label,

@@ -7,6 +7,7 @@ import html
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from selenium.webdriver.support.ui import Select
 from actiseg_ros.bags.type_store import typestore
 from tests.actiseg_ros.bags import bags
 from tests.actiseg_ros.bags.bags import START, STEP
-from tests.actiseg_ros.dummy_bundle import write_dummy_bundle
+from tests.actiseg_ros.dummy_bundle import recertify, write_dummy_bundle
 from tests.training.deploy.labelled_clips import write_labelled_clips
 from tests.training.report.browser import opened
 from training.cli import main
@@ -92,6 +93,20 @@ def test_labelled_clips_are_judged_against_the_truth(study: Path) -> None:
     assert len(found) == 60
     wrong = [name for name in found if name in ("wrong go", "refused, and rightly")]
     assert len(wrong) == 15 and found[: len(wrong)] == wrong
+
+
+def test_candidates_that_were_not_calibrated_are_told(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle, data = shutil.copytree(study.parent / "bundle", tmp_path / "b"), study.parent / "data"
+    record = json.loads((bundle / "bundle.json").read_text())
+    del record["gate"]["policies"]["target"]
+    recertify(record)
+    (bundle / "bundle.json").write_text(json.dumps(record))
+    options = ["--bundle", bundle, "--data", data, "--split", data / "ImageSets" / "val.json"]
+    out = ["--candidates", "target", "--out", str(tmp_path / "page.html")]
+    assert main(["review", *map(str, options), *out]) == 2
+    assert "calibrated for candidates named, narration, not target" in capsys.readouterr().err
 
 
 def bag(path: Path, count: int = 6, overlay: bool = False, masks: bool = True) -> Path:
