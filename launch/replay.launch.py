@@ -25,7 +25,7 @@ from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from actiseg_ros.ros.arguments import untaken_arguments
+from actiseg_ros.ros.arguments import means_node, untaken_arguments
 from actiseg_ros.ros.views import in_namespace
 
 SHARE = Path(get_package_share_directory("actiseg_ros"))
@@ -40,8 +40,9 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
     bag = Path(value("bag")).expanduser()
     image_topic, transport = images_of(bag, value("image_topic"), value("image_transport"))
-    clock = value("use_sim_time") or str(uses_sim_time(Path(value("params_file")))).lower()
-    topics = value("topics").strip()
+    node = in_namespace("/segment/", value("namespace")).rstrip("/")
+    clock = value("use_sim_time") or str(uses_sim_time(Path(value("params_file")), node)).lower()
+    topics = [name for name in map(str.strip, value("topics").split(",")) if name]
     replay = Node(
         package="actiseg_ros",
         executable="replay_node",
@@ -58,7 +59,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 "clock": clock == "true",
                 # A model takes a second to load; the first images would be lost.
                 "wait_for_subscribers": 30.0,
-                **({"topics": [name.strip() for name in topics.split(",")]} if topics else {}),
+                **({"topics": topics} if topics else {}),
             }
         ],
         ros_arguments=["--log-level", value("log_level")],
@@ -92,22 +93,31 @@ def images_of(bag: Path, topic: str, transport: str) -> tuple[str, str]:
     return base, form
 
 
-def uses_sim_time(params_file: Path) -> bool:
-    """Whether a parameter file sets `use_sim_time` for a node."""
+def uses_sim_time(params_file: Path, node: str) -> bool:
+    """Whether a parameter file sets `use_sim_time` for a node.
+
+    Args:
+        params_file: The file.
+        node: Name of the node with its namespace.
+    """
     try:
         content = yaml.safe_load(params_file.expanduser().read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise RuntimeError(f"params_file:={params_file} cannot be read ({error})") from error
-    return _sets_sim_time(content)
+    return _sets_sim_time(content, node)
 
 
-def _sets_sim_time(content: object) -> bool:
+def _sets_sim_time(content: object, node: str, prefix: str = "") -> bool:
     """The same of a part of the file; namespaces and nodes may be nested."""
     if not isinstance(content, dict):
         return False
     given = content.get("ros__parameters")
-    own = isinstance(given, dict) and given.get("use_sim_time") is True
-    return own or any(_sets_sim_time(part) for part in content.values())
+    if isinstance(given, dict):
+        return given.get("use_sim_time") is True and means_node(prefix, node)
+    return any(
+        _sets_sim_time(part, node, f"{prefix}/{str(name).strip('/')}")
+        for name, part in content.items()
+    )
 
 
 def end(event: ProcessExited, context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -122,7 +132,9 @@ def generate_launch_description() -> LaunchDescription:
     arguments = [
         DeclareLaunchArgument("bag", description="Folder or file of the bag to play"),
         DeclareLaunchArgument(
-            "topics", default_value="", description="Topics to play, with commas between; all"
+            "topics",
+            default_value="",
+            description="Topics to play, with commas between; all but what was decided and drawn",
         ),
         DeclareLaunchArgument(
             "rate", default_value="1.0", description="Speed of the replay; 1.0 is as recorded"

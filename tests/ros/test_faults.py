@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import rclpy
 from lifecycle_msgs.msg import Transition
+from std_msgs.msg import Bool
 
 from actiseg_ros.bags.recording import open_recording
 from tests.actiseg_ros.dummy_bundle import write_dummy_bundle
@@ -167,6 +169,43 @@ def test_a_camera_that_is_paused_and_killed(bundle: Path, tmp_path: Path) -> Non
                         probe.decision(feed=lambda: probe.narrate("cut tomato"))
         finally:
             probe.close()
+
+
+def test_a_recorder_that_is_killed_has_written_what_is_seconds_old(tmp_path: Path) -> None:
+    bag = tmp_path / "bag"
+    speaker = rclpy.create_node("speaker", namespace="/killed")
+    publisher = speaker.create_publisher(Bool, "segment/go", 10)
+    try:
+        with running("record_node", "/killed", tmp_path / "log", bag=bag) as recorder:
+            eventually(publisher.get_subscription_count, "the recorder")
+            ended = time.monotonic() + 4.0
+            while time.monotonic() < ended:
+                publisher.publish(Bool(data=False))
+                time.sleep(0.1)
+            recorder.popen.kill()
+            recorder.popen.wait()
+    finally:
+        speaker.destroy_node()
+    with open_recording(bag) as recording:
+        assert len(list(recording.messages(["/killed/segment/go"]))) >= 10
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (("record_node", "--ros-args", "-p", "bag:=20260101"), "record_node: "),
+        (("consumer_node", "--ros-args", "-p", "heartbeat_rate:=0"), "`heartbeat_rate` is 0"),
+        (("consumer_node", "--ros-args", "-p", "heartbeat_rate:=often"), "consumer_node: "),
+        (("check_heartbeat", "--namespace", "//x"), "--namespace //x"),
+    ],
+)
+def test_a_wrong_command_line_ends_with_a_word(command: tuple[str, ...], told: str) -> None:
+    name, *arguments = command
+    done = subprocess.run(
+        [str(EXECUTABLES / name), *arguments], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2, done
+    assert told in done.stderr and "Traceback" not in done.stderr
 
 
 def test_a_recorder_whose_disk_is_full_keeps_what_it_has(probe: Probe, tmp_path: Path) -> None:

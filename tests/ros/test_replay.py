@@ -151,30 +151,39 @@ def test_types_that_are_not_installed_are_left_out(tmp_path: Path, other: str) -
         listener.close()
 
 
-def test_recorded_decisions_are_never_taken_for_those_of_now(tmp_path: Path) -> None:
+def test_what_was_said_then_is_never_taken_for_now(tmp_path: Path) -> None:
     path, types = tmp_path / "bag", typestore()
     kinds = {
         "/segment/grasp": "actiseg_msgs/msg/GraspDecision",
         "/segment/go": "std_msgs/msg/Bool",
+        "/segment/mask": "sensor_msgs/msg/Image",
+        "/robot/segment/go": "std_msgs/msg/Bool",  # its decisions were not recorded
+        "/clock": "rosgraph_msgs/msg/Clock",
         "/narration": "std_msgs/msg/String",
     }
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         for topic, kind in kinds.items():
             connection = writer.add_connection(topic, kind, typestore=types)
-            if topic == "/segment/go":
+            if kind == "std_msgs/msg/Bool":
                 said = types.serialize_cdr(types.types[kind](True), kind)
             elif topic == "/narration":
                 said = types.serialize_cdr(types.types[kind]("cut tomato"), kind)
             else:
                 continue
             writer.write(connection, bags.START, said)
-    for chosen in (None, "[/segment/go]"):
+    reasons = {
+        "/segment/grasp": "a decision of then", "/segment/go": "a decision of then",
+        "/robot/segment/go": "a decision of then", "/segment/mask": "what was drawn then",
+        "/clock": "its time is not that of this replay",
+    }  # fmt: skip
+    for chosen, played in ((None, 1), ("['']", 1), ("[/segment/go]", 1)):
         parameters = {"bag": path, "rate": 100} | ({"topics": chosen} if chosen else {})
         with running("replay_node", "/replay_then", tmp_path / "log", **parameters) as process:
             assert process.popen.wait(60) == 0, process.log
-        for topic in ("/segment/grasp", "/segment/go"):
-            told = f"{topic} is not played: a decision of then" in process.log
-            assert told == (chosen is None)
+        assert f"{played} messages played" in process.log
+        for topic, reason in reasons.items():
+            told = f"{topic} is not played: {reason}" in process.log
+            assert told == (chosen != "[/segment/go]"), (topic, process.log)
 
 
 def test_chosen_topics_of_an_unfinished_bag_are_played(tmp_path: Path) -> None:

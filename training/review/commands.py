@@ -69,8 +69,8 @@ class Review:
         cards, summary = worst_first(found, self.most)
         if not cards:
             raise ActisegError(
-                "no picture was judged, so there is nothing to review; a clip with nothing but what "
-                "its narration names is judged with --candidates narration"
+                "no picture was judged, so there is nothing to review; clips with nothing but what "
+                "their narration names are judged with --candidates narration"
             )
         write_text(self.out, render("ActiSeg review", facts, cards, summary))
         told = ", ".join(f"{count} {name}" for name, count in summary.counts.items())

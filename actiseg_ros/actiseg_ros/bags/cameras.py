@@ -39,15 +39,11 @@ def camera_topic(bag: Recording, wanted: str, option: str) -> Topic:
             raise BagError(f"{bag.path}: has no images on {name}; it has {listed(images.values())}")
         return images[name]
     # What a node made of the images is no camera.
-    nodes = [
-        topic.name.rpartition("/")[0] + "/"
-        for topic in bag.topics.values()
-        if topic.type == DECISION
-    ]
+    made = outputs(bag.topics.values())
     cameras = {
         name: topic
         for name, topic in images.items()
-        if not name.startswith(tuple(nodes)) and not _is_depth(bag, topic)
+        if name not in made and not _is_depth(bag, topic)
     }
     # One camera's images in both forms: those that lost nothing.
     for name in list(cameras):
@@ -64,6 +60,13 @@ def camera_topic(bag: Recording, wanted: str, option: str) -> Topic:
         f"{bag.path}: has images of {len(cameras)} cameras; choose one with {option}: "
         f"{listed(cameras.values())}"
     )
+
+
+def outputs(topics: Iterable[Topic]) -> set[str]:
+    """Names of the topics of `segment` nodes, as far as their decisions are in the bag."""
+    known = list(topics)
+    nodes = tuple(t.name.rpartition("/")[0] + "/" for t in known if t.type == DECISION)
+    return {topic.name for topic in known if nodes and topic.name.startswith(nodes)}
 
 
 def listed(topics: Iterable[Topic]) -> str:

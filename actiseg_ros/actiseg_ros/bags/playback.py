@@ -16,6 +16,8 @@ _SAME_CLOCK_NS = 3600 * 10**9
 """Largest age of a stamp at its recording that is an age, and not another clock's time."""
 _EARLY_NS = 10**9
 """How far ahead of its recording a stamp may be for small differences between clocks."""
+_STAMPED = 12
+"""Bytes of encapsulation and stamp, with which a stamped message begins."""
 
 
 class Playback:
@@ -165,7 +167,13 @@ class Restamper:
 
 
 def stamp_of(raw: bytes) -> int:
-    """Stamp of a serialised message that begins with a `std_msgs/Header`, nanoseconds."""
+    """Stamp of a serialised message that begins with a `std_msgs/Header`, nanoseconds.
+
+    Raises:
+        BagError: It is too short to have one.
+    """
+    if len(raw) < _STAMPED:
+        raise BagError(f"a message of {len(raw)} bytes is cut short: it has no header")
     seconds, nanoseconds = struct.unpack_from(f"{_order(raw)}iI", raw, 4)
     return int(seconds) * 10**9 + int(nanoseconds)
 

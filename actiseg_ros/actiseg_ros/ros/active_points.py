@@ -77,7 +77,10 @@ class DepthBuffer:
         allowed = tolerance * 1e9
         with self._changed:
             while True:
-                near = min(self._pictures, key=lambda each: abs(each[0] - stamp), default=None)
+                # Of equals the newest: what came before under the same stamp is older.
+                near = min(
+                    reversed(self._pictures), key=lambda each: abs(each[0] - stamp), default=None
+                )
                 away = abs(near[0] - stamp) if near else np.inf
                 left = deadline - time.monotonic()
                 # Pictures come in the order of their stamps: is a nearer one still to come?
@@ -216,6 +219,12 @@ class ActivePoints:
             raise DepthError(DepthReason.NO_TARGET, "no target is drawn in the image")
         said["target"] = result.prompt.target
         frame = result.frame
+        if not frame.stamp_ns:
+            raise DepthError(
+                DepthReason.LATE_DEPTH,
+                "the image has no stamp, so nobody can tell which depth picture was taken with it; "
+                "let the driver stamp both",
+            )
         timeout = self._settings["image_timeout"]
         patience = max(0.0, timeout - (steady_seconds() - frame.arrived.steady))
         picture = self._buffer.of(frame.stamp_ns, self._settings["depth_tolerance"], patience)
@@ -265,5 +274,6 @@ class ActivePoints:
             "depth topic": self._inputs.topic(DEPTH),
             "camera info topic": self._inputs.topic(CAMERA_INFO),
             "received": self._inputs.arrivals(DEPTH).count,
+            "images passed over": self._worker.dropped if self._worker else 0,
             **self._said,
         }

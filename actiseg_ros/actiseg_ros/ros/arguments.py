@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -10,6 +11,19 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Hint at the known names that a name resembles, with a space before it; empty without any."""
     similar = difflib.get_close_matches(name, list(known), n=2, cutoff=0.6)
     return f" (did you mean {' or '.join(similar)}?)" if similar else ""
+
+
+def means_node(section: str, name: str) -> bool:
+    """Whether a section of a parameter file means a node, by rcl's wildcards.
+
+    Args:
+        section: Its name: ``*`` is one part, ``**`` are any.
+        name: Full name of the node.
+    """
+    parts = []
+    for part in section.strip("/").split("/"):
+        parts.append({"**": "(/[^/]+)*", "*": "/[^/]+"}.get(part, f"/{re.escape(part)}"))
+    return re.fullmatch("".join(parts), name) is not None
 
 
 def untaken_arguments(

@@ -13,6 +13,8 @@ from typing import Any
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 
+from actiseg_ros.ros.lifecycle import every
+
 try:
     from bond.msg import Status
 except ImportError:  # no lifecycle manager is installed that could hold the other end
@@ -52,12 +54,14 @@ class Bond:
         """Says that the node is no longer alive on purpose."""
         if not self._handles:
             return
-        self._say(False)
         publisher, subscription, timer = self._handles
-        self._handles = []
-        self._node.destroy_timer(timer)
-        self._node.destroy_subscription(subscription)
-        self._node.destroy_publisher(publisher)
+        every(
+            lambda: self._node.destroy_timer(timer),
+            lambda: self._say(False),
+            self._handles.clear,
+            lambda: self._node.destroy_subscription(subscription),
+            lambda: self._node.destroy_publisher(publisher),
+        )
 
     def _say(self, active: bool) -> None:
         status = Status(id=self._node.get_name(), instance_id=self._instance, active=active)

@@ -14,6 +14,7 @@ import time
 
 import rclpy
 from actiseg_msgs.msg import GraspDecision
+from rclpy.exceptions import InvalidNamespaceException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 
@@ -37,9 +38,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     options = parser.parse_args(rclpy.utilities.remove_ros_args(given)[1:])
     seen: list[GraspDecision] = []
-    node = rclpy.create_node(
-        "check_heartbeat", namespace=options.namespace, start_parameter_services=False
-    )
+    try:
+        node = rclpy.create_node(
+            "check_heartbeat", namespace=options.namespace, start_parameter_services=False
+        )
+    except InvalidNamespaceException as error:
+        print(f"check_heartbeat: --namespace {options.namespace}: {error}", file=sys.stderr)
+        rclpy.try_shutdown()
+        return 2
     node.create_subscription(GraspDecision, "segment/grasp", seen.append, QoSProfile(depth=1))
     executor = SingleThreadedExecutor()
     executor.add_node(node)

@@ -11,9 +11,11 @@ import sys
 
 import rclpy
 from actiseg_msgs.msg import GraspDecision
+from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.event_handler import QoSLivelinessChangedInfo, SubscriptionEventCallbacks
+from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import LivelinessPolicy, QoSProfile, ReliabilityPolicy
@@ -33,7 +35,11 @@ class ConsumerNode(Node):
 
     def __init__(self) -> None:
         super().__init__("consumer")
-        period = 1.0 / float(self.declare_parameter("heartbeat_rate", 10.0).value)
+        typing = ParameterDescriptor(dynamic_typing=True)  # 20 is a rate as well
+        rate = float(self.declare_parameter("heartbeat_rate", 10.0, typing).value)
+        if not 0.1 <= rate <= 1000:
+            raise ValueError(f"`heartbeat_rate` is {rate}, it must be from 0.1 to 1000")
+        period = 1.0 / rate
         self._patience = 2 * period
         self._allowed = self.create_publisher(Bool, "~/motion_allowed", 1)
         self._decision: GraspDecision | None = None
@@ -98,10 +104,15 @@ class ConsumerNode(Node):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs until the end of the context; 2 if the command line is not understood."""
+    """Runs until the end of the context; 2 if command line or parameter are not understood."""
     if not start_ros("consumer_node", arguments):
         return 2
-    node = ConsumerNode()
+    try:
+        node = ConsumerNode()
+    except (ParameterException, TypeError, ValueError) as error:
+        print(f"consumer_node: cannot start: {error}", file=sys.stderr)
+        rclpy.try_shutdown()
+        return 2
     warn_of_untaken(node, arguments if arguments is not None else sys.argv)
     try:
         rclpy.spin(node)

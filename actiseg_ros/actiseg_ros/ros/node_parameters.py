@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from actiseg_ros.ros.arguments import did_you_mean
+from actiseg_ros.ros.arguments import did_you_mean, means_node
 from actiseg_ros.ros.diagnostics.reporter import Reporter
 from actiseg_ros.ros.messages import descriptor
 from actiseg_ros.ros.parameters import ParameterSpec, change_problem
@@ -119,7 +118,7 @@ def unmatched(arguments: Sequence[str], node_name: str) -> list[str]:
     for flag, value in itertools.pairwise(arguments):
         if flag in ("-p", "--param"):
             name, colon, parameter = value.partition(":=")[0].rpartition(":")
-            if colon and not _matches(name, node_name):
+            if colon and not means_node(name, node_name):
                 told.append(
                     f"parameter `{parameter}` was given for the node {name}, but this one is "
                     f"{node_name}; give it without a node's name"
@@ -131,7 +130,7 @@ def unmatched(arguments: Sequence[str], node_name: str) -> list[str]:
         except (OSError, ValueError, yaml.YAMLError):
             continue  # rcl itself refuses the file, and says why
         names = _sections(content)
-        if names and not any(_matches(name, node_name) for name in names):
+        if names and not any(means_node(name, node_name) for name in names):
             told.append(
                 f"parameter file {value} has no section for this node, {node_name}, only for "
                 f"{', '.join(names)}; rename the section, or use /**"
@@ -162,11 +161,3 @@ def _sections(content: object, prefix: str = "") -> list[str]:
         else:
             found += _sections(value, name)
     return found
-
-
-def _matches(pattern: str, name: str) -> bool:
-    """Whether a section's name with rcl's wildcards means a node: * is one part, ** are any."""
-    parts = []
-    for part in pattern.strip("/").split("/"):
-        parts.append({"**": "(/[^/]+)*", "*": "/[^/]+"}.get(part, f"/{re.escape(part)}"))
-    return re.fullmatch("".join(parts), name) is not None

@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+from rclpy.clock import Clock, ClockType
+from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
+from rosbags.rosbag2.storage_mcap import McapWriter
 
 from actiseg_ros.bags.type_store import typestore
 from actiseg_ros.ros.node_parameters import warn_of_untaken
@@ -35,6 +38,10 @@ TOPICS = {
     "segment/go": "std_msgs/msg/Bool",
     "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray",
 }
+
+
+_KEPT_BACK = 2.0
+"""Seconds of messages that are lost at most if the process is killed."""
 
 
 class RecordNode(Node):
@@ -54,6 +61,16 @@ class RecordNode(Node):
             resolved = self.resolve_topic_name(topic)
             connection = writer.add_connection(resolved, type_name, typestore=typestore())
             self.create_subscription(kind, topic, self._writing(connection), qos, raw=True)
+
+        steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
+        self.create_timer(_KEPT_BACK, self._bring_to_disk, clock=steady)
+
+    def _bring_to_disk(self) -> None:
+        """Writes what the storage collects: what came before an accident is wanted most."""
+        storage = self._writer.storage
+        if isinstance(storage, McapWriter) and storage.chunk.msgs:
+            storage.close_chunk()
+            storage.bio.flush()
 
     def _writing(self, connection: Any) -> Callable[[bytes], None]:
         def write(raw: bytes) -> None:
@@ -84,7 +101,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = {"signal_handler_options": SignalHandlerOptions.NO}
     if not start_ros("record_node", arguments, **options):
         return 2
-    folder = _bag_folder(arguments if arguments is not None else sys.argv)
+    try:
+        folder = _bag_folder(arguments if arguments is not None else sys.argv)
+    except ParameterException as error:
+        print(f"record_node: {error}", file=sys.stderr)
+        rclpy.try_shutdown()
+        return 2
     if not folder.name or folder.exists():
         print(f"record_node: `bag` is '{folder}'; give the folder of a new bag", file=sys.stderr)
         rclpy.try_shutdown()

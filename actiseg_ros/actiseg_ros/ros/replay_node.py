@@ -25,6 +25,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 
+from actiseg_ros.bags.cameras import DECISION, outputs
 from actiseg_ros.bags.playback import Playback, Restamper, play, unplayable
 from actiseg_ros.bags.recording import Recorded, Topic, open_recording
 from actiseg_ros.errors import RobotError
@@ -42,7 +43,7 @@ _PARAMETERS: dict[str, tuple[Any, str]] = {
     "bag": ("", "folder or file of the bag"),
     "topics": (
         Parameter.Type.STRING_ARRAY,
-        "topics to play; without any all but the decisions of `segment_node`",
+        "topics to play; without any all but decisions, what `segment_node` drew, and /clock",
     ),
     "rate": (1.0, "speed of the replay; 1 is as recorded"),
     "loop": (False, "start again at the end"),
@@ -54,23 +55,44 @@ _PARAMETERS: dict[str, tuple[Any, str]] = {
     ),
     "wait_for_subscribers": (
         0.0,
-        "seconds to wait at the start for a subscriber on the first image topic",
+        "seconds to wait at the start for a subscriber on an image topic",
     ),
 }
 
 
+_GOES = ("go", "motion_allowed")
+"""Last parts of the names on which a node says by a Bool that a robot may move."""
 _DECISION = "a decision of then must not be taken for one of now; `topics` can name it all the same"
+_DRAWN = (
+    "what was drawn then has the stamps of what is drawn now; `topics` can name it all the same"
+)
+_CLOCK = "its time is not that of this replay; `clock` publishes the bag's"
+_BOND = "the nodes of then are not alive now"
 
 
 class ReplayError(RobotError):
     """A bag cannot be played."""
 
 
-def decision_topics(topics: Sequence[Topic]) -> list[str]:
-    """Names of the topics of a bag on which `segment_node` has said go or no-go."""
-    grasps = [topic.name for topic in topics if topic.type == "actiseg_msgs/msg/GraspDecision"]
-    goes = {f"{name.rpartition('/')[0]}/go" for name in grasps}
-    return [*grasps, *(topic.name for topic in topics if topic.name in goes)]
+def outdated(topics: Sequence[Topic]) -> dict[str, str]:
+    """Topics of a bag that speak of then, and why they are not played unasked.
+
+    Decisions, and what is drawn for the same images: it would have the live node's stamps and
+    another labelling.
+    """
+    drawn = outputs(topics)
+    left_out = {}
+    for topic in topics:
+        is_go = topic.type == "std_msgs/msg/Bool" and topic.name.rpartition("/")[2] in _GOES
+        if topic.type == DECISION or is_go:
+            left_out[topic.name] = _DECISION
+        elif topic.name in drawn:
+            left_out[topic.name] = _DRAWN
+        elif topic.type == "rosgraph_msgs/msg/Clock":
+            left_out[topic.name] = _CLOCK
+        elif topic.type == "bond/msg/Status":
+            left_out[topic.name] = _BOND
+    return left_out
 
 
 class ReplayNode(Node):
@@ -92,14 +114,14 @@ class ReplayNode(Node):
         self._recording = open_recording(Path(self._value("bag")).expanduser())
         for note in (*self._recording.notes, *self._recording.losses):
             self.get_logger().warning(note)
-        self._playback = Playback(
-            self._recording, self._value("topics") or (), float(self._value("start_offset"))
-        )
+        wanted = [name for name in map(str.strip, self._value("topics") or ()) if name]
+        self._playback = Playback(self._recording, wanted, float(self._value("start_offset")))
         self._outputs: dict[str, Any] = {}
         self._stamped: set[str] = set()
-        left_out = {}
-        if not self._value("topics"):
-            left_out = dict.fromkeys(decision_topics(self._playback.topics), _DECISION)
+        left_out = {} if wanted else outdated(self._playback.topics)
+        if self.clock:
+            clocks = (t.name for t in self._playback.topics if t.name == "/clock")
+            left_out |= dict.fromkeys(clocks, _CLOCK)
         for topic in self._playback.topics:
             if topic.name not in left_out and (reason := self._add(topic)):
                 left_out[topic.name] = reason
@@ -135,7 +157,8 @@ class ReplayNode(Node):
     @property
     def has_listener(self) -> bool:
         """Whether somebody listens to an image topic (to any, if the bag has no images)."""
-        images = [topic.name for topic in self._playback.topics if topic.type.endswith("Image")]
+        kinds = {topic.name: topic.type for topic in self._playback.topics}
+        images = [name for name in self._outputs if kinds[name].endswith("Image")]
         topics = images or list(self._outputs)
         return any(self._outputs[topic].get_subscription_count() for topic in topics)
 

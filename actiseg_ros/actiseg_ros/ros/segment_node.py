@@ -161,6 +161,7 @@ class SegmentNode(LifecycleNode):
         self._pipeline = Pipeline(
             model, self._gate, self.value("max_objects"), steady=self.value("steady_masks")
         )
+        self._latencies.clear()  # they were those of another network
         bundle, providers = model.bundle, ", ".join(model.segmenter.providers)
         self.get_logger().info(
             f"bundle '{bundle.name}' ({bundle.model_id[:12]}) from {bundle.path} on {providers}"

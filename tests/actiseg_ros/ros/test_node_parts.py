@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sensor_msgs.msg import Image
 
 from actiseg_ros.prompts import MAX_OBJECTS
-from actiseg_ros.ros.arguments import untaken_arguments
+from actiseg_ros.ros.active_points import DepthBuffer
+from actiseg_ros.ros.arguments import means_node, untaken_arguments
 from actiseg_ros.ros.diagnostics.arrivals import ArrivalMonitor, PublisherTracker
 from actiseg_ros.ros.diagnostics.pace import explain_pace
 from actiseg_ros.ros.diagnostics.problems import Level, Problem, Problems
@@ -179,6 +181,32 @@ def test_a_restarted_or_new_publisher_is_another_one() -> None:
     assert joined != names[4]
     assert tracker.identify(None, 4, 2)[0] == joined, "the other one is silent"
     assert [tracker.identify(gid, None, 2)[0] for gid in ("a", "b", "a")] == ["a", "b", "a"]
+
+
+def test_publishers_that_nothing_tells_apart_are_never_one() -> None:
+    """As with a middleware that gives neither identities nor numbers."""
+    tracker = PublisherTracker()
+    alone = [tracker.identify(None, None, 1)[0] for _ in range(3)]
+    both = [tracker.identify(None, None, 2)[0] for _ in range(4)]
+    assert len(set(alone)) == 1 and len({*alone, *both}) == 5
+    assert len({tracker.identify(None, None, 1)[0] for _ in range(3)}) == 1
+
+
+def test_of_depth_pictures_with_one_stamp_the_newest_counts() -> None:
+    buffer = DepthBuffer()
+    for number in range(40):
+        buffer.add(Image(width=number), 1.0)  # nobody stamps them
+    assert buffer.of(0, 0.02, 0.5).width == 39
+
+
+@pytest.mark.parametrize(
+    ("section", "name", "meant"),
+    [("/**", "/robot1/segment", True), ("segment", "/segment", True),
+     ("/*/segment", "/robot1/segment", True), ("/other", "/segment", False),
+     ("segment", "/robot1/segment", False)],
+)  # fmt: skip
+def test_sections_of_a_parameter_file_mean_nodes(section: str, name: str, meant: bool) -> None:
+    assert means_node(section, name) is meant
 
 
 def test_a_pace_that_allows_no_go_is_told_with_both_numbers() -> None:

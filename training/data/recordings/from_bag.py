@@ -17,6 +17,7 @@ from actiseg_ros.bags.cameras import DECISION, RAW, camera_topic, listed
 from actiseg_ros.bags.orientation import UPRIGHT, of_picture
 from actiseg_ros.bags.playback import stamp_of
 from actiseg_ros.bags.recording import Recorded, Recording, Topic, open_recording
+from actiseg_ros.errors import ImageError
 from actiseg_ros.vision.compressed import decode_compressed
 from actiseg_ros.vision.images import decode_raw
 from training.data.recordings.choice import Doubt, choose
@@ -166,15 +167,21 @@ class BagSource:
             self._end = max(self._end, time)
             progress(time, length)
             if message.topic.name == self._images.name:
-                stamps.append(stamp_of(message.raw))
+                stamps.append(_stamp(message))
                 # Unindexed bags may hold messages slightly out of order.
                 recorded.append(max([message.time_ns, *recorded[-1:]]))
                 self.frames.numbers.append(len(stamps))
                 self.frames.times.append(self._seconds(recorded[-1]))
-            elif message.topic.type == DECISION:
-                self._judge(self._bag.decode(message), doubts)
+                continue
+            try:
+                said = self._bag.decode(message)
+            except BagError as error:
+                self.account.damage(f"at {time:.2f} s: {error}")
+                continue
+            if message.topic.type == DECISION:
+                self._judge(said, doubts)
             else:
-                self._hear(message, time)
+                self._hear(message.topic, said, time)
         return stamps, recorded, doubts
 
     def _seconds(self, time_ns: int) -> float:
@@ -202,9 +209,8 @@ class BagSource:
         if stamp and (known is None or (math.isnan(known.degree) and not math.isnan(doubt.degree))):
             doubts[stamp] = doubt
 
-    def _hear(self, message: Recorded, time: float) -> None:
-        said = self._bag.decode(message)
-        if message.topic.type == _TEXT:
+    def _hear(self, topic: Topic, said: Any, time: float) -> None:
+        if topic.type == _TEXT:
             self._said.append(Said(time, said.data.strip()))
             return
         stamp = self._seconds(said.header.stamp.sec * 10**9 + said.header.stamp.nanosec)
@@ -224,13 +230,21 @@ class BagSource:
     def _picture(self, index: int, message: Recorded, doubt: Doubt | None) -> Picture:
         origin: dict[str, Any] = {
             "message_index": index,
-            "stamp_ns": stamp_of(message.raw),
+            "stamp_ns": _stamp(message),
             "recorded_ns": message.time_ns,
         }
         if doubt is not None:
             origin["decision"] = doubt.record()
-        image = self._bag.decode(message)
         time = self._seconds(message.time_ns)
+        try:
+            image = self._bag.decode(message)
+        except BagError as error:
+            told = str(error)
+
+            def refuse() -> npt.NDArray[np.uint8]:
+                raise ImageError(told)
+
+            return Picture(index + 1, time, origin, None, refuse)
         if self._images.type == RAW:
 
             def decode_plain() -> npt.NDArray[np.uint8]:
@@ -261,6 +275,14 @@ class BagSource:
             self.account.note(f"no narration was heard; record `narration` or `action` too{choice}")
         chosen = [action for action in actions if action.stop > self._choice.start]
         return shown(chosen, self.frames, self.account)
+
+
+def _stamp(message: Recorded) -> int:
+    """Stamp of an image, nanoseconds; 0, which is none, if it is cut short before that."""
+    try:
+        return stamp_of(message.raw)
+    except BagError:
+        return 0
 
 
 def _name_of(bag: Path) -> str:

@@ -107,7 +107,8 @@ class PublisherTracker:
         if publisher is not None:
             return str(publisher), lost if ordered else 0
         doubtful = matched > 1 and (lost > 0 or matched > others)
-        if not ordered or (doubtful and last is not None):
+        unknown = matched > 1 and number is None  # nothing tells them apart
+        if not ordered or unknown or (doubtful and last is not None):
             self._changes += 1
             lost = 0
         return f"publisher {self._changes}", lost

@@ -320,6 +320,34 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_stays(
     assert status == 2 and "does not hold pictures of a recording" in told
 
 
+@pytest.mark.parametrize("length", [8, 40])
+def test_messages_that_are_cut_short_are_refused_or_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], length: int
+) -> None:
+    bag, types = tmp_path / "bag", bags.store()
+    with Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        kinds = {"/image/compressed": "sensor_msgs/msg/CompressedImage"}
+        kinds |= {"/narration": "std_msgs/msg/String"}
+        image, text = (writer.add_connection(n, k, typestore=types) for n, k in kinds.items())
+        for index in range(4):
+            time_ns = START + index * STEP
+            message = types.types[image.msgtype](
+                header=bags.header(types.types, time_ns), format="jpeg", data=bags.jpeg(index)
+            )
+            raw = bytes(types.serialize_cdr(message, image.msgtype))
+            writer.write(image, time_ns, raw[:length] if index == 2 else raw)
+            said = bytes(types.serialize_cdr(types.types[text.msgtype]("cut pepper"), text.msgtype))
+            writer.write(text, time_ns + 1, said[:7] if index == 1 else said)
+    arguments = ("--bag", bag, "--every", 0.1)
+    status, told = run(capsys, *arguments, "--out", tmp_path / "refused")
+    assert status == 2 and "/narration" in told and "Traceback" not in told
+    out = tmp_path / "skipped"
+    status, told = run(capsys, *arguments, "--out", out, "--on-error", "skip")
+    assert status == 3 and "frame 3" in told and "/narration" in told
+    assert [entry["frame"] for entry in manifest(out)["pictures"]] == [1, 2, 4]
+    assert [entry["frame"] for entry in manifest(out)["skipped"]] == [3]
+
+
 def test_damaged_images_are_refused_or_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
