@@ -30,11 +30,11 @@ def require_held_out(bundle: Bundle, data: Path, split: Path) -> None:
         "how it does on them says nothing about new ones; record others, or split by recording "
         "before training (`actiseg import … --val-videos`)"
     )
-    if file_sha256(split) in seen:
+    if _digest(split) in seen:
         raise ActisegError(f"{split}: the bundle's network was trained on this split, so {remedy}")
     train = split_file(data, "train")
     shared = shared_recordings(data, split)
-    if shared and file_sha256(train) in seen:
+    if shared and _digest(train) in seen:
         raise ActisegError(
             f"{split}: the bundle's network was trained on {train}, which has {_named(shared)} "
             f"too, so {remedy}"
@@ -58,7 +58,7 @@ def doubts(bundle: Bundle, data: Path, split: Path) -> list[str]:
             f"{split} has {_named(shared)} of train.json; if the network was trained on them, the "
             "promise does not hold: split by recording"
         )
-    if bundle.provenance.get("chosen_on") == file_sha256(split):
+    if bundle.provenance.get("chosen_on") == _digest(split):
         found.append(
             f"the weights (best.safetensors) were chosen by their result on {split}, so they look "
             "better there than elsewhere: export last.safetensors, or calibrate on other clips"
@@ -69,7 +69,7 @@ def doubts(bundle: Bundle, data: Path, split: Path) -> list[str]:
 def seen_by(bundle: Bundle, split: Path) -> bool:
     """Whether training or calibration of a bundle is known to have used this very split."""
     calibrated = (bundle.gate or {}).get("data", {}).get("split_sha256")
-    return file_sha256(split) in (*(bundle.provenance.get("seen") or ()), calibrated)
+    return _digest(split) in (*(bundle.provenance.get("seen") or ()), calibrated)
 
 
 def shared_recordings(data: Path, split: Path) -> Sequence[str]:
@@ -84,6 +84,11 @@ def shared_recordings(data: Path, split: Path) -> Sequence[str]:
         return ()
     own, other = ({clip.video for clip in load_clips(path)} for path in (split, train))
     return sorted(own & other)
+
+
+def _digest(split: Path) -> str:
+    """SHA-256 of a split file; that there is none is told by what reads it."""
+    return file_sha256(split) if split.is_file() else ""
 
 
 def _named(recordings: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from actiseg_ros.prompts import Prompt
 from actiseg_ros.vision.segmenter import Segmenter
 from tests.actiseg_ros.dummy_bundle import paint, write_dummy_bundle
 from tests.training.deploy.labelled_clips import write_labelled_clips
+from training.cli import main
 from training.data.palette import write_label_png
 from training.deploy.calibrate import calibrate
 from training.deploy.held_out import doubts
@@ -284,12 +285,18 @@ def test_familiar_scenes_pass_and_unfamiliar_ones_do_not(tmp_path: Path, data: P
 
 
 def test_a_familiar_split_that_is_not_there_is_told_before_the_work(
-    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    data: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = write_dummy_bundle(tmp_path / "bundle")
     monkeypatch.setattr("training.deploy.calibrate._trials", None)  # what takes minutes
     with pytest.raises(ActisegError, match=r"absent\.json: not found"):
         calibrate(folder, data, data / "ImageSets" / "val.json", familiar=tmp_path / "absent.json")
+    options = ["--bundle", folder, "--data", data, "--split", tmp_path / "absent.json"]
+    assert main(["calibrate", *map(str, options)]) == 2
+    assert "absent.json: not found" in capsys.readouterr().err
 
 
 def test_further_familiar_images_make_their_like_familiar(tmp_path: Path, data: Path) -> None:
