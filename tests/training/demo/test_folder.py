@@ -8,7 +8,10 @@ from actiseg_ros.errors import ActisegError
 from training.demo.folder import begin, clear
 
 
-def test_only_a_demonstration_is_removed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "summary", ['{"decisions": 3, "go": 1}', '{"seconds": {}, "own_bundle_in_the_lab": {}}']
+)
+def test_only_a_demonstration_is_removed(tmp_path: Path, summary: str) -> None:
     mine = tmp_path / "mine"
     mine.mkdir()
     (mine / "thesis.txt").write_text("x")
@@ -22,6 +25,14 @@ def test_only_a_demonstration_is_removed(tmp_path: Path) -> None:
     clear(out)
     assert not out.exists()
     out.mkdir()
-    (out / "summary.json").touch()  # of one that has ended
+    (out / "summary.json").write_text(summary)  # of one that has ended
     clear(out)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("summary", ["", "[1]", '{"loss": 3}', '{"seconds": 4}'])
+def test_a_summary_of_something_else_is_no_demonstration(tmp_path: Path, summary: str) -> None:
+    (tmp_path / "summary.json").write_text(summary)
+    with pytest.raises(ActisegError, match="does not hold a demonstration"):
+        clear(tmp_path)
+    assert (tmp_path / "summary.json").read_text() == summary

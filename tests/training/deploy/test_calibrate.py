@@ -13,19 +13,21 @@ from hypothesis import strategies as st
 
 from actiseg_ros.bundle import file_sha256, load_bundle
 from actiseg_ros.errors import ActisegError, BundleError
-from actiseg_ros.gate.calibration import Certificate, load_calibration
+from actiseg_ros.gate.calibration import Certificate, load_calibration, vocabulary_id
 from actiseg_ros.gate.features import target_features
 from actiseg_ros.gate.rule import Features, Reason
-from actiseg_ros.prompts import Prompt
+from actiseg_ros.narration.vocabulary import Vocabulary
+from actiseg_ros.prompts import CANDIDATES, Prompt
 from actiseg_ros.vision.segmenter import Segmenter
-from tests.actiseg_ros.dummy_bundle import paint, write_dummy_bundle
+from tests.actiseg_ros.dummy_bundle import paint, recertify, write_dummy_bundle
 from tests.training.deploy.labelled_clips import write_labelled_clips
 from training.cli import main
 from training.data.palette import write_label_png
+from training.data.splits import load_clips
 from training.deploy.calibrate import calibrate
 from training.deploy.held_out import doubts
 from training.deploy.risk_control import Criteria, Trial, binomial_upper_bound, choose_limits
-from training.deploy.trials import failures, is_alone
+from training.deploy.trials import failures, is_alone, prompt_of, run_frames
 
 
 def trial(clip: int, p: float, failure: bool, n: float = 0.0) -> Trial:
@@ -195,12 +197,24 @@ def test_calibrated_bundle_is_whole_and_tells_where_its_limits_come_from(
     assert {path.name for path in folder.iterdir()} == {*load_bundle(folder).files, "bundle.json"}
 
 
-def test_a_calibration_belongs_to_the_names_that_it_was_made_with(
-    tmp_path: Path, data: Path
-) -> None:
-    folder = write_dummy_bundle(tmp_path / "bundle")
-    calibrate(folder, data, data / "ImageSets" / "val.json", Criteria(risk=0.1), threads=1)
+def few(data: Path, split: Path, clips: int = 12) -> Path:
+    """Writes a split with the first clips of `data`."""
+    records = json.loads((data / "ImageSets" / "val.json").read_text())
+    split.write_text(json.dumps(records[:clips]))
+    return split
+
+
+def test_a_calibration_belongs_to_the_names_that_it_was_made_with(tmp_path: Path) -> None:
+    limits = {
+        "active_score": 0.5, "p_uncertainty": 0.3, "n_uncertainty": 0.3, "distance": 1e6,
+    }  # fmt: skip
+    folder = write_dummy_bundle(tmp_path / "bundle", limits=limits)
     record = json.loads((folder / "bundle.json").read_text())
+    record["gate"]["vocabulary"] = vocabulary_id(load_bundle(folder))
+    recertify(record)
+    (folder / "bundle.json").write_text(json.dumps(record))
+    calibration = load_calibration(load_bundle(folder))
+    assert calibration is not None and calibration.certifies(0.1, 0.9)
     record["vocabulary"][0]["names"].append("dish")  # of the plate until now
     (folder / "bundle.json").write_text(json.dumps(record))
     with pytest.raises(BundleError, match="another vocabulary; run `actiseg calibrate`"):
@@ -237,33 +251,35 @@ def test_lists_that_say_no_more_than_their_narration_count_as_narrations(
     tmp_path: Path, data: Path
 ) -> None:
     folder = write_dummy_bundle(tmp_path / "bundle")
-    split = tmp_path / "val.json"
-    records = json.loads((data / "ImageSets" / "val.json").read_text())
-    for record in records[20:]:
+    split = few(data, tmp_path / "val.json")
+    (told, *_) = load_clips(split)
+    records = json.loads(split.read_text())
+    for record in records:
         del record["object_classes"]["3"]
     split.write_text(json.dumps(records))
-    outcomes = calibrate(folder, data, split, Criteria(risk=0.3), threads=1)
-    assert {policy: outcome.clips for policy, outcome in outcomes.items()} == {
-        "named": 20, "narration": 60, "target": 60,
-    }  # fmt: skip
-    split.write_text(json.dumps(records[20:]))
+    (silent, *_) = load_clips(split)
+    vocabulary = Vocabulary({e.class_id: e.names for e in load_bundle(folder).vocabulary})
+    for clip, asked in ((told, {*CANDIDATES}), (silent, {"narration", "target"})):
+        assert {p for p in CANDIDATES if prompt_of(clip, p, vocabulary)} == asked
     assert set(calibrate(folder, data, split, Criteria(risk=0.3), threads=1)) == {
         "narration", "target",
     }  # fmt: skip
+    record = json.loads((folder / "bundle.json").read_text())
+    assert record["gate"]["vocabulary"] == vocabulary_id(load_bundle(folder))
     calibration = load_calibration(load_bundle(folder))
     assert calibration is not None and calibration.limits("named") is None
 
 
 def test_labels_of_another_picture_are_refused(tmp_path: Path, data: Path) -> None:
-    folder = write_dummy_bundle(tmp_path / "bundle")
+    segmenter = Segmenter(load_bundle(write_dummy_bundle(tmp_path / "bundle")), threads=1)
     shutil.copytree(data, tmp_path / "data")
     file = sorted((tmp_path / "data").rglob("*_tomato/*.png"))[0]
-    split = tmp_path / "data" / "ImageSets" / "val.json"
+    clips = load_clips(few(data, tmp_path / "few.json", 1))
     write_label_png(file, np.zeros((64, 96), np.uint8))  # half as large is the same picture
-    calibrate(folder, tmp_path / "data", split, Criteria(risk=0.3), threads=1)
+    assert list(run_frames(segmenter, clips, tmp_path / "data", Criteria()))
     write_label_png(file, np.zeros((100, 100), np.uint8))
     with pytest.raises(ActisegError, match=r"\.png: labels of 100x100 .* image of 192x128"):
-        calibrate(folder, tmp_path / "data", split, Criteria(risk=0.3), threads=1)
+        list(run_frames(segmenter, clips, tmp_path / "data", Criteria()))
 
 
 def test_familiar_scenes_pass_and_unfamiliar_ones_do_not(tmp_path: Path, data: Path) -> None:

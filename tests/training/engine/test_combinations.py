@@ -111,6 +111,7 @@ def judge(found: Sequence[dict[str, object]]) -> None:
     assert len(trained) > len(found) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_every_pair_of_options_trains_in_two_processes(
     tokenized_data: Path, tmp_path: Path

@@ -146,6 +146,10 @@ def test_attributes_say_what_is_in_use(lab: Lab, capsys: pytest.CaptureFixture[s
     for said, told in (
         ({"in use": "perhaps"}, "attribute 'in use' is 'perhaps'"),
         ({"in use": True, "active": False}, "its attributes contradict each other"),
+        (
+            [{"name": "in use", "value": value} for value in (True, False)],
+            "its attributes contradict each other",
+        ),
     ):
         extra["attributes"] = said
         shutil.rmtree(lab.folder / "data", ignore_errors=True)
@@ -267,6 +271,17 @@ def test_what_frames_writes_is_read_as_it_is(tmp_path: Path) -> None:
     assert [e["positive"] for e in second["object_classes"].values()] == [0, 1]
 
 
+@pytest.mark.parametrize("time", ["NaN", "1e400", "soon"])
+def test_a_manifest_without_times_is_named(
+    lab: Lab, time: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = f'{{"file": "lab_01_frame_0000000010.jpg", "frame": 10, "time": {time}}}'
+    path = lab.folder / "manifest.json"
+    path.write_text(f'{{"video_id": "lab_01", "frames": 60, "pictures": [{picture}]}}')
+    assert run(lab) == 2
+    assert "manifest.json: " in capsys.readouterr().err
+
+
 def _no_picture(lab: Lab) -> None:
     (lab.images / "lab_01_frame_0000000010.jpg").unlink()
 
@@ -278,6 +293,12 @@ def _other_size(lab: Lab) -> None:
 def _damaged(lab: Lab) -> None:
     path = lab.images / "lab_01_frame_0000000010.jpg"
     path.write_bytes(path.read_bytes()[:500])
+
+
+def _webp(lab: Lab) -> None:
+    path = lab.images / "lab_01_frame_0000000010.jpg"
+    Image.open(path).save(path.with_suffix(".webp"))
+    lab.pictures[0]["file_name"] = path.with_suffix(".webp").name
 
 
 def _changed(**more: Any) -> Callable[[Lab], None]:
@@ -300,6 +321,7 @@ def _row(row: str) -> Callable[[Lab], None]:
         (_changed(segmentation=[[1, 2, 3]]), "3 numbers"),
         (_changed(segmentation=[[1, 2, 3, 4, 5, float("nan")]]), "no finite number"),
         (_changed(segmentation=[[1, 2, 3, 4, 5, 1e9]]), "far outside"),
+        (_changed(segmentation=[[1, 2, 3, 4, 5, 10**400]]), "no finite number"),
         (_changed(segmentation=[[-9, -9, -5, -9, -5, -5]]), "covers no pixel of the picture"),
         (_changed(segmentation={"size": [9, 9], "counts": "1"}), "have the size [9, 9]"),
         (_changed(segmentation={"size": [HEIGHT, WIDTH], "counts": "0n"}), "do not fill"),
@@ -313,6 +335,8 @@ def _row(row: str) -> Callable[[Lab], None]:
         (_row("b,lab_01,00:00:00,00:00:01,1,30,..."), "line 3: narration"),
         (_row("b,lab/01,00:00:00,00:00:01,1,30,cut"), "contains a slash"),
         (_row("b,lab_01,00:00:00,00:00:01,1,30"), "line 3: has 6 fields"),
+        (_row(f"b,{'v' * 300},00:00:00,00:00:01,1,30,cut"), "at most 64 bytes"),
+        (_webp, "lab_01_frame_0000000010.webp is no picture that is read here"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -334,6 +358,7 @@ def test_what_cannot_be_used_refuses_all_or_is_left_out(
     [
         (lambda lab: lab.narrate("a,other,00:00:00,00:00:01,1,30,cut"), "does not have the recor"),
         (lambda lab: lab.narrate("a,lab_01,00:00:09,00:00:10,300,400,cut"), "outside of every"),
+        (lambda lab: lab.narrate("a,lab_01,00:00:00,00:00:01,,,cut"), "no start_frame and stop_f"),
         (lambda lab: lab.objects.clear(), "no picture has an object"),
         (lambda lab: lab.categories.append({"id": 1, "name": "other"}), "the same id 1"),
         (lambda lab: lab.narrations.unlink(), "narrations.csv"),
@@ -398,6 +423,36 @@ def test_names_of_all_languages_and_with_signs_come_through(
     )
 
 
+def test_names_that_are_too_long_for_a_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = Lab(tmp_path, frames=(10,))
+    name = "\U00020000" * 64  # four bytes each
+    lab.object(1, name, [PEPPER])
+    lab.narrate(f"a,{'v' * 64},00:00:00.1,00:00:01,1,30,take {name}")
+    lab.picture(f"{'v' * 64}_frame_0000000010.jpg")
+    lab.object(2, name, [PEPPER])
+    assert run(lab) == 3
+    assert classes(lab, "train") == {name: 307}
+    assert name.startswith(record(lab)["noun"]) and (labels(lab) == 1).any()
+    shutil.rmtree(lab.folder / "data")
+    lines = lab.narrations.read_text().splitlines()
+    lab.narrations.write_text(f"{lines[0]},verb\n{lines[1]},{'v' * 300}\n")
+    capsys.readouterr()
+    assert run(lab) == 2
+    assert "line 2: verb is 'v" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_written_is_told_first(
+    lab: Lab, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab.pictures[0]["file_name"] = "gone.jpg"
+    for out in ("/proc/actiseg", str(lab.narrations)):
+        assert run(lab, "--out", out) == 2
+        told = capsys.readouterr().err
+        assert f"{out}: cannot be written" in told and "gone.jpg" not in told
+
+
 def test_recordings_with_tables_of_their_own_are_imported_together(tmp_path: Path) -> None:
     lab = Lab(tmp_path, frames=())
     # As `actiseg frames` writes several recordings: a folder each.
@@ -425,6 +480,13 @@ def test_an_annotation_of_one_recording_takes_no_picture_of_another(
     lab.narrate("a,P01,00:00:00.1,00:00:01,1,30,cut pepper")
     assert run(lab) == 2
     assert "P01/frame_0000000012.jpg is not in" in capsys.readouterr().err
+    # Nor if the folders right above both have the same name.
+    lab.picture("P02/images/frame_0000000013.jpg", listed=False)
+    lab.pictures = [{"id": 1, "file_name": "P01/images/frame_0000000013.jpg", **size}]
+    lab.narrate("a,P02,00:00:00.1,00:00:01,1,30,cut pepper")
+    assert run(lab) == 2
+    told = capsys.readouterr().err
+    assert "is not in" in told and "there is P02/images/frame_0000000013.jpg, in another" in told
     for name in ("images/P02/frame_0000000012.jpg", "task 3\\P02\\frame_0000000012.jpg"):
         lab.pictures = [{"id": 1, "file_name": name, **size}]
         lab.narrate("a,P02,00:00:00.1,00:00:01,1,30,cut pepper")
@@ -473,6 +535,9 @@ def test_a_narration_that_is_given_twice_counts_once(
     told = capsys.readouterr().out
     assert "train: 1 clips" in told
     assert "1 narrations repeat another one" in told and "copy.csv, line 2 'cut pepper'" in told
+    report = json.loads((lab.folder / "data" / "import_train.json").read_text())
+    (repeated,) = report["narrations_repeated"]
+    assert repeated == f"{copy}, line 2 'cut pepper' of {lab.narrations}, line 2"
 
 
 @pytest.mark.parametrize(
@@ -495,6 +560,10 @@ def test_what_could_mislead_is_noted(lab: Lab, capsys: pytest.CaptureFixture[str
     lab.object(key, "pepper", [box(4, 4, 20, 20)])
     assert run(lab) == 3
     assert "1 actions have pictures of several sizes" in capsys.readouterr().out
+    report = json.loads((lab.folder / "data" / "import_train.json").read_text())
+    assert report["narrations_of_several_sizes"] == [
+        "lab_01_frame_0000000010.jpg 96x64, lab_01_frame_0000000011.jpg 48x64"
+    ]
     assert run(lab, "--split", "val") == 3
     assert "train.json has 1 of these recordings too (lab_01)" in capsys.readouterr().out
 
@@ -592,6 +661,54 @@ def test_labelme_files_belong_to_the_pictures_beside_them(tmp_path: Path) -> Non
     records = read_split(tmp_path / "data" / "ImageSets" / "train.json")
     named = {r["video"]: [e["name"] for e in r["object_classes"].values()] for r in records}
     assert named == {"P01": ["pepper"], "P02": ["knife"]}
+
+
+def test_labelme_files_in_folders_of_their_own_keep_their_recording(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lab = Lab(tmp_path / "lab", frames=())
+    shape = {"label": "pepper", "points": [[1e400, float("nan")], [9, 9]], "shape_type": "mask"}
+    corners = [[10, 10], [40, 10], [40, 30], [10, 30]]
+    given = {
+        "P01": "frame_0000000001.jpg",
+        "P02": "C:\\pictures\\frame_0000000001.jpg",
+        "anna": "..\\P03\\frame_0000000001.jpg",
+        "ben": "P04_frame_0000000001.jpg",
+        "eve": "frame_0000000009.jpg",
+    }
+    for name in ("P01/frame_1", "P02/frame_1", "P03/frame_1", "P04_frame_1", "frame_9"):
+        start, _, number = name.rpartition("_")
+        lab.picture(f"{start}_{int(number):010d}.jpg", listed=False)
+    for folder, file in given.items():
+        path = tmp_path / "labels" / folder / "a.json"
+        path.parent.mkdir(parents=True)
+        shapes = [{"label": "pepper", "points": corners, "shape_type": "polygon"}]
+        size = {"imageWidth": WIDTH, "imageHeight": HEIGHT}
+        path.write_text(json.dumps({"imagePath": file, "shapes": shapes, **size}))
+    videos = ("P01", "P02", "P03", "P04")
+    lab.narrate(*(f"a,{v},00:00:00.1,00:00:01,1,30,cut pepper" for v in videos))
+    options = [
+        *("--annotations", str(tmp_path / "labels"), "--images", str(lab.images)),
+        *("--narrations", str(lab.narrations), "--out", str(tmp_path / "lab" / "data")),
+    ]
+    assert cli.main(["import", "labelme", *options]) == 3
+    assert "(VIDEO_frame_NUMBER): frame_0000000009.jpg" in capsys.readouterr().err
+    clips = read_split(tmp_path / "lab" / "data" / "ImageSets" / "train.json")
+    assert [clip["video"] for clip in clips] == list(videos)
+    # The picture of another recording is not taken for one that is gone.
+    shutil.rmtree(tmp_path / "lab" / "data")
+    (lab.images / "P01" / "frame_0000000001.jpg").unlink()
+    for folder in ("P02", "anna", "ben", "eve"):
+        shutil.rmtree(tmp_path / "labels" / folder)
+    for path in lab.images.glob("P0[34]*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    lab.narrate("a,P02,00:00:00.1,00:00:01,1,30,cut pepper")
+    assert cli.main(["import", "labelme", *options]) == 2
+    assert "P01/frame_0000000001.jpg is not in" in capsys.readouterr().err
+    path = tmp_path / "labels" / "P01" / "a.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"shapes": [shape]}))
+    assert cli.main(["import", "labelme", *options]) == 2
+    assert "shape 1: 'pepper': its points are no list" in capsys.readouterr().err
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=60), st.data())

@@ -115,6 +115,16 @@ def test_people_s_labels_are_not_replaced(lab: Path, capsys: pytest.CaptureFixtu
     assert "would share it; rename one" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("form", ["coco", "labelme"])
+def test_where_nothing_can_be_written_nothing_is_drawn(
+    lab: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for picture in (lab / "images").iterdir():
+        picture.write_bytes(b"")
+    assert run(lab, "--form", form, out="/proc/actiseg/labels.json") == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
 def test_a_turned_picture_is_labelled_as_people_see_it(lab: Path) -> None:
     assert run(lab) == 0
     path = lab / "images" / "lab_1_frame_0000000010.png"

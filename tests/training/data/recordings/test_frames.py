@@ -310,6 +310,11 @@ def test_an_interrupted_run_goes_on_and_a_finished_one_stays(
     status, told = run(capsys, *arguments, "--out", out)
     assert status == 2 and "narrations.csv: was changed since it was written" in told
     assert table.read_bytes() == original + b"\n"
+    written = (out / "manifest.json").read_bytes()
+    (out / "manifest.json").write_text("[]")
+    status, told = run(capsys, *arguments, "--out", out)
+    assert status == 2 and "manifest.json: does not say which narrations were written" in told
+    (out / "manifest.json").write_bytes(written)
     table.write_bytes(original)
     # Another plan does not mix with this one.
     status, told = run(capsys, *arguments, "--out", out, "--format", "jpeg")
