@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
+from actiseg_ros.bags.orientation import UPRIGHT, of_picture
 from actiseg_ros.errors import ActisegError, ImageError
 from actiseg_ros.vision.compressed import decode_compressed
 
@@ -19,8 +18,6 @@ UInt8 = npt.NDArray[np.uint8]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
 """Of the files that are read, in lower case."""
-_ORIENTATION = 274
-"""EXIF tag; 1 is upright."""
 
 
 def pictures_below(folder: Path) -> list[Path]:
@@ -37,7 +34,7 @@ def pictures_below(folder: Path) -> list[Path]:
 
 
 def decode_upright(content: bytes) -> tuple[UInt8, bool]:
-    """Decodes a JPEG or PNG and turns it as its EXIF orientation says.
+    """Decodes a JPEG or PNG and turns it as its EXIF orientation says, if that can be read.
 
     Returns:
         RGB, uint8 [H, W, 3], and whether it was upright already.
@@ -50,13 +47,8 @@ def decode_upright(content: bytes) -> tuple[UInt8, bool]:
     except ImageError as error:
         what = str(error).partition("; ")[0]
         raise ImageError(f"cannot be decoded: {what}; copy it again") from error
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            if image.getexif().get(_ORIENTATION, 1) == 1:
-                return rgb, True
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB")), False
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's words for a broken block
-        raise ImageError(f"its EXIF block cannot be read ({error}); save it without") from error
+    orientation = of_picture(content)
+    return orientation.upright(rgb), orientation == UPRIGHT
 
 
 def read_rgb(path: Path) -> UInt8:

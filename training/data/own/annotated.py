@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -92,6 +92,11 @@ def mask_tools() -> ModuleType:
     return found
 
 
+def is_finite(value: Any) -> bool:
+    """Whether a value of a JSON file is a finite number that fits into a float."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
 def polygons_rle(polygons: Sequence[Sequence[float]], width: int, height: int) -> Mapping[str, Any]:
     """The pixels in any of several polygons.
 
@@ -106,7 +111,7 @@ def polygons_rle(polygons: Sequence[Sequence[float]], width: int, height: int) -
     for flat in polygons:
         if len(flat) < 6 or len(flat) % 2:
             raise ValueError(f"a polygon has {len(flat)} numbers; it needs x, y of 3 corners")
-        if not all(type(value) in (int, float) and math.isfinite(value) for value in flat):
+        if not all(map(is_finite, flat)):
             raise ValueError("a polygon has a coordinate that is no finite number")
         reach = width + height
         if any(not -reach <= value <= 2 * reach for value in flat):
@@ -135,15 +140,18 @@ def pixels_rle(pixels: Bool) -> Mapping[str, Any]:
     return rle
 
 
-def said_of(attributes: Mapping[str, Any]) -> tuple[bool | None, str]:
+def said_of(attributes: Iterable[tuple[Any, Any]]) -> tuple[bool | None, str]:
     """What attributes of an object say: whether it is in use, and on which side it is.
 
+    Args:
+        attributes: Names and values; a name may come several times.
+
     Raises:
-        ValueError: An attribute has a value that cannot be understood.
+        ValueError: An attribute has a value that cannot be understood, or contradicts another one.
     """
     active: bool | None = None
     side = ""
-    for name, value in attributes.items():
+    for name, value in attributes:
         plain = " ".join(str(name).lower().replace("_", " ").replace("-", " ").split())
         given = value.strip().lower() if isinstance(value, str) else value
         if plain in ACTIVE_NAMES and given not in (None, ""):

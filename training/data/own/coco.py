@@ -135,12 +135,14 @@ def _instance(
         raise ValueError(f"image_id {image} is none of the pictures")
     if category not in names:
         raise ValueError(f"category_id {category} is none of the categories")
-    attributes = annotation.get("attributes")
+    given = annotation.get("attributes")
+    attributes = list(annotation.items())
+    if isinstance(given, dict):
+        attributes += given.items()
     # Some tools write attributes as a list of {name, value}.
-    if isinstance(attributes, list) and all(isinstance(item, dict) for item in attributes):
-        attributes = {item.get("name"): item.get("value") for item in attributes}
-    own = {**annotation, **attributes} if isinstance(attributes, dict) else annotation
-    active, side = said_of(own)
+    elif isinstance(given, list) and all(isinstance(item, dict) for item in given):
+        attributes += [(item.get("name"), item.get("value")) for item in given]
+    active, side = said_of(attributes)
     file, width, height = images[image]
     try:
         rle = check_covers(_shape(annotation.get("segmentation"), width, height))

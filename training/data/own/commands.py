@@ -85,13 +85,14 @@ class ImportLabelme(_ImportOptions):
     annotations: Path
     """Folder of the JSON files."""
     images: Path | None = None
-    """Folder of the pictures; by default they lie beside the JSON files."""
+    """Folder of the pictures, in folders as the JSON files are; by default they lie beside them."""
 
     def run(self) -> int:
         """Writes the data set."""
         from training.data.own.labelme import read_labelme
 
-        return self.write(read_labelme(self.annotations), self.images or self.annotations)
+        images = self.images or self.annotations
+        return self.write(read_labelme(self.annotations, images), images)
 
 
 @dataclass(frozen=True)

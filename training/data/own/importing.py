@@ -42,6 +42,7 @@ from training.data.tree import Problem
 from training.files.disk import read_json, write_json, write_whole
 from training.files.lock import sole_writer
 from training.files.progress import tracked
+from training.files.writable import require_writable
 
 OnError = Literal["refuse", "skip"]
 
@@ -127,29 +128,35 @@ def import_annotations(
 
     Raises:
         ActisegError: Something cannot be used and that is refused, or nothing is left, or the
-            split is there already.
+            split is there already, or `out` cannot be written.
         TableError: The table cannot be read.
     """
     options = options or ImportOptions()
+    require_writable(out)
     with sole_writer(out):
         _check_free(out, options)
         names = Names(epic, own_classes(out))
         files = _Files(images)
         result = Imported(notes=list(annotations.notes))
-        actions, unreadable, repeated = read_narrations(narrations)
-        result.notes += repeated
-        problems = [*annotations.problems, *unreadable]
+        narrated = read_narrations(narrations)
+        result.notes += narrated.notes
+        problems = [*annotations.problems, *narrated.problems]
         pictures = _usable(annotations.pictures, names, files, problems)
         recordings = read_manifests(images, narrations)
-        matches = match([p for p in pictures if p.instances], actions, recordings)
+        matches = match([p for p in pictures if p.instances], narrated.actions, recordings)
         problems += _doubles(matches)
         _refuse(problems, options.on_error)
         clips = _clips(matches, names, options)
         if not clips:
             raise ActisegError(_nothing(narrations, pictures, matches, problems))
-        result.notes += _several_sizes(clips, options) + _shared_recordings(clips, out)
+        uneven = _several_sizes(clips, options)
+        result.notes += _uneven(uneven) + _shared_recordings(clips, out)
         overlaps = _write(clips, files, out, options, problems, names)
         _tell(result, annotations, pictures, files, matches, problems, overlaps, names)
+        result.report |= {
+            "narrations_repeated": narrated.repeated,
+            "narrations_of_several_sizes": uneven,
+        }
         for clip in clips:
             result.clips[clip.split] = result.clips.get(clip.split, 0) + 1
         for split in result.clips:
@@ -186,14 +193,14 @@ class _Files:
             return self._paths[wanted.as_posix()]
         if wanted.suffix.lower() not in SUFFIXES:
             raise ValueError(f"is no picture that is read here ({', '.join(sorted(SUFFIXES))})")
-        # Tools put "images/" or the name of a task before it.
+        # Tools put "images/" or the name of a task before it; folders that both have are the same.
         named = self._by_name.get(wanted.name) or self._by_name.get(without_upload(wanted.name), [])
-        above = wanted.parent.name
-        fitting = [r for r in named if PurePosixPath(r).parent.name in ("", above)]
-        if not above or names_recording(wanted.name):
-            fitting = [r for r in named if r.endswith("/" + wanted.as_posix())] or named
+        fitting = [r for r in named if _same_end(PurePosixPath(r).parent, wanted.parent)]
+        if not fitting and names_recording(wanted.name):
+            fitting = named
         if not fitting:
-            raise ValueError(f"is not in {self.folder}")
+            other = f" (there is {named[0]}, in another folder)" if named else ""
+            raise ValueError(f"is not in {self.folder}{other}")
         if len(fitting) > 1:
             raise ValueError(f"is several pictures: {', '.join(fitting[:3])}; name their folder")
         return self._paths[fitting[0]]
@@ -202,6 +209,12 @@ class _Files:
         """Pictures that are not among these."""
         known = set(used)
         return [relative for relative, path in self._paths.items() if path not in known]
+
+
+def _same_end(one: PurePosixPath, other: PurePosixPath) -> bool:
+    """Whether one of two folders ends with all of the other."""
+    pairs = zip(reversed(one.parts), reversed(other.parts), strict=False)
+    return all(a == b for a, b in pairs)
 
 
 def _check_free(out: Path, options: ImportOptions) -> None:
@@ -219,7 +232,7 @@ def _check_free(out: Path, options: ImportOptions) -> None:
 
 
 def _several_sizes(clips: Sequence[_Clip], options: ImportOptions) -> list[str]:
-    """A note on clips whose pictures are not of one size."""
+    """Clips whose pictures are not of one size, with a picture of each size."""
     found = []
     for clip in clips:
         sizes: dict[tuple[int, int], str] = {}
@@ -227,10 +240,15 @@ def _several_sizes(clips: Sequence[_Clip], options: ImportOptions) -> list[str]:
             sizes.setdefault(shrunk((picture.width, picture.height), options.size), picture.file)
         if len(sizes) > 1:
             found.append(", ".join(f"{file} {w}x{h}" for (w, h), file in sizes.items()))
-    if not found:
+    return found
+
+
+def _uneven(clips: Sequence[str]) -> list[str]:
+    """A note on clips whose pictures are not of one size."""
+    if not clips:
         return []
     return [
-        f"{len(found)} actions have pictures of several sizes, such as {found[0]}: they cannot be "
+        f"{len(clips)} actions have pictures of several sizes, such as {clips[0]}: they cannot be "
         "read as one clip, so give `actiseg predict` --clip-length 1"
     ]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path, PureWindowsPath
@@ -20,6 +19,7 @@ from training.data.own.annotated import (
     Instance,
     check_covers,
     check_size,
+    is_finite,
     mask_tools,
     pixels_rle,
     polygons_rle,
@@ -31,7 +31,7 @@ from training.files.disk import read_json
 _CIRCLE_CORNERS = 64
 
 
-def read_labelme(folder: Path) -> Annotations:
+def read_labelme(folder: Path, images: Path) -> Annotations:
     """Reads all LabelMe files of a folder and of those below it.
 
     Shapes with the same label and group are one object. Flags of a shape (`in use`) are its
@@ -39,6 +39,7 @@ def read_labelme(folder: Path) -> Annotations:
 
     Args:
         folder: Folder of the JSON files.
+        images: Folder of the pictures, in the same folders below it as their JSON files.
 
     Returns:
         The pictures, and a problem for each shape or file that cannot be used.
@@ -53,8 +54,8 @@ def read_labelme(folder: Path) -> Annotations:
             content = read_json(path)
             if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
                 continue  # some other JSON file, such as a manifest
-            found.pictures.append(_picture(path, content, found, folder))
-        except (ActisegError, ValueError) as error:
+            found.pictures.append(_picture(path, content, found, folder, images))
+        except (ActisegError, ValueError, OSError) as error:
             what = str(error).removeprefix(f"{path}: ")
             found.problems.append(Problem(str(path), what))
     if not found.pictures and not found.problems:
@@ -63,7 +64,7 @@ def read_labelme(folder: Path) -> Annotations:
 
 
 def _picture(
-    path: Path, content: Mapping[str, Any], found: Annotations, folder: Path
+    path: Path, content: Mapping[str, Any], found: Annotations, folder: Path, images: Path
 ) -> AnnotatedPicture:
     file = content.get("imagePath")
     if not isinstance(file, str) or not file.strip():
@@ -83,11 +84,26 @@ def _picture(
             active = _either(instances[key].active, instance.active)
             instance = Instance(instance.name, whole, active, instance.side, instance.where)
         instances[key] = instance
-    # LabelMe writes paths relative to its file, or those of the machine that it ran on.
-    name = PureWindowsPath(file).as_posix()
-    if (path.parent / name).is_file():
-        name = Path(os.path.relpath(path.parent / name, folder)).as_posix()
+    name = _name(PureWindowsPath(file), path.parent, folder, images)
     return AnnotatedPicture(name, width, height, tuple(instances.values()), str(path))
+
+
+def _name(given: PureWindowsPath, beside: Path, folder: Path, images: Path) -> str:
+    """Name of a picture below the folder of the pictures.
+
+    Args:
+        given: As LabelMe has it: relative to its file, or a path of the machine that it ran on.
+        beside: Folder of LabelMe's file.
+        folder: Folder of all of LabelMe's files.
+        images: Folder of the pictures.
+    """
+    elsewhere = bool(given.anchor)
+    own = given.name if elsewhere else given.as_posix()
+    below = Path(os.path.relpath(beside / own, folder)).as_posix()
+    if (images / below).is_file():
+        return below
+    # What names another folder than the pictures have is refused where it is looked for.
+    return given.as_posix() if elsewhere or (images / own).is_file() else below
 
 
 def _either(one: bool | None, other: bool | None) -> bool | None:
@@ -101,7 +117,7 @@ def _instance(shape: Any, where: str, width: int, height: int) -> Instance:
     if not isinstance(label, str) or not label.strip():
         raise ValueError(f"its label is {label!r}")
     flags = shape.get("flags")
-    active, side = said_of(flags if isinstance(flags, dict) else {})
+    active, side = said_of(flags.items() if isinstance(flags, dict) else ())
     try:
         rle = check_covers(_outline(shape, width, height))
     except (ValueError, TypeError, KeyError) as error:
@@ -113,9 +129,7 @@ def _outline(shape: Mapping[str, Any], width: int, height: int) -> Mapping[str, 
     kind = shape.get("shape_type") or "polygon"
     points = shape.get("points")
     if not isinstance(points, list) or not all(
-        isinstance(point, list)
-        and len(point) == 2
-        and all(type(value) in (int, float) and math.isfinite(value) for value in point)
+        isinstance(point, list) and len(point) == 2 and all(map(is_finite, point))
         for point in points
     ):
         raise ValueError("its points are no list of [x, y], finite numbers each")

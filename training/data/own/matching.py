@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,7 +27,11 @@ _UPLOAD = re.compile(r"[0-9a-f]{8}-")
 _ROUNDED = 0.01
 """Seconds that a time stamp in a table may be off."""
 _LONGEST = 64
-"""Bytes of each part of a sequence's name, which is the name of a folder."""
+_LONGEST_NOUN = 112
+"""Bytes of recording and verb, and of the noun, in a sequence's name: a folder's has at most 255.
+
+A noun may be the name of an object, which has up to four bytes for each of its characters.
+"""
 UNKNOWN = "unknown"
 """Verb or noun in the name of a sequence where the table has none."""
 
@@ -145,7 +150,10 @@ def read_manifests(images: Path, tables: Iterable[Path]) -> Recordings:
                 )
             for entry in content["pictures"]:
                 name = PurePosixPath(entry["file"]).name
-                places[name] = Place(video, int(entry["frame"]), float(entry["time"]))
+                time = float(entry["time"])
+                if not math.isfinite(time):
+                    raise ValueError(f"the time of {name} is {time}")
+                places[name] = Place(video, int(entry["frame"]), time)
             ends[video] = int(content["frames"])
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ActisegError(
@@ -154,49 +162,59 @@ def read_manifests(images: Path, tables: Iterable[Path]) -> Recordings:
     return Recordings(places, ends)
 
 
-def read_narrations(
-    paths: Iterable[Path],
-) -> tuple[list[NarratedAction], list[Problem], list[str]]:
-    """Reads tables of narrations in EPIC's columns, a table for each recording or for several.
+@dataclass
+class Narrated:
+    """What tables of narrations hold."""
 
-    Returns:
-        The actions in the order of recording and time, a problem for each row that cannot be used,
-        and a note if rows repeat others, as two of EPIC's do: each action counts once.
+    actions: list[NarratedAction] = field(default_factory=list)
+    """In the order of recording and time."""
+    problems: list[Problem] = field(default_factory=list)
+    """A problem for each row that cannot be used."""
+    repeated: list[str] = field(default_factory=list)
+    """Rows that repeat another one, as two of EPIC's do: each action counts once."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be told of rows that repeat another one."""
+        if not self.repeated:
+            return []
+        return [
+            f"{len(self.repeated)} narrations repeat another one (recording, time and words), such "
+            f"as {self.repeated[0]}: each counts once"
+        ]
+
+
+def read_narrations(paths: Iterable[Path]) -> Narrated:
+    """Reads tables of narrations in EPIC's columns, a table for each recording or for several.
 
     Raises:
         TableError: A table cannot be read or lacks a column.
     """
-    problems: list[Problem] = []
-    actions: list[NarratedAction] = []
-    repeated: list[str] = []
+    found = Narrated()
     told: dict[tuple[str, tuple[float, float], str], NarratedAction] = {}
     needed = ("video_id", "start_timestamp", "stop_timestamp", "narration")
     for path in paths:
 
         def refuse(error: TableError, path: Path = path) -> None:
-            problems.append(Problem(str(path), str(error).removeprefix(str(path)).lstrip(":, ")))
+            found.problems.append(
+                Problem(str(path), str(error).removeprefix(str(path)).lstrip(":, "))
+            )
 
         for row in read_table(path, needed, on_error=refuse):
             try:
                 action = _action(row)
                 first = told.setdefault((action.video, action.times, action.narration), action)
                 if first is action:
-                    actions.append(action)
+                    found.actions.append(action)
                 else:
-                    repeated.append(
+                    found.repeated.append(
                         f"{path}, line {row.line} {action.narration!r} of {first.table}, "
                         f"line {first.line}"
                     )
             except TableError as error:
                 refuse(error)
-    notes = []
-    if repeated:
-        notes.append(
-            f"{len(repeated)} narrations repeat another one (recording, time and words), such as "
-            f"{repeated[0]}: each counts once"
-        )
-    actions.sort(key=lambda action: (action.video, action.times, action.line))
-    return actions, problems, notes
+    found.actions.sort(key=lambda action: (action.video, action.times, action.line))
+    return found
 
 
 def _action(row: Row) -> NarratedAction:
@@ -213,7 +231,7 @@ def _action(row: Row) -> NarratedAction:
     for column in ("video_id", "verb", "noun"):
         if "/" in row.get(column) or "\\" in row.get(column):
             raise row.error(column, "fit for the name of a folder: it contains a slash")
-        if len(row.get(column).encode()) > _LONGEST:
+        if column != "noun" and len(row.get(column).encode()) > _LONGEST:
             raise row.error(column, f"fit for the name of a folder: at most {_LONGEST} bytes")
     if not row["video_id"]:
         raise row.error("video_id", "the name of a recording")
@@ -365,4 +383,6 @@ def nouns_of(action: NarratedAction, names: Names) -> tuple[str, int, frozenset[
     noun = action.noun or (epic_noun(target) if target else UNKNOWN)
     known = vocabulary.class_of(readable_name(noun))
     first = action.noun_class if known is None or action.noun_class >= 0 else known
-    return noun.replace("/", "-"), first, classes
+    # Only here: the object's own name, its class and the narration stay whole.
+    short = noun.replace("/", "-").encode()[:_LONGEST_NOUN].decode(errors="ignore")
+    return short, first, classes

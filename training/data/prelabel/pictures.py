@@ -32,6 +32,7 @@ from training.data.prelabel.drawn import (
     write_labelme,
 )
 from training.files.progress import tracked
+from training.files.writable import require_writable
 
 
 @dataclass(frozen=True)
@@ -91,17 +92,18 @@ def prelabel(
         TableError: A table cannot be read.
     """
     files = pictures_below(images)
-    actions, problems, repeated = read_narrations(tables)
-    if problems:
-        raise ActisegError(f"{problems[0]}; repair the table")
-    done = Prelabelled(notes=repeated)
-    shown = _shown(files, images, tables, actions, done)
+    narrated = read_narrations(tables)
+    if narrated.problems:
+        raise ActisegError(f"{narrated.problems[0]}; repair the table")
+    done = Prelabelled(notes=narrated.notes)
+    shown = _shown(files, images, tables, narrated.actions, done)
     if not shown:
         raise ActisegError(
             f"{images}: no picture belongs to a narration of {', '.join(map(str, tables))}; the "
             "names must say recording and frame (VIDEO_frame_0000000012.jpg)"
         )
     # Before hours of drawing.
+    require_writable(out.parent if form == "coco" else out)
     refuse_taken(out, [file.relative_to(images).as_posix() for file in sorted(shown)], form)
     bundle = load_bundle(drawers.bundle)
     vocabulary = Vocabulary({entry.class_id: entry.names for entry in bundle.vocabulary})

@@ -138,12 +138,18 @@ def _refuse_edited(out: Path) -> None:
     """Refuses to write narrations anew that somebody has corrected since.
 
     Raises:
-        ActisegError: The table is not the one that the manifest speaks of.
+        ActisegError: The table is not the one that the manifest speaks of, or that is damaged.
     """
     manifest, table_file = out / MANIFEST, out / NARRATIONS
     if not (manifest.is_file() and table_file.is_file()):
         return
-    written = read_json(manifest).get("narrations", {}).get("sha256")
+    try:
+        written = read_json(manifest)["narrations"]["sha256"]
+    except (KeyError, TypeError, IndexError) as error:
+        raise ActisegError(
+            f"{manifest}: does not say which narrations were written; choose another --out, or "
+            f"move {NARRATIONS} away to have it written anew"
+        ) from error
     if hashlib.sha256(table_file.read_bytes()).hexdigest() != written:
         raise ActisegError(
             f"{table_file}: was changed since it was written, and this would replace "

@@ -706,7 +706,11 @@ def test_labelme_files_in_folders_of_their_own_keep_their_recording(
     assert cli.main(["import", "labelme", *options]) == 2
     assert "P01/frame_0000000001.jpg is not in" in capsys.readouterr().err
     path = tmp_path / "labels" / "P01" / "a.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"shapes": [shape]}))
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | {"imagePath": "f" * 300 + ".jpg"}))
+    assert cli.main(["import", "labelme", *options]) == 2
+    assert "a.json: [Errno 36] File name too long" in capsys.readouterr().err
+    path.write_text(json.dumps(content | {"shapes": [shape]}))
     assert cli.main(["import", "labelme", *options]) == 2
     assert "shape 1: 'pepper': its points are no list" in capsys.readouterr().err
 
