@@ -11,9 +11,9 @@ from training.benchmark.options import BenchmarkOptions
 from training.data.layout import IMAGES, LABELS, WEIGHTS, image_folder, split_file
 from training.data.splits import load_clips
 from training.files.claims import claim
+from training.files.digests import files_digest
 from training.files.disk import read_json, write_json
 from training.files.lock import sole_writer
-from training.noise.digests import files_digest
 
 SETTINGS_FILE = "benchmark.json"
 

@@ -19,11 +19,11 @@ from training.data.labels import WEIGHT_OTHER
 from training.data.palette import read_label_png, write_label_png
 from training.data.splits import positive_ids, read_split, record_name
 from training.files.claims import claim
+from training.files.digests import files_digest
 from training.files.disk import write_json
 from training.files.lock import sole_writer
 from training.files.processes import in_processes
 from training.files.progress import tracked
-from training.noise.digests import files_digest
 from training.noise.published import CLEAN_SUFFIX, MANIFEST
 from training.noise.statistics import Severity
 

@@ -19,8 +19,8 @@ from actiseg_ros.prompts import PROMPT_TEMPLATE
 from training.data.expressions import meta_expressions, objects_category
 from training.data.palette import read_label_png
 from training.data.splits import record_name
+from training.files.digests import files_digest
 from training.files.disk import read_json
-from training.noise.digests import files_digest
 from training.noise.text import NameTable, NoisyName
 
 Labels = npt.NDArray[np.uint8]

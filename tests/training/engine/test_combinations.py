@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.training.engine.two_processes import in_two_processes
 from training.strategies import STRATEGIES
 
 FACTORS: Mapping[str, Sequence[str]] = {
@@ -79,16 +77,8 @@ def tried(combinations: Sequence[Combination], data: Path, out: Path) -> list[di
     """What each comes to in two processes that train together."""
     file = out / "combinations.json"
     file.write_text(json.dumps([options_of(own) for own in combinations]), encoding="utf-8")
-    run = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc-per-node", "2", "-m", "tests.training.engine.combinations"),
-            *(str(data), str(out / "runs"), str(file)),
-        ],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        cwd=Path(__file__).parents[3],
-        capture_output=True,
-        text=True,
+    run = in_two_processes(
+        "-m", "tests.training.engine.combinations", str(data), str(out / "runs"), str(file)
     )
     lines = [json.loads(line) for line in run.stdout.splitlines() if line.startswith("{")]
     last = options_of(combinations[len(lines)]) if len(lines) < len(combinations) else None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import sys
 from pathlib import Path
+
+from tests.training.engine.two_processes import in_two_processes
 
 _JOINS_AND_LEAVES = """
 from pathlib import Path
@@ -64,28 +64,12 @@ with process_group("cpu") as group:
 
 def test_processes_rank_with_the_same_statistics(drawn_data: Path, tmp_path: Path) -> None:
     """Each takes a window of its own before, which moves its batch norm's running statistics."""
-    run = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc-per-node", "2", "--no-python", sys.executable, "-c", _RANKS_ALIKE),
-            *(str(drawn_data), str(tmp_path)),
-        ],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
+    program = "--no-python", sys.executable, "-c", _RANKS_ALIKE
+    run = in_two_processes(*program, str(drawn_data), str(tmp_path))
     assert run.returncode == 0, run.stderr[-2000:]
 
 
 def test_a_group_leaves_no_thread_behind() -> None:
     """One that runs when the interpreter ends aborts, now and then, a process that is done."""
-    run = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc-per-node", "2", "--no-python", sys.executable, "-c", _JOINS_AND_LEAVES),
-        ],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
+    run = in_two_processes("--no-python", sys.executable, "-c", _JOINS_AND_LEAVES)
     assert run.returncode == 0, run.stderr[-2000:]

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ from safetensors.torch import load_file
 from actiseg_ros.bundle import file_sha256
 from actiseg_ros.errors import ActisegError
 from tests.training.drawn_data import draw_data
+from tests.training.engine.two_processes import in_two_processes
 from tests.training.model.micro import MICRO, MICRO_PUBLISHED
 from training.checkpoints.weights import load_model
 from training.config.run import TrainConfig
@@ -287,16 +285,10 @@ def test_stop_during_validation_costs_no_step(
 
 def test_two_processes_validate_as_one(data: Path, tmp_path: Path) -> None:
     """Each predicts its share, with the same weights and statistics."""
-    run = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
-            *("--nproc-per-node", "2", "-m", "training.cli", "train", "--preset", "tiny"),
-            *("--data", str(data), "--out", str(tmp_path), "--epochs", "1", "--batch-size", "2"),
-            *("--workers", "0", "--device", "cpu", "--positive-threshold", "0"),
-        ],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
+    run = in_two_processes(
+        *("-m", "training.cli", "train", "--preset", "tiny"),
+        *("--data", str(data), "--out", str(tmp_path), "--epochs", "1", "--batch-size", "2"),
+        *("--workers", "0", "--device", "cpu", "--positive-threshold", "0"),
     )
     assert run.returncode == 0, run.stderr[-3000:]
     assert "2 processes" in run.stdout

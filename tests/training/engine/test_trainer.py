@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +18,7 @@ from torch import Tensor
 
 from actiseg_ros.bundle import file_sha256
 from actiseg_ros.errors import ActisegError
+from tests.training.engine.two_processes import in_two_processes
 from training.checkpoints.weights import load_model
 from training.config.noise import NoiseOptions
 from training.config.run import StrategyOptions, TrainConfig
@@ -550,15 +548,12 @@ def test_two_processes_share_a_run(
 
     They save all the time: when each asked its own clock, one could wait for ever for the other.
     """
-    arguments = [
-        *(sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"),
+    run = in_two_processes(
         *("-m", "training.cli", "train", "--data", str(data), "--out", str(tmp_path)),
         *("--epochs", "1", "--batch-size", "1", "--workers", "0", "--val-split", ""),
         *("--input-size", "72", "128"),
         *("--save-minutes", "0.0005", "--strategy", strategy, option, value),
-    ]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    run = subprocess.run(arguments, env=environment, capture_output=True, text=True)
+    )
     assert run.returncode == 0, run.stderr[-2000:]
     record = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))
     assert (record["processes"], record["status"]) == (2, "done")
