@@ -22,7 +22,9 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
@@ -162,6 +164,19 @@ class Probe:
 
         self.node.create_subscription(kind, topic, callback, 50)
 
+    def destroy(self, handle: Publisher | Subscription) -> None:
+        """Destroys a publisher or subscription in the probe's thread.
+
+        rclpy's executor dies of one that another thread takes away while it gathers what to wait
+        for (ros2/rclpy issue 1284), and then the probe hears nothing more.
+        """
+        ends = {
+            Publisher: self.node.destroy_publisher,
+            Subscription: self.node.destroy_subscription,
+        }
+        done = self._executor.create_task(ends[type(handle)], handle)
+        eventually(done.done, "the end of a publisher or subscription")
+
     # Inputs
 
     def matched(self) -> None:
@@ -204,6 +219,7 @@ class Probe:
         deadline = time.monotonic() + patience
         due = time.monotonic()
         while time.monotonic() < deadline:
+            assert self._thread.is_alive(), "the probe's thread has died"
             if feed is not None and time.monotonic() >= due:
                 feed()
                 due = time.monotonic() + period

@@ -111,7 +111,7 @@ def test_mask_and_objects_of_an_image_come_before_a_decision_about_it(probe: Pro
         probe.next("grasp", feed=lambda: show(probe))
     common = set(published["mask"]) & set(published["objects"]) & set(published["grasp"]) - {0}
     for handle in handles:
-        probe.node.destroy_subscription(handle)
+        probe.destroy(handle)
     assert len(common) >= 10
     for stamp in common:
         assert published["mask"][stamp] <= published["grasp"][stamp]
@@ -134,7 +134,7 @@ def test_a_second_publisher_on_the_decision_is_an_error_and_no_go(
             probe.next("grasp", feed=lambda: show(probe))
         assert not any(decision.go for decision in probe.since("grasp", start))
     finally:
-        probe.node.destroy_publisher(other)
+        probe.destroy(other)
     probe.decision(feed=lambda: show(probe))
 
 
@@ -314,7 +314,7 @@ def test_a_consumer_stops_when_the_node_is_killed_or_doubled(bundle: Path, tmp_p
                 # Decisions of two sources.
                 other = probe.node.create_publisher(GraspDecision, "segment/grasp", 1)
                 eventually(lambda: show(probe) and not allowed[-1][1], "a stop")
-                probe.node.destroy_publisher(other)
+                probe.destroy(other)
                 eventually(lambda: show(probe) and allowed[-1][1], "motion allowed again")
                 node.popen.send_signal(signal.SIGKILL)
                 killed = time.monotonic()

@@ -150,7 +150,7 @@ def test_a_camera_that_is_paused_and_killed(bundle: Path, tmp_path: Path) -> Non
     values = {"bundle": bundle, "silence_warning": 0.5, **VALUES}
     with running("segment_node", "/watched", tmp_path / "log", **values) as process:
         probe = Probe("/watched", outputs=("grasp",))
-        probe.node.destroy_publisher(probe.images)  # a second camera
+        probe.destroy(probe.images)  # a second camera
         try:
             with camera("/watched", 20.0) as eye:
                 probe.decision(feed=lambda: probe.narrate("cut tomato"))

@@ -53,7 +53,7 @@ def test_ten_thousand_malformed_images(bundle: Path, tmp_path: Path, kind: type)
 def test_two_hundred_images_a_second_for_a_minute(bundle: Path, tmp_path: Path) -> None:
     with running("segment_node", "/fast", tmp_path / "log", bundle=bundle, **VALUES) as process:
         probe = Probe("/fast", outputs=("grasp",))
-        probe.node.destroy_publisher(probe.images)
+        probe.destroy(probe.images)
         try:
             with camera("/fast", 200.0):
                 probe.decision(feed=lambda: probe.narrate("cut tomato"))
@@ -73,7 +73,7 @@ def test_two_hundred_images_a_second_for_a_minute(bundle: Path, tmp_path: Path) 
 def test_a_node_that_is_killed_and_started_again_goes_again(bundle: Path, tmp_path: Path) -> None:
     with camera("/reborn", 20.0):
         probe = Probe("/reborn", outputs=("grasp",))
-        probe.node.destroy_publisher(probe.images)
+        probe.destroy(probe.images)
         try:
             for number in range(3):
                 log = tmp_path / f"log{number}"
@@ -137,7 +137,7 @@ def test_an_hour_of_bag_time_needs_no_more_memory(bundle: Path, tmp_path: Path) 
         running("replay_node", "/hour", tmp_path / "replay", **replay) as player,
     ):
         probe = Probe("/hour", outputs=("grasp",))
-        probe.node.destroy_publisher(probe.images)
+        probe.destroy(probe.images)
         memory: list[tuple[float, float]] = []
         try:
             for played in range(1, 7):

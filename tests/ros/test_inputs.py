@@ -85,7 +85,7 @@ def test_a_missing_publisher_is_named_with_the_topics_that_exist(
         # This probe publishes its images elsewhere, as a forgotten remapping does.
         probe = Probe("/alone", outputs=("grasp",), image_type=String)
         camera = probe.node.create_publisher(Image, "camera/image_raw", 1)
-        probe.node.destroy_publisher(probe.images)
+        probe.destroy(probe.images)
         try:
             told = probe.trouble("image", "no publisher on /alone/image")
             assert "/alone/camera/image_raw" in told and "remap" in told
@@ -93,7 +93,7 @@ def test_a_missing_publisher_is_named_with_the_topics_that_exist(
             probe.trouble("narration", "/alone/narration")
             assert "NO_IMAGE" in probe.next("grasp").reasons
         finally:
-            probe.node.destroy_publisher(camera)
+            probe.destroy(camera)
             probe.close()
 
 

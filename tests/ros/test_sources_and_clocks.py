@@ -77,7 +77,7 @@ def test_two_cameras_on_one_topic_never_go_and_are_named(probe: Probe) -> None:
         told = probe.trouble("image", "2 publishers on /sources/image: /sources/probe")
         assert "never counted together" in told
     finally:
-        probe.node.destroy_publisher(other)
+        probe.destroy(other)
     reach_go(probe)
 
 
