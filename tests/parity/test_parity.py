@@ -3,20 +3,21 @@
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.parity.result import compare
-from tests.parity.run import main, run_cases
+from tests.parity.run import MODULES, main, run_cases
 
 HERE = Path(__file__).parent
 SMALL = HERE / "small"
 
 
-def failures(folder: Path) -> list[str]:
-    results = list(run_cases(folder))
+def failures(folder: Path, modules: Sequence[str] = MODULES) -> list[str]:
+    results = list(run_cases(folder, modules))
     assert results, f"no case found in {folder}"
     return [result.line() for result in results if not result.passed]
 
@@ -26,9 +27,18 @@ def test_small_case():
     assert failures(SMALL) == []
 
 
+@pytest.mark.parametrize(
+    "section",
+    [
+        "metrics",
+        "data",
+        # Networks of the published sizes take minutes; the small case has one of each kind.
+        *(pytest.param(s, marks=pytest.mark.slow) for s in ("inference", "criterion", "model")),
+    ],
+)
 @pytest.mark.timeout(1500)
-def test_reference_material(shared):
-    assert failures(shared / "parity") == []
+def test_reference_material(shared, section):
+    assert failures(shared / "parity", [f"cases_{section}"]) == []
 
 
 def test_released_noise(shared):

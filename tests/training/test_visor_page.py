@@ -84,6 +84,7 @@ def as_downloaded(folder: Path) -> None:
         shutil.rmtree(video)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_from_the_download_to_a_row_of_the_table(
     commands: list[str],

@@ -46,6 +46,7 @@ def _interrupt_once(path: Path) -> threading.Thread:
     return thread
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_crashed_and_interrupted_cells_end_like_any_other(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -326,9 +326,9 @@ def test_run_leaves_what_the_next_commands_need(data: Path, tmp_path: Path) -> N
 
 def test_learns(data: Path, tmp_path: Path) -> None:
     """Losses on a handful of frames fall well below their start."""
-    assert train(_config(data, tmp_path, epochs=16, learning_rate=2e-3, precision="float32")) == 0
+    assert train(_config(data, tmp_path, epochs=4, learning_rate=4e-3, precision="float32")) == 0
     epochs = json.loads((tmp_path / "run.json").read_text(encoding="utf-8"))["epochs"]
-    assert epochs[-1]["loss"] < 0.8 * epochs[0]["loss"]
+    assert epochs[-1]["loss"] < 0.85 * epochs[0]["loss"]
 
 
 def test_folder_with_a_run_is_not_overwritten(data: Path, tmp_path: Path) -> None:
@@ -536,8 +536,8 @@ def test_released_co_teaching_takes_a_step_for_each_kept_sample(
 @pytest.mark.parametrize(
     ("strategy", "option", "value"),
     [
-        ("npn", "--npn.warmup-epochs", "0"),
         ("co-teaching", "--co-teaching.window", "12"),
+        pytest.param("npn", "--npn.warmup-epochs", "0", marks=pytest.mark.slow),
         pytest.param("co-teaching", "--co-teaching.steps", "sample", marks=pytest.mark.slow),
     ],
 )
