@@ -39,11 +39,13 @@ TEXTS = {
 }
 NUMBERS = {
     "max_risk": "Largest certified risk that is accepted, as a share (0.3 is 30 %)",
+    "depth_tolerance": "Seconds that a depth picture may lie from its image",
 }
 FLAGS = {
     "use_sim_time": "Take the time from /clock (simulation or a bag that is played)",
     "autostart": "Configure and activate at start; false leaves it to a lifecycle manager",
     "active_points": "Publish the target's points, from depth_topic and camera_info_topic",
+    "depth_rectified": "Image and depth picture are rectified (image_rect)",
 }
 BRIDGE_PORT = 8765
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")

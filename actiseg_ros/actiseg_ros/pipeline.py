@@ -239,7 +239,12 @@ class Pipeline:
         if narration.text:
             named, wanted = self._action
             prompt, self._target = choose_prompt(
-                narration, named or self._objects, self._vocabulary, wanted, self._max_objects
+                narration,
+                named or self._objects,
+                self._vocabulary,
+                wanted,
+                self._max_objects,
+                self.model.segmenter.unread,
             )
         if prompt != self._prompt:
             self._prompt = prompt

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from actiseg_ros.errors import PromptError
-from actiseg_ros.narration.grammar import BODY
+from actiseg_ros.narration.grammar import BODY, PERSONS
 from actiseg_ros.narration.mood import Reason
 from actiseg_ros.narration.reading import read
 from actiseg_ros.narration.text import Narration, clean_name, words_of
@@ -80,6 +80,7 @@ _REMEDIES = {
     ),
     Reason.NOT_A_CANDIDATE: "name it among the candidates, or let the narration name them",
     Reason.AMBIGUOUS: "say which one is meant, in the words of its candidate",
+    Reason.CUT: "say it in fewer words, or give the object a shorter name",
     Reason.TOO_MANY: "raise `max_objects`, or name those that matter now",
 }
 
@@ -144,6 +145,7 @@ def choose_prompt(
     vocabulary: Vocabulary,
     target_name: str = "",
     limit: int = MAX_OBJECTS,
+    unread: Callable[[Prompt], Sequence[str]] = lambda prompt: (),
 ) -> tuple[Prompt, Target]:
     """Chooses what is asked for a narration, and by which of the gate's limits it is judged.
 
@@ -153,6 +155,8 @@ def choose_prompt(
         vocabulary: Known names and synonyms.
         target_name: See `choose_target`.
         limit: Largest number of candidates.
+        unread: Names the candidates of whose text the network does not read the end
+            (`Segmenter.unread`).
 
     Returns:
         The prompt, and its target or why there is none. A list that names no more than the
@@ -173,7 +177,12 @@ def choose_prompt(
         # What does not fit into one prompt could not be kept clear of.
         told = f"{len(names)} candidates are more than {limit}"
         target, names = Target("", Reason.TOO_MANY, told), names[:limit]
-    return Prompt(narration.text, names, target.name, candidates), target
+    prompt = Prompt(narration.text, names, target.name, candidates)
+    if prompt.target and (cut := unread(prompt)):
+        # What chose the target would not be what the network has read.
+        told = f"with {cut[0]!r} the narration is longer than the network reads"
+        prompt, target = replace(prompt, target=""), Target("", Reason.CUT, told)
+    return prompt, target
 
 
 def _unnamed(names: Sequence[str], narration: Narration, vocabulary: Vocabulary) -> tuple[str, ...]:
@@ -218,8 +227,8 @@ def choose_target(
     if not wanted:
         return Target("", reason, text)
     matches = _matching(wanted, names, vocabulary)
-    if any(is_hand(name, vocabulary) for name in (wanted, *matches)):
-        return Target("", Reason.HAND, f"{wanted!r} is a hand, which is never to be grasped")
+    if any(_is_of_somebody(name, vocabulary) for name in (wanted, *matches)):
+        return Target("", Reason.HAND, f"{wanted!r} is a hand or a person, never to be grasped")
     if not matches:
         listed = ", ".join(names[:8])
         return Target("", Reason.NOT_A_CANDIDATE, f"{wanted!r} is none of the candidates {listed}")
@@ -248,6 +257,11 @@ _NOT_DONE_NOW = frozenset(
 """Reasons that hold against an explicit target as well."""
 
 
+def _is_of_somebody(name: str, vocabulary: Vocabulary) -> bool:
+    """Whether a name in any spelling means a person or a hand."""
+    return not PERSONS.isdisjoint(words_of(name)[-1:]) or is_hand(name, vocabulary)
+
+
 def is_hand(name: str, vocabulary: Vocabulary) -> bool:
     """Whether a name in any spelling, or its class, means a hand, which is never to be grasped."""
     words = [word for word in words_of(name) if word not in ("left", "right")]
@@ -258,7 +272,10 @@ def is_hand(name: str, vocabulary: Vocabulary) -> bool:
 
 
 def _matching(name: str, names: Sequence[str], vocabulary: Vocabulary) -> tuple[str, ...]:
-    """The candidates that may be meant: of this name, else spelt like it, else of its class."""
+    """The candidates that may be meant: of this name, else spelt like it, else of its class.
+
+    Of its class are those that end in a name of it, too: a tea cup is a cup.
+    """
     if name in names:
         return (name,)
     keys = set(spellings(name))
@@ -267,4 +284,10 @@ def _matching(name: str, names: Sequence[str], vocabulary: Vocabulary) -> tuple[
     class_id = vocabulary.class_of(name)
     if class_id is None:
         return ()
-    return tuple(one for one in names if vocabulary.class_of(one) == class_id)
+    return tuple(one for one in names if class_id in _kinds(one, vocabulary))
+
+
+def _kinds(name: str, vocabulary: Vocabulary) -> set[int | None]:
+    """Classes of a name and of what it ends in: those of "tea cup" and "cup"."""
+    words = words_of(name)
+    return {vocabulary.class_of(" ".join(words[start:])) for start in range(len(words))}

@@ -149,8 +149,9 @@ def read_table(
     if not names:
         wanted = ", ".join(required) or "its columns"
         raise TableError(f"{path}: is empty; the first line must name {wanted}")
-    columns = {name.strip(): place for place, name in enumerate(names)}
-    twice = sorted({name.strip() for name in names if [n.strip() for n in names].count(name) > 1})
+    names = [name.strip() for name in names]
+    columns = {name: place for place, name in enumerate(names)}
+    twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise TableError(f"{path}, line {first}: has more than one column {', '.join(twice)}")
     if missing := [name for name in required if name not in columns]:

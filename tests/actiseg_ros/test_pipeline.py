@@ -351,6 +351,22 @@ def test_what_does_not_fit_into_a_prompt_is_not_left_out_silently(
     assert "3 candidates are more than 2" in note
 
 
+def test_words_that_the_network_does_not_read_choose_no_target(
+    camera: Camera, pipeline: Pipeline
+) -> None:
+    """Of the text of a candidate the network reads 32 tokens."""
+    narration = "very slowly and gently with your right hand please now take the {}" + ", okay" * 15
+    pipeline.set_objects(["tomato", "plate"])
+    for name in ("tomato", "plate"):
+        pipeline.narrate(narration.format(name))
+        assert pipeline.prompt is not None and not pipeline.prompt.target
+        assert "longer than the network reads" in pipeline.missing_target
+        camera.show()
+        assert Reason.NO_TARGET in camera.reasons
+    pipeline.narrate("now take the tomato")
+    assert pipeline.prompt.target == "tomato" and not pipeline.missing_target
+
+
 def test_a_bad_image_is_forgotten_without_a_narration_too(
     camera: Camera, pipeline: Pipeline
 ) -> None:

@@ -104,6 +104,12 @@ def test_a_thousand_different_names_or_an_endless_one_are_refused() -> None:
         ("stay back from the knife", ("tomato", "knife"), "knife", ""),
         ("step away from the gizmo", ("tomato", "gizmo"), "gizmo", ""),
         ("take tomato, not the gizmo", ("tomato", "gizmo"), "gizmo", ""),
+        # A kind of its own, or one that nobody knows, is a knife all the same.
+        ("take knife", ("bread knife", "gizmo knife"), "", ""),
+        ("take knife", ("gizmo knife", "widget"), "", "gizmo knife"),
+        ("take knife", ("knife", "gizmo knife"), "", "knife"),
+        ("take everything but the gizmo knife", ("knife", "tomato"), "knife", ""),
+        ("hand over cup", ("person", "tomato"), "person", ""),
     ],
 )
 def test_target(narration: str, names: tuple[str, ...], explicit: str, target: str) -> None:

@@ -50,6 +50,8 @@ def test_what_spreadsheets_do_to_a_table(tmp_path: Path) -> None:
         (b"\xef\xbb\xbf\n\n", "is empty"),
         (b"a\n1\n", "lacks the columns b; it has a"),
         (b"a,b,a\n", "more than one column a"),
+        (b"a,b, a\n", "more than one column a"),
+        (b"a,b, c, c\n", "more than one column c"),
         (b"a,b\n1,2\n3\n", "line 3: has 1 fields, but the header has 2"),
         (b"a,b\n\n1,x, y\n", "line 3: has 3 fields"),
         (b'a,b\n"1\n2",3\n4,5,6\n', "line 4: has 3 fields"),

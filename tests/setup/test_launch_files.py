@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import py_compile
+import re
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,20 @@ def test_every_configuration_is_declared(launch_file: Path) -> None:
     }
     assert used
     assert used <= set(declared_arguments(launch_file))
+
+
+def test_arguments_that_the_pages_name_exist(repository: Path) -> None:
+    known: set[str] = set()
+    for name in LAUNCH_FILES:
+        file = repository / "launch" / name
+        tables = [n.value for n in ast.parse(file.read_text()).body if isinstance(n, ast.Assign)]
+        keys = [key for table in tables if isinstance(table, ast.Dict) for key in table.keys]
+        known |= {key.value for key in keys if isinstance(key, ast.Constant)}
+        known |= set(declared_arguments(file))
+    pages = [repository / "README.md", *(repository / "docs").glob("*.md")]
+    named = {name for page in pages for name in re.findall(r"`([a-z_]+):=", page.read_text())}
+    assert {"active_points", "depth_rectified"} <= named
+    assert named <= known
 
 
 def test_executables_exist(launch_file: Path, repository: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import glob
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -110,7 +110,7 @@ def run_frames(
     vocabulary = Vocabulary({entry.class_id: entry.names for entry in entries})
     random = np.random.default_rng(seed)
     for clip in tracked(clips, corruption or "images as they are", "clips"):
-        prompts = {policy: prompt_of(clip, policy, vocabulary) for policy in policies}
+        prompts = {p: prompt_of(clip, p, vocabulary, segmenter.unread) for p in policies}
         narrated = choose_target(
             clean_narration(clip.narration or ""), _annotated(clip), vocabulary
         ).name
@@ -161,7 +161,12 @@ def _trial(
     return Trial(clip.sequence, features, *failed, alone=is_alone(truth, ids))
 
 
-def prompt_of(clip: Clip, policy: Candidates, vocabulary: Vocabulary) -> Prompt | None:
+def prompt_of(
+    clip: Clip,
+    policy: Candidates,
+    vocabulary: Vocabulary,
+    unread: Callable[[Prompt], Sequence[str]] = lambda prompt: (),
+) -> Prompt | None:
     """What the robot is asked about a clip.
 
     Args:
@@ -170,6 +175,7 @@ def prompt_of(clip: Clip, policy: Candidates, vocabulary: Vocabulary) -> Prompt 
             `set_objects` or an `action`), `narration` (what the node takes from the narration
             alone, and both hands) or `target` (the target is the only candidate).
         vocabulary: Names that the bundle knows.
+        unread: See `choose_prompt`.
 
     Returns:
         The prompt, whose target is empty if the narration names none of the candidates; None if
@@ -182,7 +188,7 @@ def prompt_of(clip: Clip, policy: Candidates, vocabulary: Vocabulary) -> Prompt 
         given = (target,) if target else ()
     if not given and policy != "narration":
         return None
-    prompt, _ = choose_prompt(narration, given, vocabulary)
+    prompt, _ = choose_prompt(narration, given, vocabulary, unread=unread)
     return prompt if prompt.candidates == policy else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
@@ -35,12 +36,18 @@ class MaskUncertainty:
         )
 
 
+_UNKNOWN = MaskUncertainty(1.0, 1.0)
+SAME_OBJECT = 0.5
+"""Least IoU of an image's own mask and the one joined with images before."""
+
+
 def mask_uncertainty(segmentation: Segmentation, index: int, bundle: Bundle) -> MaskUncertainty:
     """Uncertainty of one object against all other candidates.
 
     Every other candidate counts as something that must not be touched, hands and other active
     objects included. Of a stream the image's own answer, which is what calibration has seen, and
-    the joined one are both looked at, and the worse numbers count.
+    the joined one are both looked at, and the worse numbers count; masks that overlap less than
+    `SAME_OBJECT` are of two things, however crisp each is.
 
     Args:
         segmentation: Result of the network.
@@ -50,8 +57,11 @@ def mask_uncertainty(segmentation: Segmentation, index: int, bundle: Bundle) -> 
     Returns:
         The object's uncertainties; both are 1 if its mask is empty.
     """
+    answers = _answers(segmentation)
+    if not _agree([each[index] for each in answers], bundle):
+        return _UNKNOWN
     found = []
-    for probabilities in _answers(segmentation):
+    for probabilities in answers:
         rivals = np.delete(probabilities, index, axis=0)
         others = claimed_pixels(rivals, bundle.uncertainty.tau_m)
         found.append(_against(probabilities[index], others, bundle))
@@ -61,7 +71,8 @@ def mask_uncertainty(segmentation: Segmentation, index: int, bundle: Bundle) -> 
 def mask_uncertainties(segmentation: Segmentation, bundle: Bundle) -> list[MaskUncertainty]:
     """`mask_uncertainty` of every object, in little more time than that of one takes."""
     found = []
-    for probabilities in _answers(segmentation):
+    answers = _answers(segmentation)
+    for probabilities in answers:
         claims = probabilities > np.float32(0.5 - bundle.uncertainty.tau_m)
         claimants = claims.sum(axis=0, dtype=np.uint16)
         found.append(
@@ -70,7 +81,17 @@ def mask_uncertainties(segmentation: Segmentation, bundle: Bundle) -> list[MaskU
                 for p, own in zip(probabilities, claims, strict=True)
             ]
         )
-    return [reduce(MaskUncertainty.worse, each) for each in zip(*found, strict=True)]
+    return [
+        reduce(MaskUncertainty.worse, each) if _agree(masks, bundle) else _UNKNOWN
+        for each, *masks in zip(zip(*found, strict=True), *answers, strict=True)
+    ]
+
+
+def _agree(masks: Sequence[npt.NDArray[np.float32]], bundle: Bundle) -> bool:
+    """Whether probabilities float32 [h, w] of one object, of each answer, are of one thing."""
+    drawn = [each >= bundle.thresholds.mask for each in masks]
+    union = np.count_nonzero(np.logical_or.reduce(drawn))
+    return bool(np.count_nonzero(np.logical_and.reduce(drawn)) >= SAME_OBJECT * union)
 
 
 def _answers(segmentation: Segmentation) -> list[npt.NDArray[np.float32]]:
@@ -86,7 +107,7 @@ def _against(
     spec = bundle.uncertainty
     mask = np.asarray(p >= bundle.thresholds.mask)
     if not mask.any():
-        return MaskUncertainty(1.0, 1.0)
+        return _UNKNOWN
     ambiguous = ambiguous_pixels(p, spec.tau_m, spec.tau_e)
     return MaskUncertainty(p_uncertainty(mask, ambiguous), n_uncertainty(mask, ambiguous, others))
 

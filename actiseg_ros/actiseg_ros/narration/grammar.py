@@ -81,7 +81,7 @@ CONDITIONS = _set(
 )
 PLANS = _set(
     "will shall must ought going about later soon tomorrow someday ready tonight eventually"
-    " upcoming"
+    " upcoming wait waits waiting"
 )
 PASTS = _set(
     "had has was were been did already ago previously yesterday earlier done formerly anymore"
@@ -119,9 +119,15 @@ ENDING_VERBS = _set("end complete")
 FORBIDDING = _set(
     "avoid refrain forbid prohibit beware forget refuse decline ignore prevent abstain disallow ban"
 )
-REFUSING = _set("skip omit deny fail reject resist mind miss")
+REFUSING = _set("skip omit deny fail reject resist mind miss leave")
 """These forbid only where the verb stands."""
 LEAVING, ALONE = _set("leave"), _set("alone be there it")
+PERCEIVING = _set("watch see view observe admire notice behold")
+"""Verbs of eyes alone, which touch nothing."""
+WITHDRAWING = _set("actually sorry oops whoops wrong nope nah mistake")
+"""Behind something that was said they take it back: "take the cup, actually the plate"."""
+STANDING_STILL = _set("freeze hold stay")
+"""Alone at the end they are commands to stop."""
 WISHING = _set(
     "need plan intend hope wish like love prefer consider decide expect wait let have remember"
     " imagine hate enjoy pretend ought agree offer threaten dare fear worry regret risk undo"

@@ -8,7 +8,7 @@ from enum import Enum
 
 from actiseg_ros.narration import grammar
 from actiseg_ros.narration.chunks import Chunk, Kind
-from actiseg_ros.narration.text import QUESTION_MARK
+from actiseg_ros.narration.text import PAUSE, QUESTION_MARK
 
 
 class Reason(str, Enum):
@@ -54,6 +54,9 @@ _PAIRS = {
     ("no", "more"): Reason.ENDED,
     ("any", "longer"): Reason.ENDED,
     ("any", "more"): Reason.ENDED,
+    ("hang", "on"): Reason.ENDED,
+    ("hold", "on"): Reason.ENDED,
+    ("scratch", "that"): Reason.NEGATED,
     ("give", "up"): Reason.ENDED,
     ("giving", "up"): Reason.ENDED,
     ("call", "off"): Reason.ENDED,
@@ -92,6 +95,10 @@ def check_mood(words: Sequence[str], pieces: Sequence[Chunk]) -> None:
     for place, (word, following) in enumerate(zip(words, [*words[1:], ""], strict=True)):
         if place not in excluding and (reason := _reason(word, following, words[-1])):
             said.setdefault(reason, word)
+    if taken_back := grammar.WITHDRAWING.intersection(words[1:]):
+        said.setdefault(Reason.NEGATED, min(taken_back))
+    if words[-2:-1] == [PAUSE] and words[-1] in grammar.STANDING_STILL:
+        said.setdefault(Reason.ENDED, words[-1])
     for reason in SAYS:
         if reason in said:
             raise NoObjectError(reason, f"{said[reason]!r} {SAYS[reason]}")
@@ -132,8 +139,11 @@ def check_verb(word: str, after_be: bool) -> None:
         after_be: Whether it follows "is": "is cutting".
 
     Raises:
-        NoObjectError: It is a past, or one of the verbs that refuse, end or wish another.
+        NoObjectError: It is a past, one of the verbs that refuse, end or wish another, or one of
+            eyes alone.
     """
+    if grammar.is_verb(word, grammar.PERCEIVING):
+        raise NoObjectError(Reason.NO_OBJECT, f"{word!r} touches nothing")
     if not after_be and grammar.is_past(word):
         raise NoObjectError(Reason.ENDED, f"{word!r} says that it has been done")
     kinds = (

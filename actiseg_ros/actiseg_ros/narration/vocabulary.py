@@ -162,16 +162,17 @@ def read_noun_classes(path: Path) -> dict[int, tuple[str, ...]]:
         path: CSV with the columns id, key and instances (a Python list literal).
 
     Returns:
-        Names of each class id, the key first.
+        Names of each class id, the key first; rows of one id are joined.
 
     Raises:
         PromptError: The file is missing or a row is malformed; names file and line.
     """
-    classes: dict[int, tuple[str, ...]] = {}
+    classes: dict[int, dict[str, None]] = {}
     try:
         for row in read_table(path, ("id", "key", "instances")):
             names = [row["key"], *map(str, row.listed("instances"))]
-            classes[row.integer("id")] = tuple(dict.fromkeys(map(readable_name, names)))
+            found = dict.fromkeys(map(readable_name, names))
+            classes.setdefault(row.integer("id"), {}).update(found)
     except TableError as error:
         raise PromptError(f"{error}; expected a table as EPIC_100_noun_classes_v2.csv") from error
-    return classes
+    return {class_id: tuple(names) for class_id, names in classes.items()}

@@ -7,7 +7,7 @@ rays of the colour image's pixels: same camera, same size, same frame.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import cv2
@@ -205,11 +205,15 @@ def rays(
     matrix = seen_by.p[:, :3] if rectified else seen_by.k
     if not len(pixels):
         return np.zeros((0, 2))
-    if rectified or not seen_by.d.any():
+    fisheye = seen_by.model.strip().lower() in _FISHEYE
+    # Without coefficients a fisheye still draws angles, and no other lens bends anything.
+    if rectified or not (fisheye or seen_by.d.any()):
         focal, centre = matrix.diagonal()[:2], matrix[:2, 2]
         return np.asarray((pixels - centre) / focal)
+    if fisheye and not seen_by.d.size:
+        seen_by = replace(seen_by, d=np.zeros(4))
     model, d = seen_by.model.strip().lower(), seen_by.d
-    if model in _FISHEYE and d.size == 4:
+    if fisheye and d.size == 4:
         found = cv2.fisheye.undistortPoints(pixels[:, None], matrix, d)[:, 0]
     elif d.size in _POLYNOMIAL.get(model, ()):
         found = cv2.undistortPoints(pixels[:, None], matrix, d)[:, 0]

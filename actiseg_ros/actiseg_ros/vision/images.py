@@ -157,10 +157,10 @@ def decode_raw(
     packed = np.ascontiguousarray(raw.reshape(rows, step)[:, :row_bytes])
     stored = np.dtype(layout.dtype).newbyteorder(">" if is_bigendian else "<")
     samples: npt.NDArray[Any] = packed.view(stored).astype(layout.dtype, copy=False)
-    if layout.dtype == np.uint16:
-        check_16_bit(samples, encoding)
     if layout.samples > 1:
         samples = samples.reshape(height, width, layout.samples)
+    if layout.dtype == np.uint16:
+        check_16_bit(samples, encoding)
     return _to_8_bit(layout.convert(samples), encoding)
 
 
@@ -172,7 +172,7 @@ def check_16_bit(samples: npt.NDArray[np.uint16], encoding: str) -> None:
     nearest distance, where light has all shades.
 
     Args:
-        samples: uint16, any shape.
+        samples: uint16 [H, W] or [H, W, C]; a fourth channel is opacity and no light.
         encoding: Name for the message.
 
     Raises:
@@ -180,7 +180,7 @@ def check_16_bit(samples: npt.NDArray[np.uint16], encoding: str) -> None:
     """
     if not samples.size:
         return
-    largest = int(samples.max())
+    largest = int((samples[..., :3] if samples.ndim > 2 else samples).max())
     if 0 < largest < 1 << 12:
         raise ImageError(
             f"image `data` of encoding {encoding} reaches {largest} of 65535: 12 bits or fewer in "

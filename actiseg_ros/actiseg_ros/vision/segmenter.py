@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from actiseg_ros.bundle import GRAPH_NAMES, Bundle
 from actiseg_ros.errors import BundleError, PromptError
@@ -164,23 +164,26 @@ class Segmenter:
         """
         if not 1 <= len(prompt.names) <= MAX_OBJECTS:
             raise PromptError(f"{len(prompt.names)} object names, expected 1 to {MAX_OBJECTS}")
+        return EncodedPrompt(prompt, self._encode(prompt))
+
+    def unread(self, prompt: Prompt) -> tuple[str, ...]:
+        """Names with whose text the network does not read the narration to its end."""
+        tokens = self._tokenize(prompt)
+        return tuple(n for n, each in zip(prompt.names, tokens, strict=True) if each.overflowing)
+
+    def _tokenize(self, prompt: Prompt) -> list[Encoding]:
+        """Tokens of each candidate's text."""
+        spec = self.bundle.prompt
         texts = [
             # Not str.format: a narration may contain braces.
-            self.bundle.prompt.template.replace("{object}", name).replace(
-                "{narration}", prompt.narration
-            )
+            spec.template.replace("{object}", name).replace("{narration}", prompt.narration)
             for name in prompt.names
         ]
-        return EncodedPrompt(prompt, self._encode(texts))
+        return self._tokenizer.encode_batch([t.lower() if spec.lowercase else t for t in texts])
 
-    def _encode(self, texts: Sequence[str]) -> Arrays:
+    def _encode(self, prompt: Prompt) -> Arrays:
         spec = self.bundle.prompt
-        rows = [
-            encoding.ids
-            for encoding in self._tokenizer.encode_batch(
-                [text.lower() if spec.lowercase else text for text in texts]
-            )
-        ]
+        rows = [each.ids for each in self._tokenize(prompt)]
         length = max(1, *map(len, rows))
         ids = np.full((len(rows), length), spec.pad_id, np.int64)
         mask = np.zeros_like(ids)

@@ -40,7 +40,9 @@ def reading(text: str) -> Reading:
             "do n t cut the tomato|do'nt cut the tomato|donot cut the tomato|"
             "ca n't cut the tomato|you should n't cut the tomato|you shouldnot cut the tomato|"
             "stay back from the knife|step away from the knife|the knife is off limits|"
-            "watch out for the knife",
+            "watch out for the knife|leave the cup|leave the cup where it is|"
+            "take the cup, scratch that|take the cup, actually the plate|take the cup, oops|"
+            "take the cup, wrong",
         ),
         (
             Reason.ENDED,
@@ -48,7 +50,8 @@ def reading(text: str) -> Reading:
             "i have cut the tomato|the tomato has been cut|washed the plate|he took the knife|"
             "no longer cutting the tomato|cutting the tomato is done|"
             "i was cutting the tomato|cut the tomato and stop|give up cutting the tomato|"
-            "i've already washed the pan",
+            "i've already washed the pan|take the cup, hold on|take the cup hang on|"
+            "take the cup, freeze",
         ),
         (
             Reason.CONDITIONAL,
@@ -68,7 +71,7 @@ def reading(text: str) -> Reading:
             "about to cut the tomato|i will cut the tomato|i'll cut it|going to take the knife|"
             "want to cut the tomato|we need the pan|let's take the cup|later cut the tomato|"
             "in a minute, take the cup|in 5 minutes take the cup|the recipe says cut the tomato|"
-            "think about cutting the tomato|ready to cut the tomato",
+            "think about cutting the tomato|ready to cut the tomato|take the cup, wait a moment",
         ),
         (
             Reason.PLACE_ONLY,
@@ -83,7 +86,7 @@ def reading(text: str) -> Reading:
         ),
         (Reason.HAND, "wash hands|take left hand|put your hand on the pan|cut finger"),
         (Reason.PRONOUN, "put it in the pan|take that|open it with the knife"),
-        (Reason.NO_OBJECT, "whisk|cut|peel|can|wash up|put down|there is a knife"),
+        (Reason.NO_OBJECT, "whisk|cut|peel|can|wash up|put down|there is a knife|watch the cup"),
         (
             Reason.STATEMENT,
             "the knife is on the table|the tomato is cut|this is a cup|touching the tray is risky",

@@ -68,11 +68,11 @@ def test_noun_csv_extends_the_vocabulary(tmp_path: Path) -> None:
     path = tmp_path / "nouns.csv"
     path.write_text(
         "id,key,instances,category\n0,tap,\"['tap', 'tap:hot']\",appliances\n"
-        "8,whisk,\"['whisk', 'beater', 'knife']\",utensils\n"
+        "8,whisk,\"['whisk', 'knife']\",utensils\n8,beater,\"['beater']\",utensils\n"
     )
     extended = VOCABULARY.extended(read_noun_classes(path))
     assert known("hot tap", extended) == "hot tap"
-    assert extended.class_of("whisks") == 8
+    assert extended.class_of("whisks") == extended.class_of("beater") == 8
     assert extended.class_of("knife") == 2
     assert VOCABULARY.class_of("whisk") is None
 

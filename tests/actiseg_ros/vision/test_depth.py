@@ -30,6 +30,8 @@ LENSES = {
     "plumb_bob": ("plumb_bob", (-0.2, 0.05, 0.002, -0.001, 0.01)),
     "rational": ("rational_polynomial", (0.3, -0.1, 0.001, 0.001, 0.02, 0.5, -0.05, 0.01)),
     "fisheye": ("equidistant", (0.05, -0.01, 0.003, 0.001)),
+    "ideal fisheye": ("equidistant", (0.0, 0.0, 0.0, 0.0)),
+    "fisheye without coefficients": ("equidistant", ()),
 }
 
 
@@ -42,9 +44,8 @@ def draw(seen_by: Camera, points: np.ndarray) -> np.ndarray:
     """Pixels where a camera sees points, by OpenCV's own projection."""
     nothing = np.zeros(3)
     if seen_by.model == "equidistant":
-        return cv2.fisheye.projectPoints(points[:, None], nothing, nothing, seen_by.k, seen_by.d)[
-            0
-        ][:, 0]
+        d = seen_by.d if seen_by.d.size else np.zeros(4)
+        return cv2.fisheye.projectPoints(points[:, None], nothing, nothing, seen_by.k, d)[0][:, 0]
     d = seen_by.d if seen_by.d.size else None
     return cv2.projectPoints(points[:, None], nothing, nothing, seen_by.k, d)[0][:, 0]
 

@@ -397,7 +397,10 @@ def test_twelve_bits_in_sixteen_are_refused_and_not_turned_black() -> None:
         (12, shades(0, 4095), "mono16"),
         (10, np.repeat(shades(0, 1023)[..., None], 3, axis=2), "rgb16"),
         (12, shades(0, 4095), "bayer_rggb16"),
+        (12, np.repeat(shades(0, 4095)[..., None], 4, axis=2), "rgba16"),
     ]:
+        if encoding == "rgba16":
+            samples[..., 3] = 65535  # opaque, however dark
         with pytest.raises(ImageError, match="12 bits or fewer in 16"):
             decode_raw(*raw(samples, encoding))
         widened = samples << (16 - bits)

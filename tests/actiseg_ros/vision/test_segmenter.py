@@ -218,7 +218,11 @@ def test_of_a_stream_the_worse_of_both_answers_counts(folder: Path, segmenter: S
     same = OwnAnswer(result.probabilities, result.active)
     lost = OwnAnswer(np.full_like(result.probabilities, 0.5), result.active)
     idle = OwnAnswer(result.probabilities, np.zeros_like(result.active))
-    for own, good in ((same, True), (lost, False), (idle, False)):
+    # As crisp as the joined one, and of something else.
+    moved = OwnAnswer(np.roll(result.probabilities, 6, axis=(1, 2)), result.active)
+    near = OwnAnswer(np.roll(result.probabilities, 1, axis=2), result.active)
+    answers = ((same, True), (lost, False), (idle, False), (moved, False), (near, True))
+    for own, good in answers:
         stream = dataclasses.replace(result, own=own)
         assert (calibration.judge(target_features(stream, bundle, 0.0)) == ()) == good
         each = mask_uncertainties(stream, bundle)
