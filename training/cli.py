@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tyro
@@ -65,31 +65,14 @@ def _command(name: str) -> type[Any]:
     return found
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Parses the arguments, runs the command and returns its exit status.
+def told(run: Callable[[], int | None]) -> int:
+    """Runs a command and returns its exit status, with one line for what ends it early.
 
-    What a user can repair (missing or malformed files, impossible values) is told in one line on
-    standard error with status 2. ``ACTISEG_TRACEBACK=1`` shows where such an error arose.
+    What a user can repair (missing or malformed files, impossible values) is told on standard error
+    with status 2. ``ACTISEG_TRACEBACK=1`` shows where such an error arose.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if not given or given[0] in ("-h", "--help"):
-        print(_overview())
-        return 0 if given else _BAD_INPUT
-    name, *options = given
-    if name not in COMMANDS:
-        print(f"error: no command {name}; there are {', '.join(COMMANDS)}", file=sys.stderr)
-        return _BAD_INPUT
     try:
-        kind = _command(name)
-        command = tyro.cli(
-            kind,
-            prog=f"actiseg {name}",
-            args=options,
-            config=(tyro.conf.OmitSubcommandPrefixes,),
-            # Some options decide what others are by default.
-            **({"default": kind.defaults(options)} if hasattr(kind, "defaults") else {}),
-        )
-        return command.run() or 0
+        return run() or 0
     except (ActisegError, ValueError, OSError) as error:
         if os.environ.get("ACTISEG_TRACEBACK"):
             raise
@@ -98,6 +81,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return _INTERRUPTED
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parses the arguments, runs the command and returns its exit status, see `told`."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(_overview())
+        return 0 if given else _BAD_INPUT
+    name, *options = given
+    if name not in COMMANDS:
+        print(f"error: no command {name}; there are {', '.join(COMMANDS)}", file=sys.stderr)
+        return _BAD_INPUT
+    return told(lambda: _run(name, options))
+
+
+def _run(name: str, options: Sequence[str]) -> int | None:
+    kind = _command(name)
+    command = tyro.cli(
+        kind,
+        prog=f"actiseg {name}",
+        args=options,
+        config=(tyro.conf.OmitSubcommandPrefixes,),
+        # Some options decide what others are by default.
+        **({"default": kind.defaults(options)} if hasattr(kind, "defaults") else {}),
+    )
+    status: int | None = command.run()
+    return status
 
 
 if __name__ == "__main__":

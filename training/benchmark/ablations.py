@@ -8,6 +8,7 @@ of the count, because nobody can find a hand that is not there.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import tyro
 
+from training import cli
 from training.data.kitchen import KitchenConfig, make_kitchen
 from training.data.layout import split_file
 from training.data.prepare import prepare
@@ -123,4 +125,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(cli.told(main))

@@ -7,6 +7,7 @@ compared with the default, under the noise that it concerns. A cell that is done
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import tyro
 
+from training import cli
 from training.benchmark.cell_result import RESULT_FILE, read_result
 from training.benchmark.options import BenchmarkOptions
 from training.checkpoints.starts import start_file
@@ -250,4 +252,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(cli.told(main))

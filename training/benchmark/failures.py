@@ -9,6 +9,7 @@ its failure rate if uncertainty says nothing, and less the better it tells.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +24,10 @@ from actiseg_ros.gate.uncertainty import (
     n_uncertainty,
     p_uncertainty,
 )
+from training import cli
 from training.benchmark.answers import ClipAnswer, answers
 from training.benchmark.cell_result import RESULT_FILE
-from training.benchmark.settings import read_data
+from training.benchmark.settings import SETTINGS_FILE, read_data
 from training.checkpoints.reading import load_weights
 from training.data.layout import split_file
 from training.evaluation.inference import MASK_THRESHOLD, is_active, label_maps, trained_threshold
@@ -35,6 +37,8 @@ FAILURES_FILE = "failures.json"
 FAILS_BELOW = 0.5
 """IoU below which a sample counts as a failure."""
 _DIGITS = 4
+_COLUMNS = ("p_uncertainty", "n_uncertainty", "iou")
+"""Of the file, as `Samples` calls them; newer ones have `in_map` too."""
 
 Floats = NDArray[np.float64]
 
@@ -46,6 +50,8 @@ class Samples:
     p_uncertainty: Floats
     n_uncertainty: Floats
     iou: Floats
+    in_map: NDArray[np.bool_] | None = None
+    """Whether the label map has any pixel of it, [N]; None where files of before do not say."""
 
     @property
     def failed(self) -> NDArray[np.bool_]:
@@ -59,9 +65,19 @@ class Samples:
 
     @property
     def drawn(self) -> Samples:
-        """Those of which anything is drawn: of the others it is no art to say that they fail."""
-        some = (self.p_uncertainty < 1) | (self.n_uncertainty < 1)
-        return Samples(self.p_uncertainty[some], self.n_uncertainty[some], self.iou[some])
+        """Those of which anything is drawn: of the others it is no art to say that they fail.
+
+        Files of before do not say what the label map has (docs/results/painted was counted so):
+        there it is what is not as unsure as can be. That takes in masks whose every pixel goes to
+        another object, and leaves out the few that are drawn where both uncertainties are 1.
+        """
+        some = self.in_map
+        if some is None:
+            some = (self.p_uncertainty < 1) | (self.n_uncertainty < 1)
+        return Samples(
+            self.p_uncertainty[some], self.n_uncertainty[some], self.iou[some],
+            None if self.in_map is None else self.in_map[some],
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -107,17 +123,17 @@ def measure(checkpoint: Path, data: Path, split: Path, clip_length: int = 1) -> 
             visible.
     """
     threshold = trained_threshold(load_weights(checkpoint)[1])
-    rows: list[tuple[float, float, float]] = []
+    rows: list[tuple[float, float, float, bool]] = []
     for found in answers(checkpoint, data, split, clip_length, "uncertainty"):
         rows += _samples(found, threshold)
     if not rows:
         raise ActisegError(f"{split}: no active object is visible in any frame")
-    p, n, iou = np.array(rows).T
-    return Samples(p, n, iou)
+    p, n, iou, in_map = np.array(rows).T
+    return Samples(p, n, iou, in_map.astype(bool))
 
 
-def _samples(found: ClipAnswer, threshold: float) -> list[tuple[float, float, float]]:
-    """p- and n-uncertainty and IoU of each active object in each frame that shows it."""
+def _samples(found: ClipAnswer, threshold: float) -> list[tuple[float, float, float, bool]]:
+    """Each active object in each frame that shows it: p- and n-uncertainty, IoU, is it drawn?"""
     active = is_active(found.answer.positives, threshold)
     drawn = label_maps(found.answer.masks, active, found.size)
     probabilities = found.answer.masks.float().sigmoid().cpu().numpy()
@@ -138,13 +154,15 @@ def _samples(found: ClipAnswer, threshold: float) -> list[tuple[float, float, fl
                 others = claimed_pixels(np.delete(probabilities[:, frame], position, axis=0))
                 p = p_uncertainty(mask, ambiguous)
                 n = n_uncertainty(mask, ambiguous, others)
-            rows.append((p, n, overlap))
+            rows.append((p, n, overlap, bool(mine.any())))
     return rows
 
 
 def write_samples(folder: Path, samples: Samples) -> None:
     """Writes ``failures.json`` into a cell's folder."""
-    columns = {name: np.round(values, _DIGITS).tolist() for name, values in vars(samples).items()}
+    columns = {name: np.round(getattr(samples, name), _DIGITS).tolist() for name in _COLUMNS}
+    if samples.in_map is not None:
+        columns["in_map"] = samples.in_map.tolist()
     write_json(folder / FAILURES_FILE, columns, indent=None)
 
 
@@ -159,10 +177,12 @@ def read_samples(folder: Path) -> Samples | None:
         return None
     content = read_json(path)
     try:
-        columns = {name: np.array(content[name], np.float64) for name in Samples.__annotations__}
-        if len({len(values) for values in columns.values()}) != 1 or not len(columns["iou"]):
+        columns = {name: np.array(content[name], np.float64) for name in _COLUMNS}
+        in_map = np.array(content["in_map"], np.bool_) if "in_map" in content else None
+        lengths = {len(values) for values in (*columns.values(), in_map) if values is not None}
+        if len(lengths) != 1 or not len(columns["iou"]):
             raise ValueError("its columns differ in length or are empty")
-        return Samples(**columns)
+        return Samples(**columns, in_map=in_map)
     except (KeyError, TypeError, ValueError) as error:
         raise ActisegError(f"{path}: damaged ({error}); remove it and measure again") from error
 
@@ -178,11 +198,18 @@ class Failures:
 
 
 def main() -> None:
-    """Measures and prints a line for each cell."""
+    """Measures and prints a line for each cell.
+
+    Raises:
+        ActisegError: If the folder is no benchmark's, or a cell cannot be measured.
+    """
     options = tyro.cli(Failures, prog="python -m training.benchmark.failures")
     source = read_data(options.runs)
     if source is None:
-        raise SystemExit(f"{options.runs}: does not say what data its cells were made with")
+        raise ActisegError(
+            f"{options.runs / SETTINGS_FILE}: is missing or does not say what data the cells were "
+            "made with; name the folder of a benchmark"
+        )
     split = split_file(source.data, source.val_split)
     for result in sorted(options.runs.glob(f"*/*/*/{RESULT_FILE}")):
         folder = result.parent
@@ -209,4 +236,4 @@ def _told(samples: Samples) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(cli.told(main))

@@ -34,7 +34,8 @@ class BenchmarkOptions:
     out: Path
     """Folder of the benchmark; a second call skips what is done and repeats what failed."""
     train: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
-    """Further options of `actiseg train` for every cell, after `--`: `-- --gce.q 0.5`."""
+    """Further options of `actiseg train` for every cell, after `--`: `-- --gce.q 0.5`; those of a
+    strategy for its cells alone."""
     data: Path | None = None
     """Clean data in the ActionVOS layout; `smoke` draws a kitchen if it is not given."""
     world: WorldName | None = None
@@ -63,7 +64,9 @@ class BenchmarkOptions:
     epochs: int | None = None
     """Passes over the training split in every cell; else the preset's (co-teaching: its own)."""
     steps: int | None = None
-    """Instead of epochs: at least so many optimiser steps, rounded up to whole epochs."""
+    """Instead of epochs: at least so many optimiser steps of the baseline, rounded up to whole
+    epochs, which every cell then takes. Co-teaching takes one step for a window of samples under
+    the recipe of r101 and r50: far fewer."""
     pretrained: Path | None = None
     """Weights that all cells start from; the paper's are Ref-YouTube-VOS weights."""
     split: str = "train"

@@ -39,8 +39,10 @@ def plan(options: BenchmarkOptions, cells: Sequence[CellKey]) -> list[CellJob]:
 
 
 def _jobs(options: BenchmarkOptions, data: Path, cells: Sequence[CellKey]) -> list[CellJob]:
+    from training.engine.commands import without_others
+
     train = _train_options(options)
-    config = _parsed(("--preset", options.preset, *train), data)
+    config = _checked(("--preset", options.preset, *train), data)
     epochs = options.epochs
     if options.steps is not None:
         epochs = _epochs_for(options.steps, config, options.gpus)
@@ -57,7 +59,9 @@ def _jobs(options: BenchmarkOptions, data: Path, cells: Sequence[CellKey]) -> li
             root=options.out.resolve(),
             data=data,
             val_split=options.clean_split(data),
-            train=(*train, *more) if cell.is_longer else train,
+            train=without_others(
+                (*train, *more) if cell.is_longer else train, cell.trained_strategy
+            ),
             predict=predict,
             threads=options.threads,
             gpus=options.gpus,
@@ -84,11 +88,21 @@ def _train_options(options: BenchmarkOptions) -> tuple[str, ...]:
     return tuple(own)
 
 
-def _parsed(train: Sequence[str], data: Path) -> TrainConfig:
-    """The options as the cells' trainings will read them, so that mistakes show at once."""
-    from training.engine.commands import parse_train
+def _checked(train: Sequence[str], data: Path) -> TrainConfig:
+    """The baseline's run, after the options of all strategies were read, so that mistakes show."""
+    from training.engine.commands import strategy_of
 
-    arguments = ["--data", str(data), "--out", "run", *train]
+    for strategy in dict.fromkeys(filter(None, map(strategy_of, train))):
+        _parsed(strategy, train, data)
+    return _parsed("baseline", train, data)
+
+
+def _parsed(strategy: str, train: Sequence[str], data: Path) -> TrainConfig:
+    """The options as the trainings of a strategy's cells will read them."""
+    from training.engine.commands import parse_train, without_others
+
+    own = "--strategy", strategy, *without_others(train, strategy)
+    arguments = ["--data", str(data), "--out", "run", *own]
     config = parse_train(arguments, prog="actiseg benchmark SUITE ... --")
     config.check()
     return config

@@ -9,7 +9,7 @@ from actiseg_ros.bundle import file_sha256
 from actiseg_ros.errors import ActisegError
 from training.benchmark.options import BenchmarkOptions
 from training.data.layout import IMAGES, LABELS, WEIGHTS, image_folder, split_file
-from training.data.splits import load_clips
+from training.data.splits import clip_files, load_clips
 from training.files.claims import claim
 from training.files.digests import files_digest
 from training.files.disk import read_json, write_json
@@ -88,13 +88,6 @@ def _files(split: str, val_split: str, data: Path) -> dict[str, str]:
     for setting, name in (("files_of_split", split), ("files_of_val_split", val_split)):
         file = split_file(data, name)
         folder = image_folder(data, file)
-        digests[setting] = files_digest(
-            data,
-            (
-                data / kind / folder / clip.sequence / f"{frame}{suffix}"
-                for clip in load_clips(file)
-                for frame in clip.frames
-                for kind, suffix in kinds.items()
-            ),
-        )
+        folders = {data / kind / folder: suffix for kind, suffix in kinds.items()}
+        digests[setting] = files_digest(data, clip_files(load_clips(file), folders))
     return digests

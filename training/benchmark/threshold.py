@@ -6,11 +6,13 @@ sure. Networks are asked once for each clip, and the objects compete for pixels 
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
+from training import cli
 from training.benchmark.answers import answers
 from training.evaluation.inference import is_active, label_maps
 from training.evaluation.metrics import METRICS, Metrics, Tally
@@ -74,4 +76,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(cli.told(main))

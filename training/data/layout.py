@@ -72,6 +72,11 @@ def verb_of(sequence: str) -> str:
     return "".join(sequence.split("_")[3:4])
 
 
+def is_plain_name(name: Any) -> bool:
+    """Whether a text names a file or folder of its own, and nothing above or below it."""
+    return isinstance(name, str) and name not in ("", ".", "..") and not set(name) & set("/\\\0")
+
+
 def whole_number(value: Any) -> int:
     """A whole number as tables and JSON files have it: 323, 323.0 or a text of either.
 

@@ -20,8 +20,8 @@ from training.data.contacts import HandObjects, Source, read_contacts
 from training.data.expressions import write_split
 from training.data.labels import Contacts
 from training.data.rendering import RenderTask, render_task
-from training.data.resume import Journal, fingerprint
-from training.data.tree import Problem, VisorTree
+from training.data.resume import Journal, fingerprint, picture_digests
+from training.data.tree import Problem, VisorTree, distinct_splits
 from training.data.visor import SequencePlan, VideoPlan, plan_video, read_mapping, videos_of_split
 from training.files.disk import read_json
 from training.files.lock import sole_writer
@@ -114,7 +114,8 @@ def prepare(
         visor: Folder with `frame_mapping.json` and `GroundTruth-SparseAnnotations`.
         annotations: Folder with both EPIC-KITCHENS-100 tables and, if there are any,
             `visor_hos_SPLIT.json` and the checked splits.
-        out: Folder to write; an interrupted preparation of the same input continues.
+        out: Folder to write; an interrupted preparation of the same input continues. Sequences
+            whose pictures have other names or sizes than then are made anew.
         splits: Splits to prepare.
         contacts: Objects in contact with hands from `visor_hos_SPLIT.json` (`official`) or from the
             annotations' own `in_contact_object`; None takes the file where there is one.
@@ -127,9 +128,7 @@ def prepare(
             preparation of another input, or something cannot be used and `on_error` is `refuse`.
     """
     begin = time.monotonic()
-    splits = list(dict.fromkeys(splits))
-    if not splits:
-        raise ActisegError("no split to prepare; --splits names train, val or both")
+    splits = distinct_splits(splits, "prepare")
     tree = VisorTree(visor, annotations)
     summary = Summary(out)
     mapping = read_mapping(tree)
@@ -224,7 +223,7 @@ def _render(
     """Writes a split's pictures and maps; returns the entries of its file."""
     split, sequences = plan.split, plan.sequences
     journal = Journal(out, split, fingerprint(tree, split, plan.videos, plan.source))
-    finished = journal.finished(sequences)
+    finished = journal.finished(sequences, picture_digests(tree, split, sequences))
     resumed = len(finished)
     open_sequences = [s for s in sequences if s.name not in finished]
     tasks = _tasks(tree, out, split, open_sequences, plan.contacts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,8 @@ def read_split(path: Path, facts: Set[str] = OBJECT_FACTS) -> list[dict[str, Any
         facts: What must be known of every object.
 
     Raises:
-        ActisegError: If the file is missing, no JSON, or not of that form; names the clip.
+        ActisegError: If the file is missing, no JSON, not of that form or lists a clip twice; names
+            the clip.
     """
     return _checked(path, read_json(path), facts)
 
@@ -99,7 +100,7 @@ def load_clips(split_file: Path) -> list[Clip]:
     """Reads the clips of a split, in the form of `ImageSets/SPLIT.json` or of an expression file.
 
     Raises:
-        ActisegError: If the file is missing or has neither form.
+        ActisegError: If the file is missing, has neither form or lists a clip twice.
     """
     content = read_json(split_file)
     try:
@@ -111,6 +112,19 @@ def load_clips(split_file: Path) -> list[Clip]:
             f"{split_file}: neither a list of clips (ImageSets/SPLIT.json) nor an expression"
             f" file with `videos` ({type(error).__name__}: {error})"
         ) from error
+
+
+def clip_files(clips: Iterable[Clip], folders: Mapping[Path, str]) -> Iterator[Path]:
+    """Files of clips' frames, in their order.
+
+    Args:
+        clips: The clips.
+        folders: Folders that hold one for each sequence, and the suffix of the files there.
+    """
+    for clip in clips:
+        for frame in clip.frames:
+            for folder, suffix in folders.items():
+                yield folder / clip.sequence / f"{frame}{suffix}"
 
 
 def evenly_spread(clips: Sequence[Clip], count: int | None) -> list[Clip]:
@@ -126,12 +140,19 @@ def _checked(path: Path, records: Any, facts: Set[str]) -> list[dict[str, Any]]:
             f"{path}: is not a list of clips, as ImageSets/SPLIT.json is; expression files do not "
             "say all that is needed here"
         )
+    places: dict[str, int] = {}
     for number, record in enumerate(records, start=1):
         problem = _problem(record, facts)
         if problem:
             raise ActisegError(
                 f"{path}, clip {number}: {problem}; expected {', '.join(_RECORD)} with "
                 f"{', '.join(sorted(facts))} of each object id from 1 to 255, as ImageSets has"
+            )
+        name = record_name(record)
+        if (first := places.setdefault(name, number)) != number:
+            # Whoever goes by names would count it once, and others twice.
+            raise ActisegError(
+                f"{path}: clips {first} and {number} are both {name}; remove one of them"
             )
     return records
 

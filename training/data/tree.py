@@ -15,17 +15,38 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from actiseg_ros.errors import ActisegError
+from training.files.disk import read_json
 
 ACTION_TABLES = ("EPIC_100_train.csv", "EPIC_100_validation.csv")
 """Rows of both tables serve both splits."""
 SPARSE = "GroundTruth-SparseAnnotations"
 POLYGONS = ("annotations_corrected", "annotations")
 """Folders of polygons, the preferred one first: VISOR-HOS corrects contacts of a few frames."""
+PAINTED, KITCHEN = "painted.json", "kitchen.json"
+"""What drawn pictures were drawn with: in a painted tree, and beside the `VISOR/` of a kitchen."""
+_OF_ANNOTATIONS = ("clips", "val_share", "complete")
+"""What a kitchen's record says of its annotations and not of its pictures."""
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 """What reading a member of a damaged, encrypted or oddly packed zip raises."""
+
+
+def distinct_splits(splits: Sequence[str], doing: str) -> list[str]:
+    """Each split once, in the order given.
+
+    Args:
+        splits: As people name them.
+        doing: What is to be done with them, for the message: `prepare`, `paint`.
+
+    Raises:
+        ActisegError: If there is none.
+    """
+    if not splits:
+        raise ActisegError(f"no split to {doing}; --splits names train, val or both")
+    return list(dict.fromkeys(splits))
 
 
 @dataclass(frozen=True)
@@ -85,6 +106,15 @@ class FileStore:
             return f"{archive.filename}/{member}"
         return str(self.places[0] / name)
 
+    def size(self, name: str) -> int | None:
+        """Bytes of a file, unpacked; None if there is none."""
+        if name in self._folders:
+            return self._folders[name].stat().st_size
+        if name not in self._zips:
+            return None
+        archive, member = self._zips[name]
+        return archive.getinfo(member).file_size
+
     def read(self, name: str) -> bytes:
         """Content of a file.
 
@@ -143,6 +173,29 @@ class VisorTree:
                 " --visor the folder that holds frame_mapping.json?"
             )
         return found
+
+    def polygons_folder(self, path: Path) -> str:
+        """Which of `POLYGONS` a file lies in, at any depth."""
+        return path.relative_to(self._sparse).parts[0]
+
+    def drawn_with(self) -> dict[str, Any] | None:
+        """What the tree's pictures were drawn with; None if no record says that they are drawn.
+
+        Raises:
+            ActisegError: If the record is damaged.
+        """
+        for file in (self.visor / PAINTED, self.visor.parent / KITCHEN):
+            if file.is_file():
+                record = read_json(file)
+                if not isinstance(record, dict):
+                    raise ActisegError(f"{file}: damaged; remove it, or draw the pictures again")
+                # Splits may be painted later: what a record says of annotations is no matter here.
+                return {
+                    name: value
+                    for name, value in record.items()
+                    if name not in _OF_ANNOTATIONS and not name.startswith("annotations of ")
+                }
+        return None
 
     def frames(self, split: str, video: str) -> FileStore:
         """Pictures of a video's sparse frames by VISOR name, in folders or zips."""

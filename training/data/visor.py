@@ -18,7 +18,7 @@ from actiseg_ros.errors import ActisegError
 from training.data.actions import ActionRow
 from training.data.contacts import check_contact, says_contacts, unknown_objects
 from training.data.labels import Entity, polygon
-from training.data.layout import sequence_name, whole_number
+from training.data.layout import is_plain_name, sequence_name, whole_number
 from training.data.tree import FileStore, Problem, VisorTree
 from training.files.disk import read_json
 
@@ -63,18 +63,33 @@ def read_mapping(tree: VisorTree) -> dict[str, dict[str, str]]:
     """Reads the frame mapping: video to VISOR frame name to EPIC frame name.
 
     Raises:
-        ActisegError: If the file is missing or has another form.
+        ActisegError: If the file is missing or has another form, or a video or frame has a name
+            that would lead out of its folder.
     """
     mapping = read_json(tree.mapping_file)
     if not isinstance(mapping, dict) or not all(isinstance(v, dict) for v in mapping.values()):
         raise ActisegError(f"{tree.mapping_file}: expected {{video: {{VISOR frame: EPIC frame}}}}")
     try:
         return {
-            video: {name: _epic_name(frame) for name, frame in frames.items()}
+            _plain(video, "video"): {
+                _plain(name, "frame"): _plain(_epic_name(frame), "frame")
+                for name, frame in frames.items()
+            }
             for video, frames in mapping.items()
         }
     except ValueError as error:
         raise ActisegError(f"{tree.mapping_file}: {error}") from error
+
+
+def _plain(name: Any, what: str) -> str:
+    """A name that pictures or folders are written under.
+
+    Raises:
+        ValueError: If it has a folder part, or is none.
+    """
+    if not is_plain_name(name):
+        raise ValueError(f"the {what} is named {name!r}; expected a plain name, without a folder")
+    return str(name)
 
 
 def _epic_name(frame: Any) -> str:
@@ -91,15 +106,18 @@ def read_polygons(path: Path) -> dict[str, list[dict[str, Any]]]:
         Annotations by VISOR frame name; the first entry counts if a frame is listed twice.
 
     Raises:
-        ActisegError: If it is missing, not JSON, or has another form.
+        ActisegError: If it is missing, not JSON, or has another form, or a frame has a name that
+            would lead out of its folder.
     """
     content = read_json(path)
     frames: dict[str, list[dict[str, Any]]] = {}
     try:
         for entry in content["video_annotations"]:
-            frames.setdefault(entry["image"]["name"], entry["annotations"])
+            frames.setdefault(_plain(entry["image"]["name"], "frame"), entry["annotations"])
     except (KeyError, TypeError) as error:
         raise ActisegError(f"{path}: not a VISOR annotation file (missing {error})") from error
+    except ValueError as error:
+        raise ActisegError(f"{path}: {error}") from error
     return frames
 
 

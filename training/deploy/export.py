@@ -44,6 +44,8 @@ from training.noise.text import names_in_split
 Precision = Literal["float32", "int8"]
 THRESHOLDS = {"mask": 0.5, "background": 0.1}
 UNCERTAINTY = {"tau_m": 0.20, "tau_e": 0.85}
+SMALLEST_SIDE = 64
+"""Pixels; in smaller inputs the coarsest features would have no cell. Training asks for as much."""
 TOLERANCES = {"masks": 1e-3}
 TOLERANCE = 1e-4
 # (frames, prompts, tokens) with which the graphs are compared with PyTorch.
@@ -138,7 +140,7 @@ def export_model(
         out: Bundle folder to write.
         vocabulary: Entries `{"class_id": int, "names": [str, ...]}`.
         provenance: Where the weights come from: configuration, seed, data, metrics, version.
-        size: Height and width of the graphs' input; None for the model's default.
+        size: Height and width of the graphs' input, at least 64 each; None for the model's default.
         positive_threshold: Objects that are active with less probability are not drawn, in [0, 1].
         weights: Put the network's weights beside the graphs, to start other trainings from.
         precision: `int8` rounds the matrix products of the prompt decoder after the graphs were
@@ -148,9 +150,14 @@ def export_model(
         Largest difference of each output from PyTorch; with `int8` that is what rounding costs.
 
     Raises:
-        ActisegError: If `out` is something other than a bundle, the threshold is no probability, or
-            the graphs do not agree.
+        ActisegError: If `out` is something other than a bundle, the threshold is no probability,
+            the size is too small, or the graphs do not agree.
     """
+    if size is not None and min(size) < SMALLEST_SIDE:
+        raise ActisegError(
+            f"--height and --width are {size[0]} and {size[1]}; they must be at least"
+            f" {SMALLEST_SIDE} pixels a side"
+        )
     if not 0 <= positive_threshold <= 1:
         raise ActisegError(f"--positive-threshold is {positive_threshold}; expected 0 to 1")
     out = Path(out).resolve()  # a link, such as `current`, goes on pointing there

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from actiseg_ros.errors import BundleError
+from actiseg_ros.errors import ActisegError, BundleError
 from training.checkpoints.starts import start_preset
 from training.config.noise import NameOptions, Vocabulary
 from training.config.run import TrainConfig
@@ -36,10 +36,47 @@ def _field(strategy: str) -> str:
     return strategy.replace("-", "_")
 
 
+def strategy_of(argument: str) -> str | None:
+    """Whose option an argument is: ``--gce.q``, ``--gce.q=0.5``; None if no strategy's."""
+    if not argument.startswith("--"):
+        return None
+    name, dot, _ = argument[2:].partition("=")[0].partition(".")
+    name = name.removeprefix("no-").replace("_", "-")
+    return name if dot and name in STRATEGIES else None
+
+
+def without_others(arguments: Sequence[str], strategy: str) -> tuple[str, ...]:
+    """The arguments without the options, and their values, of strategies other than this one."""
+    kept, leaves = [], False
+    for argument in arguments:
+        if argument.startswith("--"):  # what does not is a value, also -4
+            leaves = strategy_of(argument) not in (None, strategy)
+        if not leaves:
+            kept.append(argument)
+    return tuple(kept)
+
+
+def _refuse_others(arguments: Sequence[str], strategy: str) -> None:
+    """Refuses options of a strategy that is not chosen: they would do nothing.
+
+    Raises:
+        ActisegError: Naming the option and both strategies.
+    """
+    for argument in arguments:
+        if (other := strategy_of(argument)) not in (None, strategy):
+            raise ActisegError(
+                f"{argument.partition('=')[0]} is an option of the strategy {other}, but "
+                f"--strategy is {strategy}; leave it out, or give --strategy {other}"
+            )
+
+
 def _defaults(command: type[Any], arguments: Sequence[str]) -> Any:
     """The command's values where its arguments give none.
 
     They are those of the reference that the arguments name, and of the bundle to start from.
+
+    Raises:
+        ActisegError: If an option is of a strategy that is not the chosen one.
     """
     choice = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     choice.add_argument("--reference", default="paper")
@@ -50,6 +87,8 @@ def _defaults(command: type[Any], arguments: Sequence[str]) -> Any:
         chosen, _ = choice.parse_known_args(arguments)
     except SystemExit:  # an option without its value: the real parser explains
         return command(data=tyro.MISSING, out=tyro.MISSING)
+    if chosen.strategy in STRATEGIES:  # else the run itself explains
+        _refuse_others(arguments, chosen.strategy)
     values: dict[str, Any] = {}
     if chosen.reference == "released" and chosen.strategy in STRATEGIES:
         values = reference_values("released", chosen.strategy)
@@ -91,7 +130,11 @@ Train: type[Any] = make_dataclass(
 
 
 def parse_train(arguments: Sequence[str], prog: str = "actiseg train") -> TrainConfig:
-    """Reads the options of ``actiseg train``; a mistake ends the program with a usage message."""
+    """Reads the options of ``actiseg train``; a mistake ends the program with a usage message.
+
+    Raises:
+        ActisegError: If a value is impossible, or an option of a strategy that is not chosen.
+    """
     default = Train.defaults(arguments)
     return train_config(tyro.cli(Train, prog=prog, args=list(arguments), default=default))
 

@@ -21,8 +21,9 @@ class NarrationPairs:
     """Draws prompts of a split's narrations with names of its classes, half of them narrated.
 
     Args:
-        records: Clips in the form of ``ImageSets/SPLIT.json``; those whose narration names none of
-            their objects, or every class that there is, are not used.
+        records: Clips in the form of ``ImageSets/SPLIT.json``, whose objects all say whether the
+            narration names them (`read_split` asks for that fact); those whose narration names none
+            of their objects, or every class that there is, are not used.
         seed: Seed of the draws.
         noise: Label noise of the split; what a clip's prompts with pictures call an object, those
             without pictures call it too, so that they tell no clean name.

@@ -22,7 +22,7 @@ from training.checkpoints.starts import start_file
 from training.config.run import CHECKPOINT, Recipe, TrainConfig
 from training.data.clips import ClipDataset
 from training.data.layout import split_file
-from training.data.splits import load_clips, read_split
+from training.data.splits import OBJECT_FACTS, load_clips, read_split
 from training.data.transforms import FixedSize, PublishedTraining, Transform
 from training.engine.narration_pairs import NarrationPairs
 from training.files.disk import replacing
@@ -92,7 +92,9 @@ def build_setup(config: TrainConfig, recipe: Recipe) -> TrainingSetup:
     if not sizes.text.frozen:
         text = replace(sizes.text, vocab_size=tokenizer.get_vocab_size())
         sizes = replace(sizes, text=text)
-    records = read_split(split_file(config.data, config.split))
+    # Without pictures a prompt is only worth something where the narration's own objects are known.
+    facts = OBJECT_FACTS if sizes.text.frozen else OBJECT_FACTS | {"narration"}
+    records = read_split(split_file(config.data, config.split), facts)
     noise = make_noise(
         config.text_noise,
         config.mask_noise,

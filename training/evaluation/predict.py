@@ -14,10 +14,11 @@ from actiseg_ros.errors import ActisegError
 from training.data.layout import IMAGES, sequence_root
 from training.data.palette import write_label_png
 from training.data.pictures import read_clip
-from training.data.splits import Clip, load_clips
+from training.data.splits import Clip, clip_files, load_clips
 from training.evaluation.inference import clips_of
 from training.evaluation.predictors import Predictor, bundle_predictor, checkpoint_predictor
 from training.files.claims import claim, require_free
+from training.files.digests import files_digest
 from training.files.lock import sole_writer
 from training.files.progress import tracked
 from training.model.text import load_tokenizer
@@ -63,7 +64,7 @@ def predict(
 
     Raises:
         ActisegError: contradicting options, missing or broken files, or ``out`` holds predictions
-            made with other settings.
+            made with other settings or of other pictures, as far as names and sizes tell.
         BundleError: the bundle is missing or broken.
     """
     if (checkpoint is None) == (bundle is None):
@@ -135,10 +136,16 @@ def write_predictions(
         raise ActisegError(f"{split}: no sequences")
     images = data / IMAGES if (data / IMAGES).is_dir() else data
     root = sequence_root(images, clips[0].sequence)
+    for file in clip_files(clips, {root: ".jpg"}):
+        if not file.is_file():  # said before anything is claimed: with it, the pictures are others
+            raise ActisegError(f"{file}: not found; {split} lists it")
     with sole_writer(out):
         if not (out / SETTINGS_FILE).exists():
             require_free(out, "predictions")
         claim(out / SETTINGS_FILE, settings, "predictions")
+        # Added apart: folders of before do not have it yet.
+        pictures = files_digest(root, clip_files(clips, {root: ".jpg"}))
+        claim(out / SETTINGS_FILE, {"pictures": pictures}, "predictions", may_add=True)
         todo = [clip for clip in clips if not _complete(out, clip)]
         for clip in tracked(todo, "predict", "sequences"):
             table = _output_labels(clip)

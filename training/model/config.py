@@ -5,10 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_LATER = frozenset(
+    {"mask_kernel", "word_levels", "mask_evidence", "late_words", "shared_attention"}
+)
+"""Options that weights of the first versions do not say; their defaults are what these had."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +36,14 @@ class TextConfig:
     feedforward: int = 3072
     max_positions: int = 514
     frozen: bool = True
+
+    def __post_init__(self) -> None:
+        """Refuses values that no text encoder has.
+
+        Raises:
+            ValueError: If a value is of another kind, or heads do not divide the width.
+        """
+        _check_values(self, "text.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,7 +109,7 @@ class ModelConfig:
     backbone: Literal["resnet50", "resnet101", "small", "lite0"] = "resnet101"
     small_widths: tuple[int, int, int, int, int] = (24, 48, 80, 128, 160)
     small_blocks: tuple[int, int, int, int] = (2, 2, 2, 1)
-    text: TextConfig = TextConfig()
+    text: TextConfig = dataclasses.field(default_factory=TextConfig)
     width: int = 256
     heads: int = 8
     points: int = 4
@@ -131,8 +143,10 @@ class ModelConfig:
         """Refuses combinations that no network has.
 
         Raises:
-            ValueError: If words are to come late and early.
+            ValueError: If a value is of another kind or none of the choices, heads do not divide
+                the width, or words are to come late and early.
         """
+        _check_values(self)
         if self.late_words and (self.word_levels or self.encoder_layers):
             raise ValueError("late_words needs word_levels=0 and encoder_layers=0")
 
@@ -145,29 +159,76 @@ class ModelConfig:
         """Reads what `to_json` wrote.
 
         Raises:
-            ValueError: If the text is not JSON, or has unknown or missing fields.
+            ValueError: If the text is not JSON, or has unknown or missing fields. Fields that were
+                added since the first version may be missing.
         """
-        return cls.from_mapping(json.loads(text))
+        values = json.loads(text)
+        _refuse_unknown(values, cls)
+        missing = [name for name in _names(cls) if name not in values and name not in _LATER]
+        if isinstance(own := values.get("text"), Mapping):
+            missing += [f"text.{name}" for name in _names(TextConfig) if name not in own]
+        if missing:
+            raise ValueError(f"missing model option(s) {', '.join(missing)}")
+        return cls.from_mapping(values)
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> ModelConfig:
         """Builds a configuration from plain values (lists become tuples).
 
         Raises:
-            ValueError: If a field is unknown.
+            ValueError: If it is no mapping, or a field is unknown or has a value that it cannot
+                have.
         """
-        known = {field.name for field in dataclasses.fields(cls)}
-        unknown = sorted(set(values) - known)
-        if unknown:
-            raise ValueError(
-                f"unknown model option(s) {', '.join(unknown)}; known: {sorted(known)}"
-            )
+        _refuse_unknown(values, cls)
         plain: dict[str, Any] = {
             k: tuple(v) if isinstance(v, list) else v for k, v in values.items()
         }
-        if isinstance(plain.get("text"), Mapping):
+        if "text" in plain and not isinstance(plain["text"], TextConfig):
+            _refuse_unknown(plain["text"], TextConfig, "text.")
             plain["text"] = TextConfig(**plain["text"])
         return cls(**plain)
+
+
+def _names(kind: type[TextConfig | ModelConfig]) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind)]
+
+
+def _refuse_unknown(values: Any, kind: type[TextConfig | ModelConfig], prefix: str = "") -> None:
+    """Raises ValueError unless values are a mapping of a configuration's options."""
+    known = _names(kind)
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{prefix or 'model '}options are {values!r}, not one value for each name")
+    unknown = [f"{prefix}{name}" for name in sorted(set(values) - set(known))]
+    if unknown:
+        raise ValueError(f"unknown model option(s) {', '.join(unknown)}; known: {sorted(known)}")
+
+
+def _check_values(config: TextConfig | ModelConfig, prefix: str = "") -> None:
+    """Raises ValueError if an option's value is of another kind, or heads do not divide a width."""
+    for name, hint in get_type_hints(type(config)).items():
+        value = getattr(config, name)
+        if not _fits(value, hint):
+            kind = getattr(hint, "__name__", str(hint)) if isinstance(hint, type) else str(hint)
+            allowed = ", ".join(get_args(hint)) if get_origin(hint) is Literal else kind
+            raise ValueError(f"{prefix}{name} is {value!r}; expected {allowed}")
+    if config.heads < 1 or config.width % config.heads:
+        raise ValueError(
+            f"{prefix}heads is {config.heads}; it must divide {prefix}width, {config.width}"
+        )
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type, one of its choices, or a tuple of such values."""
+    if get_origin(hint) is Literal:
+        return value in get_args(hint)
+    if get_origin(hint) is tuple:
+        kinds = get_args(hint)
+        return (
+            isinstance(value, tuple) and len(value) == len(kinds) and all(map(_fits, value, kinds))
+        )
+    if hint is float:  # JSON has whole ones too
+        hint = (int, float)
+    return isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
 
 
 PRESETS: dict[str, ModelConfig] = {

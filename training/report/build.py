@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from actiseg_ros.errors import ActisegError
 from training.benchmark.cell_result import CellKey, CellResult, read_results
 from training.benchmark.clip_scores import ClipScores, read_clip_scores
 from training.benchmark.settings import BenchmarkData, read_data
-from training.files.disk import write_json, write_text, write_whole
+from training.files.disk import write_text, write_whole
 from training.report.conditions import by_condition
 from training.report.costs import costs_by_device
 from training.report.effects import Evidence
@@ -32,13 +33,14 @@ from training.report.tables import make_tables, markdown
 
 
 def write_report(options: ReportOptions) -> Path:
-    """Writes the report; files of an earlier one are replaced.
+    """Writes the report once all of it is made; files of an earlier one are replaced.
 
     Returns:
         The page.
 
     Raises:
-        ActisegError: If there are no finished cells, or data or weights cannot be read.
+        ActisegError: If there are no finished cells, or what the options name cannot be read;
+            what nobody named is left out then, and the page says why.
     """
     if options.clips < 1:
         raise ActisegError(f"--clips is {options.clips}; it must be at least 1")
@@ -48,11 +50,13 @@ def write_report(options: ReportOptions) -> Path:
     tables, costs = make_tables(results), costs_by_device(results)
     findings, gains = make_findings(evidence), make_gains(evidence)
     source = _source(options)
+    learned = options.data is not None or options.split is not None
+    shown = options.data is not None or options.val_split is not None or bool(options.cells)
     sections = [
         tradeoff_section(results),
-        nouns_section(source),
-        severity_section(source),
-        panels_section(options.runs, options.cells, source, options.clips),
+        nouns_section(source, asked=learned),
+        severity_section(source, asked=learned),
+        panels_section(options.runs, options.cells, source, options.clips, asked=shown),
         ninth_section(evidence),
         failures_section(options.runs, results),
         curves_section(results),
@@ -69,12 +73,16 @@ def write_report(options: ReportOptions) -> Path:
         "tables": [table.as_json() for table in tables],
         "costs": {device: [cost.as_json() for cost in own] for device, own in costs.items()},
     }
+    texts = {
+        "tables.md": markdown(tables) + "\n" + gains_markdown(gains),
+        "report.json": json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n",
+        "index.html": render(page),
+    }
     for picture in (picture for section in sections for picture in section.pictures()):
         file = options.out / "figures" / f"{picture.name}.{picture.kind}"
         write_whole(file, picture.content)
-    write_text(options.out / "tables.md", markdown(tables) + "\n" + gains_markdown(gains))
-    write_json(options.out / "report.json", content)
-    write_text(options.out / "index.html", render(page))
+    for name, text in texts.items():
+        write_text(options.out / name, text)
     return options.out / "index.html"
 
 

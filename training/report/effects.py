@@ -23,6 +23,7 @@ from scipy import stats
 from training.benchmark.cell_result import CellKey
 from training.benchmark.clip_scores import ClipScores, metrics_of
 from training.report.conditions import Condition, Results
+from training.report.paper import LABELS
 
 Term = tuple[float, Condition]
 """Weight and condition."""
@@ -34,6 +35,8 @@ _SUMS: Mapping[str, Mapping[str, float]] = {P_LESS_N: {"p_miou": 1.0, "n_miou": 
 _DRAWS = 2000
 """Draws of the bootstrap over clips."""
 _DRAW_SEED = 0
+_NO_ERROR = 1e-9
+"""Standard errors up to this are what rounding leaves of cells whose differences are all alike."""
 
 Floats = NDArray[np.float64]
 
@@ -66,14 +69,16 @@ class Effect:
     """An estimated effect.
 
     Attributes:
-        scaled: The estimate: percentage points, or of a relative effect 100 times the logarithm.
-        error: Its standard error in the same unit; None where one seed alone says nothing about it.
+        scaled: The estimate: percentage points, or of a relative effect 100 times the logarithm;
+            NaN where that of a cell is not finite.
+        error: Its standard error in the same unit; None where the cells say nothing about it.
         degrees: Degrees of freedom of the error.
         design: How seeds were compared; None without an error.
         seeds: Seeds of the condition that has the fewest.
         clip_error: The part of `error` that comes from the choice of clips; None if that is not
             known and `error` speaks of these clips only.
         relative: A ratio of means rather than a difference.
+        unknown: Why there is no error; empty with one.
     """
 
     scaled: float
@@ -83,10 +88,11 @@ class Effect:
     seeds: int
     clip_error: float | None = None
     relative: bool = False
+    unknown: str = ""
 
     @property
     def value(self) -> float:
-        """Percentage points, or percent of a relative effect."""
+        """Percentage points, or percent of a relative effect; NaN as `scaled`."""
         return self._shown(self.scaled)
 
     def interval(self, confidence: float = 0.95) -> tuple[float, float] | None:
@@ -105,7 +111,9 @@ class Effect:
         return self._tail(self._scaled(bound) - self.scaled)
 
     def text(self) -> str:
-        """``+2.1 [0.4, 3.8]``, or ``+2.1``; relative effects have a percent sign."""
+        """``+2.1 [0.4, 3.8]``, ``+2.1`` or ``–``; relative effects have a percent sign."""
+        if not math.isfinite(self.value):
+            return "–"
         unit, ends = " %" if self.relative else "", self.interval()
         text = f"{self.value:+.1f}"
         if ends is not None:
@@ -116,7 +124,7 @@ class Effect:
         """Plain values."""
         ends = self.interval()
         return {
-            "value": self.value,
+            "value": self.value if math.isfinite(self.value) else None,
             "interval": None if ends is None else list(ends),
             "error": self.error,
             "clip_error": self.clip_error,
@@ -129,8 +137,6 @@ class Effect:
     def _tail(self, distance: float) -> float:
         if self.error is None:
             return 1.0
-        if self.error == 0:
-            return 0.0 if distance > 0 else 1.0
         return float(stats.t.sf(distance / self.error, self.degrees))
 
     def _shown(self, scaled: float) -> float:
@@ -151,8 +157,10 @@ def effect(
     - Other sums: the sum of each seed that all conditions have.
 
     So the estimate is a weighted sum of cells, and what a choice of clips does to it is that sum on
-    drawn clips. Where cells tell the sum but not its error (one seed), it has none; where no seeds
-    are shared it is that of plain means, without an error.
+    drawn clips. Where cells tell the sum but not its error (one seed, or seeds that do not differ),
+    it has none; where no seeds are shared it is that of plain means, without an error. Where a
+    logarithm is not finite (a cell finds nothing) there is no estimate; such cells of conditions
+    that are no terms are left out.
 
     Args:
         evidence: Cells; every condition of the terms has one at least.
@@ -162,13 +170,21 @@ def effect(
     """
     chosen = _Metric(metric, relative)
     seeds = min(len(evidence.results[condition]) for _, condition in terms)
+
+    def without_error(value: float, unknown: str) -> Effect:
+        return Effect(value, None, 0, None, seeds, relative=relative, unknown=unknown)
+
+    if nothing := _not_finite(evidence.results, chosen, terms):
+        return without_error(math.nan, nothing)
     found = _over_seeds(evidence.results, chosen, terms)
     if found is None:
-        plain = _plain(evidence.results, chosen, terms)
-        return Effect(plain, None, 0, None, seeds, relative=relative)
+        return without_error(_plain(evidence.results, chosen, terms), "no seeds are shared")
     estimate, design = found
     if estimate.error is None:
-        return Effect(estimate.value, None, 0, None, seeds, relative=relative)
+        alone = "one seed" if seeds == 1 else "one shared seed"
+        return without_error(estimate.value, f"{alone} alone has no interval")
+    if estimate.error <= _NO_ERROR:
+        return without_error(estimate.value, "the seeds do not differ, so they tell no interval")
     over_seeds = Effect(estimate.value, estimate.error, estimate.degrees, design, seeds,
                         relative=relative)  # fmt: skip
     by_clips = _over_clips(evidence, chosen, estimate.weights)
@@ -213,7 +229,12 @@ class _Metric:
             return 100 * np.log(values) if self.relative else values
 
     def measured(self, results: Results, condition: Condition) -> dict[CellKey, float]:
-        """Value of each cell."""
+        """Value of each cell that has one: a logarithm of 0 is none."""
+        return {key: value for key, value in self.every(results, condition).items()
+                if math.isfinite(value)}  # fmt: skip
+
+    def every(self, results: Results, condition: Condition) -> dict[CellKey, float]:
+        """Value of each cell; not finite where it has no logarithm."""
         cells = results[condition]
         values = self._value({part: [getattr(cell.metrics, part) for cell in cells]
                               for part in self._parts})  # fmt: skip
@@ -240,6 +261,17 @@ class _Estimate:
     degrees: float
     weights: Mapping[CellKey, float]
     """Of the cells whose sum the value is."""
+
+
+def _not_finite(results: Results, metric: _Metric, terms: Sequence[Term]) -> str:
+    """Which cell of a sum has no finite value, in words; empty if all have one."""
+    for _, condition in terms:
+        for key, value in metric.every(results, condition).items():
+            if not math.isfinite(value):
+                label = LABELS.get(metric.name, metric.name)
+                shown = float(np.exp(value / 100)) if metric.relative else value
+                return f"a cell's {label} is {shown:g}: {key.folder.as_posix()}"
+    return ""
 
 
 def _plain(results: Results, metric: _Metric, terms: Sequence[Term]) -> float:

@@ -19,7 +19,8 @@ class ReportOptions:
     """Folder to write: index.html, tables.md, report.json, figures/."""
     data: Path | None = None
     """Prepared data (ActionVOS layout), for the noise statistics and the qualitative panels; by
-    default what the benchmark was run on, if it is still there."""
+    default what the benchmark was run on, if it is still there; what cannot be read of it then is
+    left out, and the page says why."""
     split: str | None = None
     """Split whose noise is described; by default the one that was trained on, or train."""
     val_split: str | None = None

@@ -45,13 +45,15 @@ def facts(cells: Sequence[CellResult]) -> dict[str, str]:
             return next(iter(counts))
         return ", ".join(f"{value} ({count})" for value, count in sorted(counts.items()))
 
-    present = {cell.cell.strategy for cell in cells}
+    present, order = {cell.cell.strategy for cell in cells}, strategy_order()
     processor = sum(cell.run.cpu_seconds or 0.0 for cell in cells)
     started = sorted(cell.run.started for cell in cells)
     return {
         "Cells": str(len(cells)),
+        # Cells may name strategies that are not here any more, or longer trainings of one.
         "Strategies": ", ".join(
-            strategy_name(name) for name in strategy_order() if name in present
+            strategy_name(name)
+            for name in (*filter(present.__contains__, order), *sorted(present - {*order}))
         ),
         "Seeds": ", ".join(str(seed) for seed in sorted({cell.cell.seed for cell in cells})),
         "Preset": listed(lambda cell: cell.cell.preset),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from actiseg_ros.errors import ActisegError
 from training.benchmark.failures import FAILS_BELOW, Samples, area, read_samples
 from training.benchmark.settings import BenchmarkData
 from training.config.noise import NameOptions
@@ -73,14 +74,51 @@ class Section:
                 yield from strip.pictures
 
 
-def nouns_section(source: BenchmarkData | None) -> Section:
-    """How text noise shifts the nouns (Fig. 2)."""
-    title = "Distribution shift under text noise (Fig. 2)"
+def _of_data(
+    empty: Section,
+    source: BenchmarkData | None,
+    make: Callable[[BenchmarkData], Section],
+    *,
+    asked: bool,
+) -> Section:
+    """A section about data, or why it is left out.
+
+    Args:
+        empty: Its id and title.
+        source: The data.
+        make: Makes it of them.
+        asked: Whether the user named what it is made of, so that it must not be left out.
+
+    Raises:
+        ActisegError: If it is asked for, and data or weights cannot be read.
+    """
     if source is None:
-        return Section("nouns", title, (_NEEDS_DATA,))
+        return replace(empty, text=(_NEEDS_DATA,))
+    try:
+        return make(source)
+    except (ActisegError, OSError) as error:
+        if asked:
+            raise
+        return replace(empty, text=(f"Left out: {str(error).rstrip('.')}.",))
+
+
+def nouns_section(source: BenchmarkData | None, *, asked: bool = False) -> Section:
+    """How text noise shifts the nouns (Fig. 2).
+
+    Raises:
+        ActisegError: If `asked`, and the split cannot be read or is noisy already.
+    """
+    empty = Section("nouns", "Distribution shift under text noise (Fig. 2)")
+    return _of_data(empty, source, lambda found: _nouns(empty, found), asked=asked)
+
+
+def _nouns(empty: Section, source: BenchmarkData) -> Section:
     file = split_file(source.data, source.split)
     clean = read_split(file)
     names = vocabulary(file, clean, NameOptions())
+    if len(names) < 2:
+        told = f"Left out: the split “{source.split}” names {len(names)} class; noise needs two."
+        return replace(empty, text=(told,))
     noisy = {
         rate: noun_shares(clean, noisy_split(clean, TextNoise(names, rate))) for rate in _RATES
     }
@@ -103,14 +141,21 @@ def nouns_section(source: BenchmarkData | None) -> Section:
     )
     caption = "Share of the nouns, clean and at three noise rates."
     alt = f"Bar chart. {text[1]}"
-    return Section("nouns", title, text, (Picture("nouns", caption, alt, noun_chart(levels)),))
+    chart = Picture("nouns", caption, alt, noun_chart(levels))
+    return replace(empty, text=text, charts=(chart,))
 
 
-def severity_section(source: BenchmarkData | None) -> Section:
-    """How far mask noise moves the masks (Fig. 3)."""
-    title = "Severity of mask noise (Fig. 3)"
-    if source is None:
-        return Section("severity", title, (_NEEDS_DATA,))
+def severity_section(source: BenchmarkData | None, *, asked: bool = False) -> Section:
+    """How far mask noise moves the masks (Fig. 3).
+
+    Raises:
+        ActisegError: If `asked`, and the split or a label image cannot be read.
+    """
+    empty = Section("severity", "Severity of mask noise (Fig. 3)")
+    return _of_data(empty, source, lambda found: _severity(empty, found), asked=asked)
+
+
+def _severity(empty: Section, source: BenchmarkData) -> Section:
     file = split_file(source.data, source.split)
     labels = source.data / LABELS / image_folder(source.data, file)
     measured = measure_severity(labels, file, [MaskNoise(kernel) for kernel in _KERNELS])
@@ -125,7 +170,7 @@ def severity_section(source: BenchmarkData | None) -> Section:
     )
     caption = "The larger the kernel, the less the noisy masks agree with the clean ones."
     chart = Picture("severity", caption, f"Bar chart. {text[0]}", severity_chart(by_kernel))
-    return Section("severity", title, text, (chart,))
+    return replace(empty, text=text, charts=(chart,))
 
 
 def tradeoff_section(results: Results) -> Section:
@@ -283,15 +328,30 @@ def _areas(samples: Sequence[Samples]) -> list[str]:
 
 
 def panels_section(
-    runs: Path, chosen: Sequence[str], source: BenchmarkData | None, clips: int
+    runs: Path,
+    chosen: Sequence[str],
+    source: BenchmarkData | None,
+    clips: int,
+    *,
+    asked: bool = False,
 ) -> Section:
-    """Images, masks, predictions, errors and uncertain pixels of some clips."""
-    title = "Predictions, errors and uncertainty"
-    if source is None:
-        return Section("panels", title, (_NEEDS_DATA,))
+    """Images, masks, predictions, errors and uncertain pixels of some clips.
+
+    Raises:
+        ActisegError: If `asked`, and the split, an image or weights cannot be read.
+    """
+    empty = Section("panels", "Predictions, errors and uncertainty")
+    return _of_data(
+        empty, source, lambda found: _panels(empty, runs, chosen, found, clips), asked=asked
+    )
+
+
+def _panels(
+    empty: Section, runs: Path, chosen: Sequence[str], source: BenchmarkData, clips: int
+) -> Section:
     cells = find_cells(runs, chosen)
     if not cells:
-        return Section("panels", title, (f"Left out: no cell has its weights ({WEIGHTS}) here.",))
+        return replace(empty, text=(f"Left out: no cell has its weights ({WEIGHTS}) here.",))
     text = (
         f"Middle frames of clips of the split “{source.val_split}”, evenly spread, each frame "
         "segmented by itself. In error maps green is right, blue missed, orange too much and pink "
@@ -299,7 +359,7 @@ def panels_section(
         "drawn.",
     )
     panels = make_panels(runs, cells, source.data, source.val_split, clips)
-    return Section("panels", title, text, panels=tuple(panels))
+    return replace(empty, text=text, panels=tuple(panels))
 
 
 def _points(

@@ -94,7 +94,7 @@ class Claim:
         if self.missing:
             return f"missing: {self.missing}"
         if self.ours is not None and self.ours.error is None:
-            return "one seed alone has no interval"
+            return self.ours.unknown
         if self.verdict is Verdict.DOES_NOT and self.p_shows <= LEVEL / self.among:
             return "there, but smaller than what counts"
         if self.verdict is not Verdict.OPEN:

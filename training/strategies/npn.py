@@ -114,6 +114,19 @@ def counts_of(values: Tensor) -> tuple[Tensor, Tensor]:
     return present, values - (_LARGEST + 1) * present
 
 
+def _fitting(count: Tensor, other: Tensor) -> Tensor:
+    """Half a count where it or the other would not fit the history any more.
+
+    Where samples share a frame's counts and every step counts, no number of epochs bounds them.
+    Halved, both still speak for the same with the same reliability, and what comes then still
+    counts, as it would not beside a count that stays at its limit. The larger one is rounded up, so
+    that no tie arises; counts that fit stay.
+    """
+    full = torch.maximum(count, other) > _LARGEST
+    half = torch.div(count + (count > other), 2, rounding_mode="floor")
+    return torch.where(full, half, count)
+
+
 def negative_terms(
     logits: Tensor, foreground: Tensor, background: Tensor, clamp: float = 0.0
 ) -> Tensor:
@@ -255,7 +268,7 @@ class NPN(HistoryStrategy[NPNOptions]):
         return foreground + labels, background + (1 - labels)
 
     def counted(self, counts: Tensor, logits: Tensor, labels: Tensor, *, warm: bool) -> Tensor:
-        """The counts after another prediction.
+        """The counts after another prediction, at most 255 each.
 
         Args:
             counts: 256 M1 + M0 so far, float [P, T, h, w].
@@ -271,7 +284,8 @@ class NPN(HistoryStrategy[NPNOptions]):
             foreground, background = self.candidates(logits, labels)
         if self.options.count == "once":
             foreground, background = foreground.clamp(max=1), background.clamp(max=1)
-        return (_LARGEST + 1) * (present + foreground) + (absent + background)
+        present, absent = present + foreground, absent + background
+        return (_LARGEST + 1) * _fitting(present, absent) + _fitting(absent, present)
 
     def proxy(self, counts: Tensor) -> tuple[Tensor, Tensor]:
         """What the counts speak for.

@@ -22,6 +22,7 @@ from training.benchmark.plan import plan
 from training.benchmark.runner import benchmark
 from training.benchmark.settings import BenchmarkData, claim_settings, read_data
 from training.benchmark.suites import cells_of
+from training.engine.commands import without_others
 from training.files.disk import read_json, write_json
 from training.files.lock import locked
 from training.strategies import STRATEGIES
@@ -179,6 +180,38 @@ def test_cells_follow_the_preset_and_the_reference_that_were_asked_for(
         plan(released, cells_of("table1", "r101", (0,)))
     (job, *_) = plan(replace(released, out=tmp_path / "b"), cells_of("table1", "r101", (0,)))
     assert " --reference released" in " ".join(job.train_command())
+
+
+def test_options_of_a_strategy_reach_its_own_cells_alone(data: Path, tmp_path: Path) -> None:
+    options = BenchmarkOptions(
+        suite="table3", data=data, out=tmp_path, epochs=1, device="cpu",
+        train=("--gce.q", "0.3", "--batch-size", "2"),
+    )  # fmt: skip
+    for job in plan(options, cells_of("table3", "tiny", (0,), levels=["name60"])):
+        command = " ".join(job.train_command())
+        assert "--batch-size 2" in command
+        assert ("--gce.q 0.3" in command) == (job.key.strategy == "gce")
+    with pytest.raises(ActisegError, match=r"--gce.q is 1.5"):
+        plan(replace(options, train=("--gce.q=1.5",)), [])
+
+
+@pytest.mark.parametrize(
+    ("strategy", "kept"),
+    [
+        ("baseline", "--precision float32 --noise.seed 3"),
+        ("sce", "--sce.log-of-zero -4 --precision float32 --noise.seed 3"),
+        ("co-teaching", "--precision float32 --co_teaching.window=64 --noise.seed 3"),
+        ("gce", "--precision float32 --gce.no-dice --noise.seed 3"),
+    ],
+)
+def test_options_of_other_strategies_are_left_out_with_their_values(
+    strategy: str, kept: str
+) -> None:
+    given = (
+        "--sce.log-of-zero -4 --precision float32 --co_teaching.window=64 --gce.no-dice "
+        "--noise.seed 3"
+    )
+    assert " ".join(without_others(given.split(), strategy)) == kept
 
 
 @pytest.mark.slow

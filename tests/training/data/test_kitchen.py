@@ -185,4 +185,6 @@ def test_refuses_foreign_folders_and_impossible_values(tree: Path, tmp_path: Pat
         KitchenConfig(5, val_share=1.5)
     with pytest.raises(ActisegError, match="WIDTHxHEIGHT"):
         parse_size("854:480")
+    with pytest.raises(ActisegError, match="frame-size: '²x64'; expected WIDTHxHEIGHT"):
+        parse_size("²x64")
     assert parse_size("854x480") == (854, 480)

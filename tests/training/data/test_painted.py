@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import re
 import shutil
 import tarfile
 from collections.abc import Callable
@@ -363,3 +364,50 @@ def test_visor_annotations(shared: Path, tmp_path: Path) -> None:
     pictures = list((tmp_path / "tree").rglob("*.jpg"))
     assert len(pictures) == summary.frames["val"]
     assert cv2.imread(str(pictures[0])).shape == (480, 854, 3)
+
+
+def test_polygons_in_participants_folders_are_painted_and_prepared(
+    bare: Path, tmp_path: Path
+) -> None:
+    for path in (bare / SPARSE / "annotations_corrected").glob("*/*.json"):
+        own = bare / SPARSE / "annotations" / path.parent.name / path.stem.partition("_")[0]
+        own.mkdir(parents=True)
+        path.rename(own / path.name)
+    run(bare, tmp_path / "tree", "val")
+    polygons = tmp_path / "tree" / "GroundTruth-SparseAnnotations"
+    assert [p.parent.parent.name for p in polygons.rglob("*.json")] == ["annotations"]
+    tables = bare / "annotations"
+    prepare(tmp_path / "tree", tables, tmp_path / "data", ("val",), workers=1, progress=False)
+
+
+def test_a_tree_painted_anew_is_not_prepared_into_the_same_folder(
+    bare: Path, tmp_path: Path
+) -> None:
+    def prepared() -> int:
+        folders = tmp_path / "tree", bare / "annotations", tmp_path / "data"
+        return prepare(*folders, ("val",), workers=1, progress=False).splits["val"].resumed
+
+    run(bare, tmp_path / "tree", "val")
+    prepared()
+    record = tmp_path / "tree" / "painted.json"
+    said = json.loads(record.read_text())
+    record.write_text(json.dumps({**said, "annotations of train": "0"}))
+    assert prepared(), "other splits that were painted since are no matter"
+    record.write_text(json.dumps({**said, "look": 1}))
+    with pytest.raises(ActisegError, match=r"made otherwise: drawn\.look \(0, not 1\)"):
+        prepared()
+
+
+def test_splits_count_once_and_one_at_least_is_named(bare: Path, tmp_path: Path) -> None:
+    assert "(0 were there already)" in run(bare, tmp_path / "tree", "val", "val")[-2]
+    folders = bare / "VISOR", bare / "annotations", tmp_path / "none"
+    with pytest.raises(ActisegError, match="no split to paint; --splits names"):
+        paint(*folders, CONFIG, (), progress=False)
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("size", [(70000, 64), (64, 65501), (63, 64)])
+def test_sizes_that_no_jpeg_has_are_refused(size: tuple[int, int]) -> None:
+    for config in (lambda: PaintConfig(frame_size=size), lambda: KitchenConfig(1, 0, 0.2, size)):
+        with pytest.raises(ActisegError, match=re.escape(f"frame-size: {size}; expected at")):
+            config()

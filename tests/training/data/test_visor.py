@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +23,8 @@ from training.data import prepare as prepare_module
 from training.data.labels import nearest_indices, polygon
 from training.data.palette import read_label_png, voc_palette, write_label_png
 from training.data.prepare import prepare
+from training.data.tree import VisorTree
+from training.data.visor import read_mapping, read_polygons
 
 VIDEOS = (("P01_02", "train"), ("P03_05", "train"), ("P02_101", "val"), ("P04_11", "val"))
 
@@ -269,3 +272,74 @@ def test_frames_of_any_resolution_become_854x480(copied: Path, tmp_path: Path) -
         with Image.open(path) as image:
             sizes.add(image.size)
     assert sizes == {(854, 480)}
+
+
+def test_other_polygons_of_the_same_size_are_refused(
+    tree: Path, copied: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run(tree, out, splits=("train",))
+    path = polygons_file(copied, "train", "P01_02")
+    path.write_text(path.read_text().replace('"knife"', '"spoon"').replace('"cup"', '"pot"'))
+    assert path.stat().st_size == polygons_file(tree, "train", "P01_02").stat().st_size
+    with pytest.raises(ActisegError, match=r"made otherwise: polygons_sha256\.P01_02"):
+        run(copied, out, splits=("train",))
+
+
+def test_sequences_of_other_pictures_are_made_again(copied: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(copied, out, splits=("train",))
+    changed = next(iter(records(out, "train")))
+    name = f"{changed['seq_id']:08d}_{changed['video']}_{changed['verb']}_{changed['noun']}"
+    for path in (copied / "VISOR").rglob(f"{changed['video']}_frame_*.jpg"):
+        cv2.imwrite(str(path), np.full((30, 40, 3), 90, np.uint8))
+    run(copied, out, splits=("train",))
+    picture = cv2.imread(str(out / "JPEGImages_Sparse/train" / name / changed["sparse_frames"][0]))
+    assert abs(picture.astype(int) - 90).max() < 3
+    assert run(copied, out, splits=("train",)).splits["train"].resumed
+
+
+def as_of_the_first_format(out: Path) -> Path:
+    """Makes a preparation look as an earlier version left it; the file that says what it is of."""
+    file = out / ".prepare" / "train.json"
+    said = json.loads(file.read_text())
+    write_json(file, {"format": 1, "files": said["files"], "polygons": said["polygons"]})
+    lines = [json.loads(line) for line in file.with_suffix(".jsonl").read_text().splitlines()]
+    for line in lines:
+        line.pop("pictures", None)
+    file.with_suffix(".jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    return file
+
+
+def test_a_preparation_of_an_earlier_version_goes_on_and_is_completed(
+    copied: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run(copied, out, splits=("train",))
+    file = out / ".prepare" / "train.json"
+    now, journal = file.read_bytes(), file.with_suffix(".jsonl").read_bytes()
+    as_of_the_first_format(out)
+    before = {path: path.stat().st_mtime_ns for path in pictures(out).values()}
+    run(copied, out, splits=("train",))
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert json.loads(file.read_bytes()) == json.loads(now)
+    assert file.with_suffix(".jsonl").read_bytes() == journal
+
+    as_of_the_first_format(out)
+    path = polygons_file(copied, "train", "P01_02")
+    path.write_text(path.read_text() + " ")
+    with pytest.raises(ActisegError, match=r"made otherwise: polygons\.P01_02"):
+        run(copied, out, splits=("train",))
+
+
+@pytest.mark.parametrize("name", ["../../x.jpg", "", "..", "a/b.jpg", "a\\b.jpg"])
+def test_names_that_lead_out_of_their_folder_are_refused(name: str, tmp_path: Path) -> None:
+    said = re.escape(repr(name))
+    for mapping in ({name: {}}, {"P01_01": {name: 3}}, {"P01_01": {"a.jpg": name}}):
+        write_json(tmp_path / "frame_mapping.json", mapping)
+        with pytest.raises(ActisegError, match=f"frame_mapping.json: .*{said}"):
+            read_mapping(VisorTree(tmp_path, tmp_path))
+    frame = {"image": {"name": name}, "annotations": []}
+    write_json(tmp_path / "P01_01.json", {"video_annotations": [frame]})
+    with pytest.raises(ActisegError, match=f"P01_01.json: .*{said}"):
+        read_polygons(tmp_path / "P01_01.json")

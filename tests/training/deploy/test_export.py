@@ -161,3 +161,14 @@ def test_gather_replaces_grid_sample_and_changes_nothing() -> None:
         torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-4)
     with pytest.raises(ActisegError, match="grid_sample or gather"):
         set_sampler(model, "nearest")
+
+
+@pytest.mark.parametrize("size", [(24, 40), (63, 96), (96, 63)])
+def test_an_input_without_a_coarse_cell_is_refused(tmp_path: Path, size: tuple[int, int]) -> None:
+    said = f"--height and --width are {size[0]} and {size[1]}; they must be at least 64 pixels"
+    with pytest.raises(ActisegError, match=said):
+        export_model(
+            make(EXPORTED), train_tokenizer(["spoon"], 300), tmp_path / "bundle",
+            vocabulary=VOCABULARY, provenance={}, size=size,
+        )  # fmt: skip
+    assert not list(tmp_path.iterdir())

@@ -70,7 +70,8 @@ def options_of(combination: Combination) -> list[str]:
     options = []
     for name, value in zip(FACTORS, combination, strict=True):
         options += [f"--{name}", value]
-    return [*options, "--text-noise", "0.3", "--co-teaching.window", "4"]
+    window = ["--co-teaching.window", "4"] if "co-teaching" in combination else []
+    return [*options, "--text-noise", "0.3", *window]
 
 
 def tried(combinations: Sequence[Combination], data: Path, out: Path) -> list[dict[str, object]]:

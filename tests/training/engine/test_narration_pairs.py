@@ -1,9 +1,17 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import pytest
+
+from actiseg_ros.errors import ActisegError
 from actiseg_ros.prompts import PROMPT_TEMPLATE
 from training.engine.narration_pairs import NarrationPairs
+from training.engine.setup import build_setup
 from training.noise.layer import LabelNoise
 from training.noise.text import TextNoise
+from training.strategies import run_config
 
 NAMES = {1: ("spoon", "teaspoon"), 2: ("plate",), 4: ("knife",), 16: ("onion", "red onion")}
 
@@ -72,3 +80,16 @@ def test_noisy_names_are_all_that_prompts_without_pictures_tell() -> None:
     prompts, labels = pairs.draw(50, 0)
     narrated = {prompt for prompt, label in zip(prompts, labels, strict=True) if label}
     assert narrated == {PROMPT_TEMPLATE.format(object="pan", narration="cut pepper")}
+
+
+def test_a_split_that_does_not_say_what_is_narrated_is_told(tmp_path: Path) -> None:
+    entry = {"name": "pepper", "class_id": 1, "positive": 1}
+    clip = {"seq_id": 1, "video": "P01_01", "verb": "cut", "noun": "pepper"}
+    clip |= {"narration": "cut pepper", "sparse_frames": [], "object_classes": {"1": entry}}
+    split = tmp_path / "ImageSets" / "train.json"
+    split.parent.mkdir()
+    split.write_text(json.dumps([clip]))
+    config = run_config(data=tmp_path, out=tmp_path / "run", preset="tiny")
+    said = r"train.json, clip 1: object 1 is .*class_id, name, narration, positive of each"
+    with pytest.raises(ActisegError, match=said):
+        build_setup(config, config.recipe())

@@ -170,6 +170,9 @@ def test_truncated_png_is_refused(tmp_path):
         evaluate(predictions, annotations, split)
 
 
+CLIP = {"video": "v", "verb": "a", "noun": "b", "sparse_frames": [], "object_classes": {}}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -186,6 +189,10 @@ def test_truncated_png_is_refused(tmp_path):
             '[{"seq_id": 1, "video": "v", "verb": "a", "noun": "b", '
             '"object_classes": {"1": {"positive": 1}}}]',
             "sparse_frames",
+        ),
+        (
+            json.dumps([{**CLIP, "seq_id": number} for number in (1, 2, "1")]),
+            "split.json: clips 1 and 3 are both 00000001_v_a_b; remove one of them",
         ),
     ],
 )

@@ -284,3 +284,36 @@ def test_a_peer_of_another_run_is_refused(tmp_path, checkpoint, capsys):
     assert not (tmp_path / "out").exists()
     assert main(list(map(str, [*options, checkpoint]))) == 0
     assert '"peer"' in (tmp_path / "out" / "predict.json").read_text()
+
+
+def test_predictions_of_other_pictures_are_not_taken_for_these(tmp_path, bundle):
+    split = expression_file(tmp_path / "val_meta.json")
+    for name in ("one", "two"):
+        draw_frames(tmp_path / name / SEQUENCE)
+    Image.new("RGB", (96, 64)).save(tmp_path / "two" / SEQUENCE / "frame_0000000001.jpg")
+    out = tmp_path / "out"
+
+    def run(name: str) -> int:
+        return predict(tmp_path / name, split, out, bundle=bundle, clip_length=36)
+
+    assert run("one") == 1
+    with pytest.raises(ActisegError, match="holds predictions made otherwise: pictures"):
+        run("two")
+    noted = json.loads((out / "predict.json").read_text())
+    # As earlier versions left it: what it says agrees, so it goes on and says the rest.
+    (out / "predict.json").write_text(json.dumps({k: noted[k] for k in noted if k != "pictures"}))
+    assert run("one") == 0
+    assert json.loads((out / "predict.json").read_text()) == noted
+
+
+def test_a_missing_picture_is_named_before_the_folder_is_claimed(tmp_path, bundle):
+    draw_frames(tmp_path / "data" / SEQUENCE)
+    split = expression_file(tmp_path / "val_meta.json")
+    lost = tmp_path / "data" / SEQUENCE / "frame_0000000001.jpg"
+    picture = lost.read_bytes()
+    lost.unlink()
+    with pytest.raises(ActisegError, match=f"{lost.name}: not found"):
+        predict(tmp_path / "data", split, tmp_path / "out", bundle=bundle, clip_length=36)
+    assert not (tmp_path / "out").exists()
+    lost.write_bytes(picture)
+    assert predict(tmp_path / "data", split, tmp_path / "out", bundle=bundle, clip_length=36) == 1

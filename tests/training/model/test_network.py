@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 from torch import Tensor
@@ -188,3 +190,34 @@ def test_tiny_is_small() -> None:
     with torch.device("meta"):
         model = build_model("tiny")
     assert 4 * sum(p.numel() for p in model.parameters()) < 10e6
+
+
+def changed(**options: object) -> str:
+    return json.dumps({**json.loads(MICRO.to_json()), **options})
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{}", "missing model option.*name, backbone"),
+        ("[]", r"model options are \[\]"),
+        (changed(sampler="nonsense"), "sampler is 'nonsense'; expected grid_sample, gather"),
+        (changed(width=100, heads=8), "heads is 8; it must divide width, 100"),
+        (changed(queries="3"), "queries is '3'; expected int"),
+        (changed(mean=[0.5, 0.5]), "mean is"),
+        (changed(text={"width": 16}), "missing model option.*text.vocab_size"),
+        (changed(text={**json.loads(MICRO.to_json())["text"], "depth": 3}), "unknown.*text.depth"),
+        (changed(text=None), "text.options are None"),
+    ],
+    ids=range(9),
+)
+def test_a_configuration_that_no_network_has_is_refused(text: str, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        ModelConfig.from_json(text)
+
+
+def test_options_added_since_the_first_weights_may_be_missing() -> None:
+    later = ("mask_kernel", "word_levels", "mask_evidence", "late_words", "shared_attention")
+    values = json.loads(ModelConfig().to_json())
+    first = {name: value for name, value in values.items() if name not in later}
+    assert ModelConfig.from_json(json.dumps(first)) == ModelConfig()

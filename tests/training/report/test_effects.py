@@ -246,3 +246,26 @@ def test_wrong_decisions_are_rare_among_many_claims():
         )
     assert LEVEL == 0.025
     assert wrong / 1000 <= 0.05
+
+
+def test_why_there_is_no_interval_is_told():
+    nan = math.nan
+    apart = gap(evidence({BASE: [50.0, 51.0, 52.0, nan, nan, nan],
+                          GCE: [nan, nan, nan, 50.0, 51.0, 53.0]}))  # fmt: skip
+    assert apart.seeds == 3 and apart.unknown == "no seeds are shared"
+    one = gap(evidence({BASE: [50.0, 51.0, nan], GCE: [nan, 52.0, 53.0]}))
+    assert one.unknown == "one shared seed alone has no interval"
+    assert gap(evidence({BASE: [50.0], GCE: [51.0]})).unknown == "one seed alone has no interval"
+    assert not gap(evidence({BASE: [50.0, 51.0], GCE: [51.0, 53.0]})).unknown
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.1])
+def test_seeds_that_do_not_differ_make_nothing_certain(shift):
+    """With the same numbers twice the error is 0, or what rounding leaves of it."""
+    base = [41.7, 41.7 + shift]
+    found = gap(evidence({BASE: base, GCE: [value + 0.3 for value in base]}))
+    assert found.value == pytest.approx(0.3) and found.error is None
+    assert found.p_at_most(0) == found.p_at_least(1) == 1
+    assert found.unknown == "the seeds do not differ, so they tell no interval"
+    judgement = judged([Finding("x", "x", (Claim("x", "+", found, 4.0, 1.0),))])[0]
+    assert judgement.verdict is Verdict.OPEN and judgement.claims[0].reason == found.unknown

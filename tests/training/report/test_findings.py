@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 
@@ -72,7 +73,10 @@ def test_a_missing_cell_is_named():
 def test_equal_rankings_do_not_change():
     order = ["baseline", "co-teaching", "sce", "gce", "apl", "elr", "npn", "pmhm"]
     cells = [
-        replace(result, metrics=replace(result.metrics, giou=50 + 5 * rank + 0.1 * key.seed))
+        replace(
+            result,
+            metrics=replace(result.metrics, giou=50 + 5 * rank + 0.1 * (key.seed * rank % 3)),
+        )
         for result in paper_cells()
         for key, rank in [(result.cell, order.index(result.cell.strategy))]
     ]
@@ -123,3 +127,27 @@ def test_many_claims_need_more_certainty_than_one():
                 assert claim.adjusted >= claim.p
                 if claim.verdict is not Verdict.OPEN:
                     assert claim.p <= claim.adjusted <= LEVEL
+
+
+@pytest.mark.parametrize("level", [(0.0, 21), (0.2, 0)])
+def test_a_cell_that_finds_nothing_has_no_ratio(level):
+    """One epoch may find nothing: a logarithm of 0 must not spoil the other claims."""
+    key = (*level, "baseline", 1)
+    cells = [
+        replace(found, metrics=replace(found.metrics, p_miou=0.0)) if _key(found) == key else found
+        for found in paper_cells()
+    ]
+    findings = findings_of(cells)
+    steep = next(claim for found in findings for claim in found.claims if "steep" in claim.text)
+    if level == (0.0, 21):
+        assert steep.verdict is Verdict.OPEN
+        assert steep.reason == "a cell's p-mIoU is 0: mask21/baseline/seed1"
+        assert steep.ours.text() == "–" and steep.as_json()["ours"]["value"] is None
+    else:  # it is no part of the claim, so the others tell it
+        assert steep.verdict is Verdict.SHOWS and math.isfinite(steep.ours.value)
+    json.dumps([found.as_json() for found in findings], allow_nan=False)
+
+
+def _key(found):
+    key = found.cell
+    return key.text_noise, key.mask_noise, key.strategy, key.seed

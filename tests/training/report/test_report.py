@@ -23,7 +23,9 @@ from training.cli import main
 from training.data.palette import write_label_png
 from training.model import build_model, train_tokenizer
 from training.report.drawing import ERROR_COLOURS, draw_errors
+from training.report.page import facts
 from training.report.panels import WEIGHTS, find_cells
+from training.report.sections import Section
 
 CLIPS = {"cut": {1: ("knife", 0, 1), 2: ("tomato", 1, 1), 3: ("plate", 2, 0)},
          "take": {1: ("cup", 3, 1), 2: ("left hand", 4, 1), 3: ("knife", 0, 0)}}  # fmt: skip
@@ -203,6 +205,71 @@ def test_data_of_the_benchmark_is_found_again(runs, tmp_path):
     figures = {file.stem for file in (tmp_path / "out" / "figures").iterdir()}
     assert {"nouns", "severity"} <= figures
     assert any(name.startswith("clip1-clean-baseline") for name in figures)
+
+
+@pytest.fixture
+def without_charts(monkeypatch):
+    """A report without the charts that take most of its time."""
+    for name in ("tradeoff", "curves", "costs"):
+        empty = Section(name, name)
+        monkeypatch.setattr(f"training.report.build.{name}_section", lambda _, own=empty: own)
+
+
+@pytest.mark.usefixtures("without_charts")
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        ("pictures", "no folder for train.json"),
+        ("noisy", "the split is noisy already"),
+        ("one class", "names 1 class; noise needs two"),
+    ],
+)
+def test_a_section_that_cannot_be_made_is_left_out(runs, tmp_path, capsys, spoil, said):
+    """Unless the user named what it is made of."""
+    data = write_data(tmp_path / "data")
+    split = data / "ImageSets" / "train.json"
+    records = json.loads(split.read_text())
+    for entry in (entry for record in records for entry in record["object_classes"].values()):
+        if spoil == "noisy":
+            entry["clean_name"] = "fork"
+        elif spoil == "one class":
+            entry["class_id"] = 1
+    for name in ("train", "val"):
+        (data / "ImageSets" / f"{name}.json").write_text(json.dumps(records))
+    if spoil == "pictures":
+        for kind in ("JPEGImages_Sparse", "Annotations_Sparse"):
+            shutil.rmtree(data / kind)
+            (data / kind).mkdir()
+    found = tmp_path / "runs" / "clean" / "baseline" / "seed1"
+    shutil.copytree(runs / "clean" / "baseline" / "seed1", found)
+    if spoil != "pictures":  # else they are what the panels need pictures for
+        (found / WEIGHTS).unlink()
+    source = {"data": str(data), "split": "train", "val_split": "val"}
+    (tmp_path / "runs" / "benchmark.json").write_text(json.dumps({"source": source}))
+    assert main(["report", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]) == 0
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert re.search(f"Left out: [^<]*{said}", page)
+    asked = ["report", str(tmp_path / "runs"), "--out", str(tmp_path / "b"), "--data", str(data)]
+    assert main(asked) == (0 if spoil == "one class" else 2)
+    if spoil != "one class":
+        assert said in capsys.readouterr().err and not (tmp_path / "b").exists()
+
+
+@pytest.mark.usefixtures("without_charts")
+def test_nothing_is_written_of_a_report_that_cannot_be_made(runs, tmp_path, monkeypatch):
+    def fails(page):
+        raise ActisegError("a template that is gone")
+
+    monkeypatch.setattr("training.report.build.render", fails)
+    copy = shutil.copytree(runs / "clean", tmp_path / "runs" / "clean").parent
+    assert main(["report", str(copy), "--out", str(tmp_path / "out")]) == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_strategies_that_are_not_registered_are_told_too():
+    cells = [cell(0.6, 0, name, 0) for name in ("co-teaching-long", "gce", "baseline")]
+    names = facts(cells)["Strategies"].split(", ")
+    assert names[0] == "Baseline" and names[-1] == "co-teaching-long" and len(names) == 3
 
 
 def test_cells_are_found_by_their_weights(runs):

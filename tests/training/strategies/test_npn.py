@@ -220,6 +220,35 @@ def test_warm_up_has_one_view_and_remembers_nothing(tmp_path: Path) -> None:
     assert npn.inputs(BATCH, StepPosition(2, 3), 0).second_view is not None
 
 
+def test_counts_of_a_frame_of_many_samples_stay_within_their_limit(tmp_path: Path) -> None:
+    """Where every step counts, no number of epochs bounds them; none spills into the other."""
+    npn = strategy(tmp_path, layers="all", beta=0.0, warmup_epochs=0)
+    npn.begin_epoch(0, 1)
+    labels = torch.zeros(CELLS)
+    labels[:, :, 0] = 1
+    for _ in range(130):  # 260 of either kind
+        losses(npn, torch.where(labels > 0, 2.0, -2.0), labels)
+    kept = npn.history.recall(BATCH, CELLS[-2:], torch.device("cpu")).values
+    present, absent = counts_of(kept)
+    assert torch.equal(present > 0, labels > 0) and torch.equal(absent > 0, labels < 1)
+    assert max(present.max(), absent.max()) <= 255
+    found, reliability = npn.proxy(kept)
+    assert torch.equal(found, labels) and reliability.unique().tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [((253, 254), (255, 254)), ((254, 255), (128, 127)), ((255, 100), (129, 50)), ((0, 9), (2, 9))],
+)
+def test_counts_beyond_the_limit_are_halved_and_others_stay(
+    tmp_path: Path, before: tuple[int, int], after: tuple[int, int]
+) -> None:
+    npn = strategy(tmp_path)  # label and prediction speak for the foreground: 2 more
+    counts = torch.full(CELLS, 256.0 * before[0] + before[1])
+    found = npn.counted(counts, torch.full(CELLS, 2.0), torch.ones(CELLS), warm=False)
+    assert tuple(part.unique().item() for part in counts_of(found)) == after
+
+
 def test_options_outside_their_range_are_refused(tmp_path: Path) -> None:
     wrong = {"alpha": -1.0, "beta": -0.1, "focal_alpha": 2.0, "focal_gamma": 0.5}
     wrong |= {"threshold": 1.0, "logit_scale": 0.0, "clamp": 0.5}

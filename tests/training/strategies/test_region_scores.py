@@ -259,3 +259,20 @@ def test_a_run_reads_them_and_is_not_continued_with_others(
     save_file({name: -scores for name, scores in load_file(clip).items()}, clip)
     with pytest.raises(ActisegError, match="another region scores"):
         train(config(2, resume=True))
+
+
+def test_scores_of_other_pictures_are_not_taken_for_these(
+    drawn_data: Path, encoder: Path, copied: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    noted = json.loads((copied / MANIFEST).read_text())
+    # As earlier versions left it: what it says agrees, so it goes on and says the rest.
+    (copied / MANIFEST).write_text(json.dumps({k: noted[k] for k in noted if k != "files"}))
+    command = ["region-scores", "--encoder", str(encoder), "--out", str(copied), "--data"]
+    assert main([*command, str(drawn_data)]) == 0
+    assert json.loads((copied / MANIFEST).read_text()) == noted
+
+    other = Path(shutil.copytree(drawn_data, tmp_path / "other"))
+    for picture in (other / "JPEGImages_Sparse").rglob("*.jpg"):
+        picture.write_bytes(picture.read_bytes() + b" ")
+    assert main([*command, str(other)]) == 2
+    assert "holds scores made otherwise: files" in capsys.readouterr().err

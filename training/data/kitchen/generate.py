@@ -17,9 +17,11 @@ from training.data.kitchen.clips import compose_clips, draw_kitchen
 from training.data.kitchen.style import Style, check_style
 from training.data.kitchen.writer import (
     Appearance,
+    check_frame_size,
     hand_object_file,
     write_video,
 )
+from training.data.tree import KITCHEN
 from training.files.claims import claim, require_free
 from training.files.disk import read_json, write_json, write_text
 from training.files.lock import sole_writer
@@ -30,7 +32,6 @@ VERSION = 1
 """Raised whenever the same seed draws other pictures, so that old and new parts never mix."""
 _CLIPS_PER_VIDEO = 5
 _PARTICIPANTS = 37
-_STATE = "kitchen.json"
 _PARTS = ".parts"
 
 
@@ -64,8 +65,7 @@ class KitchenConfig:
             raise ActisegError(f"seed: {self.seed}; expected 0 or more")
         if not 0 <= self.val_share <= 1:
             raise ActisegError(f"val-share: {self.val_share}; expected a share between 0 and 1")
-        if min(self.frame_size) < 64:
-            raise ActisegError(f"frame-size: {self.frame_size}; expected at least 64 pixels a side")
+        check_frame_size(self.frame_size)
         if not 1 <= self.quality <= 100:
             raise ActisegError(f"quality: {self.quality}; expected 1 to 100")
 
@@ -77,7 +77,7 @@ def parse_size(text: str) -> tuple[int, int]:
         ActisegError: If the text has another form.
     """
     width, _, height = text.lower().partition("x")
-    if not (width.isdigit() and height.isdigit()):
+    if not (width.isdecimal() and height.isdecimal()):
         raise ActisegError(f"frame-size: {text!r}; expected WIDTHxHEIGHT, for example 854x480")
     return int(width), int(height)
 
@@ -125,7 +125,7 @@ def _run(job: _Job) -> int:
 
 def _claim(out: Path, config: KitchenConfig) -> bool:
     """Check that OUT may be written to; True if it is complete already."""
-    state = out / _STATE
+    state = out / KITCHEN
     if not state.exists():
         require_free(out, "a kitchen")
     plan = {"version": VERSION, **asdict(config)}
@@ -162,8 +162,8 @@ def make_kitchen(
             for clips in in_processes(_run, todo, workers):
                 bar.update(clips)
         write_tables(out, [read_json(job.part) for job in jobs])
-        state = read_json(out / _STATE)
-        write_json(out / _STATE, {**state, "complete": True})
+        state = read_json(out / KITCHEN)
+        write_json(out / KITCHEN, {**state, "complete": True})
         shutil.rmtree(out / _PARTS)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import tempfile
 from collections.abc import Iterator
 from copy import deepcopy
@@ -34,16 +35,19 @@ from training.data.kitchen.writer import (
     write_video,
 )
 from training.data.prepare import prepare
-from training.files.disk import replacing, write_text
+from training.files.disk import read_json, replacing, write_text
 from training.files.processes import in_processes
 from training.files.progress import tracked
 
 _VIDEO_ID = "P01_101"
+_TRUTH = "truth"
 _THINGS = 7
 """Things in a video; a kitchen of several videos has the same ones in all of them."""
 _LAYOUTS, _CASTS = 150, 40
 _PAUSE = 2.2
 """Seconds between narrated parts: both hands put down what they hold and take up the next."""
+_SHORTEST, _LONGEST = 2.6, 4.2
+"""Seconds of an action, from its first frame to its last."""
 _CHUNK = 20
 
 
@@ -80,6 +84,13 @@ class VideoOptions:
             raise ActisegError(f"fps: {self.fps}; expected 2 to 120")
         if self.truth_every < 2:
             raise ActisegError(f"truth_every: {self.truth_every}; expected at least 2")
+        # See `truth_frames`: there are two even of the shortest action.
+        if self.truth_every > int(_SHORTEST * self.fps) - 2:
+            raise ActisegError(
+                f"truth_every: {self.truth_every} with fps: {self.fps}; actions may be as short as"
+                f" {_SHORTEST} s and need two frames of ground truth: choose a smaller truth_every"
+                " or more fps"
+            )
         if min(self.size) < 64 or self.size[0] % 2 or self.size[1] % 2:
             raise ActisegError(f"size: {self.size}; expected even numbers of at least 64 pixels")
 
@@ -123,15 +134,19 @@ def make_video(
         options: What to draw.
         workers: Processes; by default one for each processor.
         progress: Show a progress bar.
-        truth: Write the ground truth too.
+        truth: Write the ground truth too; one of an earlier video is removed in any case.
+
+    Raises:
+        ActisegError: If a folder `truth` is there that no earlier video left.
     """
     out.mkdir(parents=True, exist_ok=True)
+    _remove_truth(out / _TRUTH)
     seed = (options.seed, 1 << 20)
     kitchen = video_kitchen(options)
     clips = compose_video(seed, kitchen, options)
     name = options.video_id
     files = KitchenVideo(
-        out / "video.mp4", out / "narrations.csv", name, out / "truth", options.fps, tuple(clips)
+        out / "video.mp4", out / "narrations.csv", name, out / _TRUTH, options.fps, tuple(clips)
     )
     _write_narrations(files.narrations, clips, name)
     _encode(files.video, kitchen, clips, seed, options, workers, progress)
@@ -144,6 +159,27 @@ def make_video(
         write_tables(tree, [part])
         prepare(tree / "VISOR", tree / "annotations", files.truth, ["val"], workers=1)
     return files
+
+
+def _remove_truth(folder: Path) -> None:
+    """Removes the ground truth of an earlier video, which is no truth of the next one.
+
+    Raises:
+        ActisegError: If the folder holds something else.
+    """
+    if not folder.exists():
+        return
+    # The split of one video, prepared from a tree that was drawn for it, and no other split.
+    identity = folder / ".prepare" / "val.json"
+    found = read_json(identity) if identity.is_file() else None
+    videos = found.get("polygons", {}) if isinstance(found, dict) else {}
+    splits = {path.name for path in (folder / "ImageSets").glob("*")}
+    begun = all(path.name.startswith(".") for path in folder.iterdir())
+    if not begun and not (len(videos) == 1 and all(name.startswith("val") for name in splits)):
+        raise ActisegError(
+            f"{folder}: is not the ground truth of an earlier video; choose another folder"
+        )
+    shutil.rmtree(folder)
 
 
 def video_kitchen(options: VideoOptions) -> Kitchen:
@@ -167,7 +203,7 @@ def compose_video(
     index_of = {thing.name: i for i, thing in enumerate(scene.things)}
     clips: list[KitchenClip] = []
     clock = 1.6
-    while (stop := clock + rng.uniform(2.6, 4.2)) + 1 < options.seconds:
+    while (stop := clock + rng.uniform(_SHORTEST, _LONGEST)) + 1 < options.seconds:
         span = Span(clock - 0.8, clock, stop, stop + 0.8)
         scene, clip = _next_action(
             rng, scene, present, index_of, span, options, {c.cast.verb for c in clips}
@@ -203,6 +239,17 @@ def _lay_table(rng: np.random.Generator, kitchen: Kitchen, present: dict[int, st
     return scene
 
 
+def truth_frames(span: Span, options: VideoOptions) -> tuple[int, ...]:
+    """Frames of an action that get ground truth: neither its first nor its last one, two at least.
+
+    Args:
+        span: When it happens, as long as `compose_video` makes actions.
+        options: Of the video.
+    """
+    first, last = round(span.start * options.fps), round(span.stop * options.fps)
+    return tuple(range(first + 1, last, options.truth_every))
+
+
 def _next_action(
     rng: np.random.Generator,
     scene: Scene,
@@ -213,8 +260,7 @@ def _next_action(
     verbs: set[str],
 ) -> tuple[Scene, KitchenClip]:
     """Append the action that suits the present layout best and is new, of several random ones."""
-    first, last = round(span.start * options.fps), round(span.stop * options.fps)
-    frames = tuple(range(first + 1, last, options.truth_every))
+    frames = truth_frames(span, options)
     times = [f / options.fps for f in frames]
     best: tuple[int, Scene, KitchenClip] | None = None
     for _ in range(_CASTS):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from actiseg_ros.bags.epic_actions import timestamp
+from actiseg_ros.errors import ActisegError
 from training.data.kitchen.clips import Kitchen, KitchenClip
 from training.data.kitchen.render import Lens, lens_of, render, streak
 from training.data.kitchen.scene import Moment, label_map
@@ -25,6 +26,8 @@ _LEAST_PIXELS = 200
 """Smaller visible parts (of 1920x1080 pixels) are not annotated."""
 _LONGEST_FRAME = 0.1
 """Seconds; a camera that takes fewer pictures does not expose them for longer."""
+_JPEG_SIDE = 65500
+"""Longest side of a JPEG, pixels, as libjpeg has it."""
 HAND, OBJECT = 1, 2
 """Categories of the hand-object file: hands, and objects in contact."""
 
@@ -155,6 +158,21 @@ def shoot(
         hand_smear=streak(*fastest),
     )
     return lens.expose(restyled(image, kitchen.style), rng)
+
+
+def check_frame_size(size: tuple[int, int]) -> None:
+    """Refuses sizes that pictures cannot have.
+
+    Args:
+        size: Width and height in pixels.
+
+    Raises:
+        ActisegError: If a side is too short to show anything, or longer than JPEG allows.
+    """
+    if min(size) < 64:
+        raise ActisegError(f"frame-size: {size}; expected at least 64 pixels a side")
+    if max(size) > _JPEG_SIDE:
+        raise ActisegError(f"frame-size: {size}; expected at most {_JPEG_SIDE} pixels a side")
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import cv2
 
 from actiseg_ros.errors import ActisegError
 from training.data.actions import read_actions
-from training.data.kitchen.writer import Appearance
+from training.data.kitchen.writer import Appearance, check_frame_size
 from training.data.painted.world import World
-from training.data.tree import SPARSE, Problem, VisorTree
+from training.data.tree import PAINTED, SPARSE, Problem, VisorTree, distinct_splits
 from training.data.visor import (
     plan_video,
     read_entities,
@@ -30,7 +30,6 @@ from training.files.progress import Progress
 
 VERSION = 1
 """Raised whenever the same seed paints other pictures, so that old and new ones never mix."""
-_STATE = "painted.json"
 
 
 @dataclass(frozen=True)
@@ -56,8 +55,7 @@ class PaintConfig:
         for name, value in (("seed", self.seed), ("look", self.look)):
             if value < 0:
                 raise ActisegError(f"{name}: {value}; expected 0 or more")
-        if min(self.frame_size) < 64:
-            raise ActisegError(f"frame-size: {self.frame_size}; expected at least 64 pixels a side")
+        check_frame_size(self.frame_size)
         if not 1 <= self.quality <= 100:
             raise ActisegError(f"quality: {self.quality}; expected 1 to 100")
 
@@ -92,6 +90,8 @@ class _Job:
 
     source: Path
     """Polygons of the video."""
+    folder: str
+    """Which of `POLYGONS` they lie in."""
     out: Path
     split: str
     video: str
@@ -105,8 +105,8 @@ class _Job:
 
     @property
     def polygons(self) -> Path:
-        """Where the polygons go: to a folder of the same name as in the input."""
-        return self.out / SPARSE / self.source.parents[1].name / self.split / self.source.name
+        """Where the polygons go: to a folder of the same name, without those of participants."""
+        return self.out / SPARSE / self.folder / self.split / self.source.name
 
 
 def paint(
@@ -138,6 +138,7 @@ def paint(
         ActisegError: If the input lacks a file, a split has nothing to paint, or `out` holds
             something else.
     """
+    splits = distinct_splits(splits, "paint")
     tree = VisorTree(visor, annotations)
     if out.resolve() == visor.resolve():
         raise ActisegError(f"{out}: is the tree that is read; choose another --out")
@@ -160,7 +161,8 @@ def paint(
             frames = tuple((index, name) for index, name in numbered if name in wanted)
             if frames:
                 path = tree.polygons(split)[video]
-                planned.append(_Job(path, out, split, video, config, frames))
+                folder = tree.polygons_folder(path)
+                planned.append(_Job(path, folder, out, split, video, config, frames))
         if not planned:
             raise ActisegError(
                 f"{visor}: the split {split!r} has no frame to paint: none of its videos has an"
@@ -199,7 +201,7 @@ def _digest(jobs: Sequence[_Job]) -> str:
 
 def _claim(out: Path, config: PaintConfig, inputs: dict[str, str]) -> None:
     """Checks that `out` may be written to, and notes what it holds."""
-    state = out / _STATE
+    state = out / PAINTED
     if not state.exists():
         require_free(out, "painted pictures")
     sources = {f"annotations of {split}": digest for split, digest in inputs.items()}

@@ -26,9 +26,10 @@ from training.config.noise import NameOptions
 from training.data.layout import IMAGES, LABELS, image_folder, split_file
 from training.data.palette import read_label_png
 from training.data.pictures import read_rgb
-from training.data.splits import Clip, load_clips
+from training.data.splits import Clip, clip_files, load_clips
 from training.data.transformers_models import Preparation, model_kind, open_model, open_tokenizer
 from training.files.claims import claim
+from training.files.digests import files_digest
 from training.files.disk import read_json, write_whole
 from training.files.lock import sole_writer
 from training.files.progress import tracked
@@ -152,7 +153,8 @@ def score_regions(
         How many clips there are.
 
     Raises:
-        ActisegError: If something cannot be read, or `out` holds other scores.
+        ActisegError: If something cannot be read, or `out` holds other scores, or those of other
+            pictures or label images, as far as names and sizes tell.
     """
     file = split_file(data, split)
     clips = load_clips(file)
@@ -160,11 +162,15 @@ def score_regions(
     model = ImageTextEncoder(encoder, device)
     weights = {path.name: file_sha256(path) for path in sorted(encoder.glob("*.safetensors"))}
     settings = {**vars(view), "encoder": weights, "split": file_sha256(file), "nouns": nouns}
+    folder = image_folder(data, file)
+    shown = {data / IMAGES / folder: ".jpg", data / LABELS / folder: ".png"}
     with sole_writer(out):
         claim(out / MANIFEST, settings, "scores")
+        # Added apart: folders of before do not have it yet.
+        files = {"files": files_digest(data, clip_files(clips, shown))}
+        claim(out / MANIFEST, files, "scores", may_add=True)
         sentences = model.sentences([view.template.replace("{noun}", noun) for noun in nouns])
         missing = [clip for clip in clips if not _file(out, clip).exists()]
-        folder = image_folder(data, file)
         for clip in tracked(missing, "scores", "clips"):
             crops = object_crops(data, folder, clip, view)
             scores: dict[str, Tensor] = {}

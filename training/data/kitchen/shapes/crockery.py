@@ -81,13 +81,6 @@ def _cup(rng: np.random.Generator, name: str) -> Painter:
     narrow = 0.8 if name != "mug" else 0.97
     body = np.concatenate(
         [
-            [[cx - w / 2, top]],
-            ellipse(cx, top + h * 0.86, w / 2 * narrow, w * 0.22)[20::-1],
-            [[cx + w / 2, top]],
-        ]
-    )
-    body = np.concatenate(
-        [
             [[cx - w / 2, top], [cx + w / 2, top]],
             ellipse(cx, top + h * 0.82, w / 2 * narrow, w * 0.22)[:21],
         ]
