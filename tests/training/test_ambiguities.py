@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from training.engine.commands import Train, parse_train
+from training.engine.commands import Train, parse_train, strategy_of
 from training.strategies import STRATEGIES
 
 
@@ -37,8 +37,8 @@ def test_every_key_is_an_option_and_takes_the_value_that_is_named(page: str) -> 
     for flag, *values in map(str.split, named):
         assert flag in known, flag
         if values:
-            arguments = ["--data", "data", "--out", "out", flag, *values]
-            parse_train(arguments)
+            chosen = "--strategy", strategy_of(flag) or "baseline"
+            parse_train(["--data", "data", "--out", "out", *chosen, flag, *values])
 
 
 def test_every_choice_has_one_row_of_one_table(page: str) -> None:

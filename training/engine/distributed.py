@@ -90,7 +90,11 @@ def process_group(device: str) -> Iterator[ProcessGroup]:
         hosts = distributed.new_group(backend="gloo", timeout=_PATIENCE) if cuda else None
         yield ProcessGroup(distributed.get_rank(), size, chosen, hosts)
     finally:
+        last_user = distributed.group.WORLD
         distributed.destroy_process_group()
         # The group's threads end with its last user. One that still runs when the interpreter
         # ends can abort the process, and with it a run that is done.
         gc.collect()
+        # Not the collector: it would wait for these threads with the interpreter's lock held, which
+        # they need for what they still hold of Python's.
+        del last_user
