@@ -274,7 +274,8 @@ def is_hand(name: str, vocabulary: Vocabulary) -> bool:
 def _matching(name: str, names: Sequence[str], vocabulary: Vocabulary) -> tuple[str, ...]:
     """The candidates that may be meant: of this name, else spelt like it, else of its class.
 
-    Of its class are those that end in a name of it, too: a tea cup is a cup.
+    Beside one of its class, those count too that end in a name of it: which cup is meant where
+    there is a tea cup as well? Alone they do not: a dust pan is no pan.
     """
     if name in names:
         return (name,)
@@ -283,6 +284,8 @@ def _matching(name: str, names: Sequence[str], vocabulary: Vocabulary) -> tuple[
         return alike
     class_id = vocabulary.class_of(name)
     if class_id is None:
+        return ()
+    if not any(vocabulary.class_of(one) == class_id for one in names):
         return ()
     return tuple(one for one in names if class_id in _kinds(one, vocabulary))
 

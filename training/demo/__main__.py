@@ -15,6 +15,7 @@ import tyro
 from actiseg_ros.bags.epic_bag import BagOptions, write_bag
 from actiseg_ros.bundle import load_bundle
 from actiseg_ros.errors import ActisegError
+from training import cli
 from training.demo.folder import clear
 from training.demo.footage import FRAME_RATE, SIZE, DemoFootage, kitchen_footage
 from training.demo.play import play_through_node
@@ -150,13 +151,9 @@ def _joined(parts: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Runs the demonstration; 1 if real frames got a go, 2 for what the user can repair."""
+    """Runs the demonstration; 1 if real frames got a go."""
     options = tyro.cli(Demo, prog="python -m training.demo")
-    try:
-        summary = run(options)
-    except (ActisegError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    summary = run(options)
     print(json.dumps(summary, indent=2))
     if options.epic is not None:
         if any(part["go"] for part in summary.values()):
@@ -169,4 +166,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli.told(main))

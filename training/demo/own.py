@@ -23,6 +23,7 @@ import tyro
 
 from actiseg_ros.bags.epic_bag import BagOptions, write_bag
 from actiseg_ros.errors import ActisegError
+from training import cli
 from training.data.commands import INCOMPLETE
 from training.data.kitchen.style import Style
 from training.data.kitchen.video import KitchenVideo, VideoOptions, make_video
@@ -239,13 +240,9 @@ def shortfalls(summary: dict[str, Any]) -> list[str]:
 
 
 def main() -> int:
-    """Walks; 1 if it did not end in a go, 2 for what the user can repair."""
+    """Walks; 1 if it did not end in a go."""
     options = tyro.cli(OwnDemo, prog="python -m training.demo.own")
-    try:
-        summary = run(options)
-    except (ActisegError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    summary = run(options)
     print(json.dumps(summary, indent=2))
     for problem in (found := shortfalls(summary)):
         print(problem, file=sys.stderr)
@@ -254,4 +251,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli.told(main))

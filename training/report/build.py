@@ -24,9 +24,8 @@ from training.report.sections import (
     curves_section,
     failures_section,
     ninth_section,
-    nouns_section,
+    noise_sections,
     panels_section,
-    severity_section,
     tradeoff_section,
 )
 from training.report.tables import make_tables, markdown
@@ -54,8 +53,7 @@ def write_report(options: ReportOptions) -> Path:
     shown = options.data is not None or options.val_split is not None or bool(options.cells)
     sections = [
         tradeoff_section(results),
-        nouns_section(source, asked=learned),
-        severity_section(source, asked=learned),
+        *noise_sections(source, asked=learned),
         panels_section(options.runs, options.cells, source, options.clips, asked=shown),
         ninth_section(evidence),
         failures_section(options.runs, results),

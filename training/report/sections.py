@@ -102,14 +102,19 @@ def _of_data(
         return replace(empty, text=(f"Left out: {str(error).rstrip('.')}.",))
 
 
-def nouns_section(source: BenchmarkData | None, *, asked: bool = False) -> Section:
-    """How text noise shifts the nouns (Fig. 2).
+def noise_sections(source: BenchmarkData | None, *, asked: bool = False) -> tuple[Section, ...]:
+    """How text noise shifts the nouns (Fig. 2), and how far mask noise moves the masks (Fig. 3).
 
     Raises:
-        ActisegError: If `asked`, and the split cannot be read or is noisy already.
+        ActisegError: If `asked`, and the split or a label image cannot be read, or the split is
+            noisy already.
     """
-    empty = Section("nouns", "Distribution shift under text noise (Fig. 2)")
-    return _of_data(empty, source, lambda found: _nouns(empty, found), asked=asked)
+    nouns = Section("nouns", "Distribution shift under text noise (Fig. 2)")
+    severity = Section("severity", "Severity of mask noise (Fig. 3)")
+    return (
+        _of_data(nouns, source, lambda found: _nouns(nouns, found), asked=asked),
+        _of_data(severity, source, lambda found: _severity(severity, found), asked=asked),
+    )
 
 
 def _nouns(empty: Section, source: BenchmarkData) -> Section:
@@ -143,16 +148,6 @@ def _nouns(empty: Section, source: BenchmarkData) -> Section:
     alt = f"Bar chart. {text[1]}"
     chart = Picture("nouns", caption, alt, noun_chart(levels))
     return replace(empty, text=text, charts=(chart,))
-
-
-def severity_section(source: BenchmarkData | None, *, asked: bool = False) -> Section:
-    """How far mask noise moves the masks (Fig. 3).
-
-    Raises:
-        ActisegError: If `asked`, and the split or a label image cannot be read.
-    """
-    empty = Section("severity", "Severity of mask noise (Fig. 3)")
-    return _of_data(empty, source, lambda found: _severity(empty, found), asked=asked)
 
 
 def _severity(empty: Section, source: BenchmarkData) -> Section:
