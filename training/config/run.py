@@ -19,6 +19,8 @@ Reference = Literal["paper", "released"]
 that is a defect; `released`: as that code does (docs/ambiguities.md)."""
 Augmentation = Literal["all", "photometric", "none"]
 Preset = Literal["tiny", "late", "small", "r50", "r101"]
+SMALLEST_SIDE = 64
+"""Pixels of a network's input; in smaller ones the coarsest features would have no cell."""
 
 
 @dataclass(frozen=True)
@@ -302,8 +304,9 @@ class TrainConfig:
         if self.input_size is not None:
             free = RECIPES[self.preset] is not _PAPER
             require(free, "input_size", self.input_size, "left out, for r50 and r101 augment it")
-            smallest = min(self.input_size)
-            require(smallest >= 64, "input_size", self.input_size, "at least 64 pixels a side")
+            fits = min(self.input_size) >= SMALLEST_SIDE
+            allowed = f"at least {SMALLEST_SIDE} pixels a side"
+            require(fits, "input_size", self.input_size, allowed)
         self._require_start()
         headless = self.fresh_heads and self.pretrained is None
         require(not headless, "fresh_heads", True, "left out where no --pretrained is given")

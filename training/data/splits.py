@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from actiseg_ros.errors import ActisegError
 from actiseg_ros.prompts import PROMPT_TEMPLATE, parse_prompt
-from training.data.layout import sequence_name, split_file, video_of
+from training.data.layout import is_plain_name, sequence_name, split_file, video_of
 from training.files.disk import read_json
 
 UInt8 = npt.NDArray[np.uint8]
@@ -196,6 +196,10 @@ def _clip_of_expressions(sequence: str, content: Mapping[str, Any]) -> Clip:
             )
         )
     frames = tuple(str(name).removesuffix(".jpg") for name in content["frames"])
+    # Predictions are written under these names.
+    for name in (sequence, *frames):
+        if not is_plain_name(name):
+            raise ValueError(f"{name!r} is no plain name, without a folder")
     return Clip(sequence, frames, tuple(objects), narration, False, video_of(sequence))
 
 
@@ -218,7 +222,7 @@ def _problem(record: Any, facts: Set[str]) -> str:
     if not _is_integer(record["seq_id"]):
         return f"seq_id is {record['seq_id']!r}"
     for field in ("video", "verb", "noun"):
-        if not _is_text(record[field]):
+        if not is_plain_name(record[field]):  # it becomes part of a folder's name
             return f"{field} is {record[field]!r}"
     if not isinstance(record["object_classes"], dict):
         return "object_classes is no object"

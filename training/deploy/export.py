@@ -22,6 +22,7 @@ from actiseg_ros.errors import ActisegError, BundleError
 from actiseg_ros.prompts import PROMPT_TEMPLATE
 from training.checkpoints.starts import WEIGHTS
 from training.checkpoints.weights import load_model, save_weights
+from training.config.run import SMALLEST_SIDE
 from training.data.splits import read_split
 from training.deploy.bundle_files import write_record
 from training.deploy.onnx_graphs import (
@@ -44,8 +45,6 @@ from training.noise.text import names_in_split
 Precision = Literal["float32", "int8"]
 THRESHOLDS = {"mask": 0.5, "background": 0.1}
 UNCERTAINTY = {"tau_m": 0.20, "tau_e": 0.85}
-SMALLEST_SIDE = 64
-"""Pixels; in smaller inputs the coarsest features would have no cell. Training asks for as much."""
 TOLERANCES = {"masks": 1e-3}
 TOLERANCE = 1e-4
 # (frames, prompts, tokens) with which the graphs are compared with PyTorch.

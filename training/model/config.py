@@ -86,7 +86,7 @@ class ModelConfig:
         mask_evidence: Let the positive head also see the picture's features under the predicted
             mask, a map of activity and whether the narration speaks of the object (see
             `EvidenceHead`). The published model judges by the queries alone.
-        dropout: Dropout probability during training.
+        dropout: Dropout probability during training; the text encoder has RoBERTa's own, 0.1.
         fusion: `multiplicative` (published: visual features times attended words) or `residual`
             (features times one plus attended words), which passes features and gradients from the
             first step and so suits training from scratch.

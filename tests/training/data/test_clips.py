@@ -67,6 +67,24 @@ def test_a_file_in_another_form_is_named(content: str, tmp_path: Path) -> None:
         load_clips(tmp_path / "split.json")
 
 
+@pytest.mark.parametrize("name", ["../up", "..", "a/b", "/abs", ""])
+def test_a_name_that_leads_out_of_its_folder_is_refused(
+    name: str, data: Path, tmp_path: Path
+) -> None:
+    """Predictions are written under the names of a split."""
+    path = tmp_path / "split.json"
+    record = json.loads((data / "ImageSets" / "train.json").read_text())[0]
+    one = {"exp": "cup used in the action of wash cup"}
+    for content in (
+        [record | {"verb": name}],
+        {"videos": {name: {"frames": ["1"], "expressions": {"0": one}}}},
+        {"videos": {"a": {"frames": [name], "expressions": {"0": one}}}},
+    ):
+        path.write_text(json.dumps(content))
+        with pytest.raises(ActisegError, match=rf"split\.json.*'{name}'"):
+            load_clips(path)
+
+
 @settings(deadline=None)
 @given(st.integers(1, 40), st.integers(0, 39), st.integers(1, 9), st.integers(0, 2**32 - 1))
 def test_sampled_frames(count: int, start: int, wanted: int, seed: int) -> None:
