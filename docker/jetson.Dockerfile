@@ -1,7 +1,7 @@
 # The node on an NVIDIA Jetson with JetPack 6. Build on the Jetson, from the repository's root:
 #   docker build -f docker/jetson.Dockerfile -t actiseg:jetson .
 #   docker run --rm --runtime nvidia --network host --ipc host --user "$(id -u):$(id -g)" \
-#       actiseg:jetson
+#       --group-add 44 actiseg:jetson
 
 # ROS 2 Jazzy and CUDA 12.8 on Ubuntu 24.04, from the jetson-containers project. Its pip is set to
 # the index with wheels for Jetson, where onnxruntime-gpu is built for this CUDA.
@@ -27,7 +27,7 @@ RUN /actiseg/entrypoint.sh colcon build --symlink-install
 WORKDIR /actiseg
 
 # A number, so that the container may run as any other: `docker run --user $(id -u)`. The GPU's
-# device files belong to the group video (44 on JetPack).
+# device files belong to the group video (44 on JetPack), which any other needs `--group-add` for.
 USER 1000:44
 ENV HOME=/tmp ROS_LOG_DIR=/tmp/ros-log
 # The heartbeat comes in every state of the node; without it for three tries the node is ill.

@@ -25,7 +25,7 @@ from launch.logging import get_logger
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from actiseg_ros.ros.arguments import means_node, untaken_arguments
+from actiseg_ros.ros.arguments import means_node, number_argument, untaken_arguments
 from actiseg_ros.ros.views import in_namespace
 
 SHARE = Path(get_package_share_directory("actiseg_ros"))
@@ -53,9 +53,9 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         parameters=[
             {
                 "bag": str(bag),
-                "rate": float(value("rate")),
+                "rate": number_argument("rate", value("rate")),
                 "loop": value("loop") == "true",
-                "start_offset": float(value("start_offset")),
+                "start_offset": number_argument("start_offset", value("start_offset")),
                 "clock": clock == "true",
                 # A model takes a second to load; the first images would be lost.
                 "wait_for_subscribers": 30.0,

@@ -18,7 +18,8 @@ from launch.logging import get_logger, launch_config
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
-from actiseg_ros.ros.arguments import untaken_arguments
+from actiseg_ros.ros import fast_dds
+from actiseg_ros.ros.arguments import number_argument, untaken_arguments
 from actiseg_ros.ros.views import write_layout
 
 CONFIG = Path(get_package_share_directory("actiseg_ros")) / "config"
@@ -48,8 +49,6 @@ FLAGS = {
     "depth_rectified": "Image and depth picture are rectified (image_rect)",
 }
 BRIDGE_PORT = 8765
-PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
-"""Jazzy's Fast DDS reads the first name only, from Kilted on the second one counts."""
 
 
 def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -59,7 +58,7 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         return LaunchConfiguration(name).perform(context)
 
     overrides: dict[str, str | float | bool] = {n: value(n) for n in TEXTS if value(n)}
-    overrides |= {name: number(name, value(name)) for name in NUMBERS if value(name)}
+    overrides |= {name: number_argument(name, value(name)) for name in NUMBERS if value(name)}
     overrides |= {name: value(name) == "true" for name in FLAGS if value(name)}
     image_topic, enclave = value("image_topic"), value("enclave")
     params_file = Path(value("params_file")).expanduser()
@@ -91,14 +90,6 @@ def start_node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             ],
         )
     ]
-
-
-def number(name: str, text: str) -> float:
-    """The value of an argument that is a number."""
-    try:
-        return float(text)
-    except ValueError as error:
-        raise RuntimeError(f"{name}:={text} is no number") from error
 
 
 def show(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -247,10 +238,9 @@ def generate_launch_description() -> LaunchDescription:
             get_logger("launch").warning(text)
 
     environment = [SetEnvironmentVariable("RCUTILS_LOGGING_BUFFERED_STREAM", "1")]
-    if not set(PROFILE_VARIABLES) & set(os.environ):
+    if not set(fast_dds.VARIABLES) & set(os.environ):
         # Shared memory large enough for camera images; the camera driver needs it too.
-        old = os.environ.get("ROS_DISTRO", "jazzy") in ("humble", "iron", "jazzy")
-        variable = PROFILE_VARIABLES[0 if old else 1]
-        environment.append(SetEnvironmentVariable(variable, str(CONFIG / "fastdds.xml")))
+        profile = str(fast_dds.profile("fastdds.xml"))
+        environment.append(SetEnvironmentVariable(fast_dds.variable(), profile))
     started = [OpaqueFunction(function=step) for step in (tell_untaken, show, start_node)]
     return LaunchDescription([*environment, *arguments, *started])

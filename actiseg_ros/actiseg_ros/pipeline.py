@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -144,19 +144,22 @@ class Pipeline:
             self._prompt, self._action, self._narration = None, ((), ""), NOTHING_NARRATED
             self._gate.handle(event)
 
-    def narrate(self, text: str, age: float = 0.0) -> tuple[str, ...]:
+    def narrate(self, text: str, age: float = 0.0, *, kept: bool = False) -> tuple[str, ...]:
         """Takes a narration; the one that is current only has its life renewed.
 
         Args:
             text: What is done; empty ends the action.
             age: Seconds since it was said; if that lies in the future it does not hold.
+            kept: Whether it was kept for late listeners; it yields to what was said since.
 
         Returns:
-            What had to be changed in it, for the log.
+            What had to be changed in it, or why it is ignored, for the log.
         """
         clean = clean_narration(text)
-        said = Narrated(clean.text, age=age)
+        said = Narrated(clean.text, age=age, kept=kept)
         with self._lock:
+            if self._gate.outdated(said):
+                return _outdated(said)
             if not self._gate.continues(said):
                 self._action = ((), "")
             # Also for the same words: with a question mark they ask.
@@ -171,6 +174,8 @@ class Pipeline:
         target: str,
         duration: float,
         age: float = 0.0,
+        *,
+        kept: bool = False,
     ) -> tuple[str, ...]:
         """Takes an action message.
 
@@ -180,9 +185,10 @@ class Pipeline:
             target: What is to be grasped; empty leaves the choice to the narration.
             duration: Seconds that the action lasts from its beginning; 0 is unknown.
             age: Seconds since it began; if that lies in the future it does not hold.
+            kept: Whether it was kept for late listeners; it yields to what was said since.
 
         Returns:
-            What had to be changed, for the log.
+            What had to be changed, or why it is ignored, for the log.
 
         Raises:
             PromptError: Unusable names or a negative duration; there is then no prompt until the
@@ -190,19 +196,22 @@ class Pipeline:
         """
         clean = clean_narration(narration)
         with self._lock:
+            said = Narrated(clean.text, age=age, from_action=True, kept=kept)
+            if self._gate.outdated(said):
+                return _outdated(said)
             try:
-                known = _known_duration(duration)
+                said = replace(said, duration=_known_duration(duration))
                 candidates = clean_names(names, self._max_objects)
             except PromptError:
                 self._action = ((), "")
                 self._adopt(NOTHING_NARRATED)
-                self._gate.handle(Narrated(""))
+                # Nobody said that an action has ended: the same one, corrected, may follow.
+                self._gate.handle(Narrated("", age=math.inf))
                 raise
             self._action = (candidates, target)
             self._adopt(clean)
-            said = Narrated(clean.text, known, age, from_action=True)
             self._gate.handle(said)
-            life = known or self._gate.options.narration_timeout
+            life = said.duration or self._gate.options.narration_timeout
             return (
                 *clean.notes,
                 *_dropped(names, candidates),
@@ -368,6 +377,14 @@ def load_model(
         calibration, complaint = None, str(error)
     bundle.contents.release()
     return Model(bundle, segmenter, vocabulary, calibration, complaint)
+
+
+def _outdated(said: Narrated) -> tuple[str, ...]:
+    what = repr(said.text) if said.text else "an empty narration"
+    return (
+        f"{what} began {said.age:.3g} s ago, and something was said since that holds instead; "
+        "stamp an action with the time of its beginning, and stop sending it when it has ended",
+    )
 
 
 def _known_duration(duration: float) -> float:

@@ -236,8 +236,32 @@ def test_a_negative_duration_ends_the_action(camera: Camera, pipeline: Pipeline)
     camera.show()
     assert camera.reasons == ()
     with pytest.raises(PromptError, match="`duration` is -5 s"):
-        pipeline.act("cut tomato", ["tomato"], "", -5.0)
+        pipeline.act("cut tomato", ["tomato"], "", -5.0, 3.0)
     assert Reason.NO_NARRATION in camera.reasons
+    # Nobody said that it has ended: the same action, corrected, holds.
+    assert pipeline.act("cut tomato", ["tomato"], "", 5.0, 3.0) == ()
+    camera.show()
+    assert camera.reasons == ()
+
+
+def test_what_began_before_the_end_is_ignored_and_says_so(tmp_path: Path) -> None:
+    camera = Camera(tmp_path, image_timeout=1.0)
+    pipeline = camera.pipeline
+    pipeline.act("cut tomato", ["tomato"], "", 60.0)
+    pipeline.narrate("")
+    camera.seconds += 1.0
+    for age in (5.0, 2.5):
+        for note in (
+            *pipeline.act("cut tomato", ["tomato"], "", 60.0, age),
+            *pipeline.narrate("cut tomato", age, kept=True),
+        ):
+            assert f"'cut tomato' began {age:.3g} s ago, and something was said since" in note
+        assert pipeline.prompt is None
+        camera.show()
+        assert camera.reasons == (Reason.NO_NARRATION,)
+    assert pipeline.act("cut tomato", ["tomato"], "", 60.0, 0.5) == ()
+    camera.show()
+    assert camera.reasons == ()
 
 
 @pytest.mark.parametrize(("duration", "age"), [(0.0, 7200.0), (5.0, 5.0), (2.0**31, 3600.0)])

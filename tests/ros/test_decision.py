@@ -340,13 +340,15 @@ def test_a_consumer_stops_at_skipped_and_expired_decisions(tmp_path: Path) -> No
         )
         sequence = 0
 
-        def decide(left: float = 60.0, skip: int = 0, go: bool = True) -> None:
+        def decide(left: float = 60.0, skip: int = 0, go: bool = True, ahead: float = 0) -> None:
             nonlocal sequence
             sequence += 1 + skip
             now = probe.node.get_clock().now().nanoseconds
             message = GraspDecision(go=go, sequence=sequence)
             until = message.valid_until
             until.sec, until.nanosec = divmod(now + int(left * 1e9), 10**9)
+            decided = message.decided
+            decided.sec, decided.nanosec = divmod(now + int(ahead * 1e9), 10**9)
             publisher.publish(message)
 
         def moves() -> bool:
@@ -368,11 +370,17 @@ def test_a_consumer_stops_at_skipped_and_expired_decisions(tmp_path: Path) -> No
             stops(r"decision \d+ follows", skip=1)
             stops("no-go", go=False)
             stops("the decision has expired", left=-0.01)
+            stops("the decision is 5 s ahead of this node's clock", ahead=5.0)
             stops(r"decision (\d+) follows \1", skip=-1)
             eventually(moves, "motion allowed")
             said = len(consumer.log)
             eventually(lambda: "stop: decisions " in consumer.log[said:], "silence")
             eventually(lambda: not allowed[-1], "a stop")
+            eventually(moves, "motion allowed")
+            decide()
+            assert consumer.stop(signal.SIGTERM) == 0
+            eventually(lambda: not allowed[-1], "a last no")
+            assert "stop: this node ends" in consumer.log
         finally:
             probe.close()
 

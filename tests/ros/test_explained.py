@@ -172,6 +172,48 @@ def test_a_latched_narration_is_explained_or_heard(
         probe.close()
 
 
+def test_by_simulated_time_what_was_said_before_is_told_and_not_heard(
+    bundle: Path, tmp_path: Path
+) -> None:
+    probe = Probe("/late", outputs=("grasp",))
+    qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    latched = probe.node.create_publisher(String, "narration", qos)
+    latched.publish(String(data="cut tomato"))
+    time.sleep(1.0)
+    values = {"qos_overrides./late/narration.subscription.durability": "transient_local"}
+    values |= {"use_sim_time": True, "narration_timeout": 300.0}
+    try:
+        with running("segment_node", "/late", tmp_path / "log", bundle=bundle, **values):
+            probe.matched()
+            told = probe.trouble("narration", "nobody can tell how old it is")
+            assert "/late/narration" in told
+            probe.next("grasp", lambda decision: "NO_NARRATION" in decision.reasons)
+            latched.publish(String(data="cut tomato"))  # what is said now is heard
+            probe.next("grasp", lambda decision: "NO_NARRATION" not in decision.reasons)
+    finally:
+        probe.close()
+
+
+@pytest.mark.parametrize(("topic", "heard"), [("image", False), ("narration", True)])
+def test_images_of_before_are_refused(
+    bundle: Path, tmp_path: Path, topic: str, heard: bool
+) -> None:
+    namespace = f"/kept_{topic}"
+    name = f"qos_overrides.{namespace}/{topic}.subscription.durability"
+    with running(
+        "segment_node", namespace, tmp_path / "log", bundle=bundle, **{name: "transient_local"}
+    ):
+        probe = Probe(namespace, outputs=("grasp",))
+        try:
+            if heard:
+                eventually(lambda: probe.state() == "active", "activation")
+            else:
+                told = probe.trouble("lifecycle", "cannot activate")
+                assert name in told and "old images are never judged" in told
+        finally:
+            probe.close()
+
+
 def test_a_provider_that_is_not_there_is_a_warning(bundle: Path, tmp_path: Path) -> None:
     with running(
         "segment_node", "/provided", tmp_path / "log", bundle=bundle, provider="tensorrt"

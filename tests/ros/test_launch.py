@@ -147,6 +147,8 @@ def test_a_bag_is_played_in_a_namespace_and_shown(
         (["bag:=BAG", "rviz:=true"], "rviz2 is not installed: sudo apt install ros-"),
         (["bag:=BAG", "provider:=gpu"], "Valid options are"),
         (["bag:=BAG", "max_risk:=much"], "max_risk:=much is no number"),
+        (["bag:=BAG", "rate:=abc"], "rate:=abc is no number"),
+        (["bag:=BAG", "start_offset:=abc"], "start_offset:=abc is no number"),
         (["bag:=BAG", "params_file:=/nowhere.yaml"], "params_file:=/nowhere.yaml cannot be read"),
         (["bag:=BAG", "params_file:=BAG"], "cannot be read"),
     ],

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import rclpy
 from actiseg_msgs.msg import ActionNarration
+from builtin_interfaces.msg import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage
-from std_msgs.msg import String
+from std_msgs.msg import Header, String
 
 from actiseg_ros.bags.epic_bag import BagOptions, write_bag
 from actiseg_ros.bags.type_store import typestore
+from actiseg_ros.ros.replay_node import divide_lengths, tells_lengths
 from actiseg_ros.vision.compressed import encode_jpeg
 from tests.actiseg_ros.bags import bags
 from tests.actiseg_ros.bags.test_recording import unindexed
@@ -97,6 +101,9 @@ def test_everything_arrives_in_time(bag: Path, tmp_path: Path, clock: bool) -> N
         assert [m.narration for _, m in listener.heard["action"]] == ["cut tomato"] * 2 + [""]
         # Twice as fast as recorded; a busy machine may be late but never early.
         assert images[-1][0] - images[0][0] >= (COUNT - 1) / RATE / 2 - 0.2
+        # The action ends where it ends in the bag, by the clock that the replay goes by.
+        lengths = [m.duration.sec + m.duration.nanosec * 1e-9 for _, m in listener.heard["action"]]
+        assert lengths == pytest.approx([1.5, 1.5, 0] if clock else [0.75, 0.75, 0])
         stamps = _stamps(images)
         # A synchroniser finds an image's camera info by its stamp.
         assert _stamps(listener.heard["camera_info"]).tolist() == stamps.tolist()
@@ -111,6 +118,42 @@ def test_everything_arrives_in_time(bag: Path, tmp_path: Path, clock: bool) -> N
             assert np.diff(stamps).min() > 0
     finally:
         listener.close()
+
+
+def test_all_lengths_of_time_in_a_message_follow_the_speed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Point:
+        """As trajectory_msgs/JointTrajectoryPoint, one of several in its message."""
+
+        def __init__(self, seconds: int) -> None:
+            self.time_from_start = Duration(sec=seconds, nanosec=500_000_000)
+
+        @staticmethod
+        def get_fields_and_field_types() -> dict[str, str]:
+            return {"names": "sequence<string>", "time_from_start": "builtin_interfaces/Duration"}
+
+    class Trajectory:
+        def __init__(self) -> None:
+            self.header, self.points = Header(), [Point(1), Point(-3), Point(2**31 - 1)]
+
+        @staticmethod
+        def get_fields_and_field_types() -> dict[str, str]:
+            return {"header": "std_msgs/Header", "points": "sequence<stand_in/Point, 3>"}
+
+    package = ModuleType("stand_in.msg")
+    package.Point = Point  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "stand_in.msg", package)
+    monkeypatch.setitem(sys.modules, "stand_in", ModuleType("stand_in"))
+    assert tells_lengths(Trajectory) and tells_lengths(ActionNarration)
+    assert not tells_lengths(CameraInfo) and not tells_lengths(Header)
+    message = Trajectory()
+    message.header.stamp.sec = 7
+    divide_lengths(message, 0.5)
+    assert message.header.stamp.sec == 7
+    assert [point.time_from_start for point in message.points] == [
+        Duration(sec=3), Duration(sec=-5), Duration(sec=2**31 - 1, nanosec=999_999_999),
+    ]  # fmt: skip
 
 
 def test_a_start_offset_skips_and_a_loop_repeats(bag: Path, tmp_path: Path) -> None:

@@ -186,8 +186,41 @@ def test_memory_of_another_user_is_told_and_gone_around(entrypoint: Path) -> Non
 
 @pytest.fixture
 def compose(repository: Path) -> dict[str, dict[str, object]]:
-    loaded = yaml.safe_load((repository / "docker" / "compose.yaml").read_text())
-    return dict(loaded["services"])
+    """Services as they are when no setting is in the environment but the user's."""
+    text = (repository / "docker" / "compose.yaml").read_text()
+    text = re.sub(r"\$\{(?!ACTISEG_USER)\w+:-([^}]*)\}", r"\1", text)
+    return dict(yaml.safe_load(text)["services"])
+
+
+def test_no_argument_of_a_command_is_without_a_value(
+    compose: dict[str, dict[str, object]],
+) -> None:
+    """`ros2 launch` refuses it, and so does rcl."""
+    for name, service in compose.items():
+        for given in service.get("command", ()):  # type: ignore[attr-defined]
+            assert "$" not in given and not given.endswith(":="), (name, given)
+
+
+def test_mounts_are_folders_that_are_there(
+    compose: dict[str, dict[str, object]], repository: Path
+) -> None:
+    """Compose takes a short form without a slash for a volume, and makes what is missing."""
+    mounts = [mount for service in compose.values() for mount in service.get("volumes", ())]  # type: ignore[attr-defined]
+    assert mounts
+    for mount in mounts:
+        assert mount["type"] == "bind" and mount["bind"] == {"create_host_path": False}
+        assert mount["source"].startswith("/") and mount["read_only"]
+    assert "`BAG=$PWD/" in (repository / "docker" / "README.md").read_text()
+
+
+def test_whoever_runs_it_on_a_jetson_may_use_the_gpu(
+    compose: dict[str, dict[str, object]], repository: Path
+) -> None:
+    text = (repository / "docker" / "jetson.Dockerfile").read_text()
+    (group,) = re.findall(r"^USER \d+:(\d+)$", text, re.MULTILINE)
+    assert compose["segment-jetson"]["group_add"] == [group]
+    (run,) = re.findall(r"^#   docker run((?:.*\\\n)*.*)$", text, re.MULTILINE)
+    assert f"--group-add {group} " in run
 
 
 def test_every_service_can_be_built_and_shares_network_and_memory(

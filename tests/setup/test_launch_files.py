@@ -55,6 +55,13 @@ def test_every_configuration_is_declared(launch_file: Path) -> None:
     assert used <= set(declared_arguments(launch_file))
 
 
+def test_numbers_are_read_so_that_errors_name_the_argument(launch_file: Path) -> None:
+    tree = ast.parse(launch_file.read_text())
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    called = [call.func.id for call in calls if isinstance(call.func, ast.Name)]
+    assert "number_argument" in called and not {"float", "int"} & set(called)
+
+
 def test_arguments_that_the_pages_name_exist(repository: Path) -> None:
     known: set[str] = set()
     for name in LAUNCH_FILES:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from actiseg_ros.errors import ActisegError
-from training.data.clips import Batch, ClipDataset, collate
+from training.data.clips import Batch, ClipDataset, Sample, collate
 from training.engine.stop_signals import STOP_SIGNALS
 from training.files.processes import usable_cores
 
@@ -65,38 +67,97 @@ def load_windows(
         pin_memory: place batches in page-locked memory.
 
     Raises:
-        ActisegError: If a reading process died.
+        ActisegError: If a sample cannot be read.
     """
     loader = DataLoader(
-        dataset,
+        _Readable(dataset),
         batch_sampler=batches,
         num_workers=reading_processes() if workers is None else workers,
-        collate_fn=collate,
+        collate_fn=_collated,
         worker_init_fn=_prepare_worker,
         pin_memory=pin_memory,
         # Its own generator: making a loader must not draw from the one that dropout uses.
         generator=torch.Generator().manual_seed(0),
     )
     window: list[Batch] = []
+    for batch in loader:
+        if isinstance(batch, ActisegError):
+            raise batch
+        window.append(batch)
+        if len(window) == size:
+            yield window
+            window = []
+    if window:
+        yield window
+
+
+@contextmanager
+def lack_of_memory_explained() -> Iterator[None]:
+    """Within, memory that ran out ends the run with what to do about it.
+
+    PyTorch tells of a reading process that the kernel has killed wherever the training is just
+    then, by a signal.
+
+    Raises:
+        ActisegError: If a device's memory ran out, or a reading process was killed.
+    """
     try:
-        for batch in loader:
-            window.append(batch)
-            if len(window) == size:
-                yield window
-                window = []
+        yield
+    except torch.OutOfMemoryError as error:
+        told = str(error).partition("\n")[0].partition(". ")[0]
+        raise ActisegError(
+            f"the device's memory ran out ({told}); lower --batch-size and raise --accumulate by "
+            "the same factor, in another --out"
+        ) from error
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
         raise ActisegError(
-            f"a data loading process died ({error}); often memory ran out: lower --workers or "
-            "--batch-size, and continue with --resume"
+            f"a data loading process died ({error}); often memory ran out: lower --workers, and "
+            "continue with --resume"
         ) from error
-    if window:
-        yield window
+
+
+class _Readable(Dataset["Sample | ActisegError"]):
+    """Samples, or why they cannot be read.
+
+    An exception that a worker raises would come with its traceback, in a text.
+    """
+
+    def __init__(self, dataset: ClipDataset) -> None:
+        self._dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> Sample | ActisegError:
+        try:
+            return self._dataset[index]
+        except ActisegError as error:
+            return error
+
+
+def _collated(samples: list[Sample | ActisegError]) -> Batch | ActisegError:
+    for sample in samples:
+        if isinstance(sample, ActisegError):
+            return sample
+    return collate([sample for sample in samples if not isinstance(sample, ActisegError)])
 
 
 def _prepare_worker(index: int) -> None:
     """Leaves signals to the whole group to the training process, and takes one thread."""
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    # But for its parent's own, by which one that got no other word is ended. Threads that are
+    # begun later block the signal as well.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_with_parent, name="end", daemon=True).start()
     torch.set_num_threads(1)
+
+
+def _end_with_parent() -> None:
+    parent = os.getppid()
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)

@@ -183,6 +183,10 @@ class TrainingStep:
         """
         counts = [1 if kept is None else int(kept.sum()) for kept in share.kept]
         whole = max(1, sum(counts))
+        taught: Sequence[bool] = [True] * len(counts)
+        if any(kept is not None for kept in share.kept):
+            # Processes speak to each other within passes, so all have to take the same batches.
+            taught = self.group.any(*map(bool, counts))
         means: dict[str, Tensor] = {}
         log: dict[str, Tensor | float] = {}
         ran, totals = [], []
@@ -190,7 +194,7 @@ class TrainingStep:
             if kept is not None:
                 self.between_batches()
             last = number == len(share.batches) - 1
-            if not count and not last:  # with the last one, processes sum their gradients
+            if not taught[number] and not last:  # with the last one, they sum their gradients
                 continue
             with self.networks[index].gradients_stay_local(not last):
                 losses, log = self.losses(index, batch, position, kept, number=number)

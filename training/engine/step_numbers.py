@@ -163,8 +163,9 @@ def _tensors(result: StepResult) -> list[Tensor]:
 
 
 def _host(tensors: Sequence[Tensor]) -> list[list[float]]:
-    """The numbers of each tensor, in one transfer."""
-    flat = torch.cat([value.detach().reshape(-1).float() for value in tensors])
+    """The numbers of each tensor, in one transfer; those that are on the host already join it."""
+    device = next((value.device for value in tensors if value.device.type != "cpu"), None)
+    flat = torch.cat([value.detach().reshape(-1).float().to(device) for value in tensors])
     return [list(part) for part in _parts(flat.tolist(), [value.numel() for value in tensors])]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from actiseg_ros.bags.account import BagError
-from actiseg_ros.bags.cameras import COMPRESSED, DECISION, RAW, camera_topic
+from actiseg_ros.bags.cameras import COMPRESSED, DECISION, find_camera
 from actiseg_ros.bags.recording import Recording, Topic, open_recording
 from actiseg_ros.gate.rule import Reason
 from actiseg_ros.gate.state import Decision
@@ -49,7 +49,7 @@ def recorded_cards(bags: Sequence[Path], topic: str = "") -> Iterator[Card]:
         topic: Camera of the run; needed if there are several.
 
     Raises:
-        BagError: There is no decision, no picture, or a bag cannot be read.
+        BagError: There is no decision, no camera or more than one, or a bag cannot be read.
     """
     with ExitStack() as stack:
         opened = [stack.enter_context(open_recording(bag)) for bag in bags]
@@ -67,7 +67,7 @@ def recorded_cards(bags: Sequence[Path], topic: str = "") -> Iterator[Card]:
                     entry = bag.decode(message)
                     run.objects[_stamp(entry)] = entry
         first = min(run.decisions)
-        for stamp, rgb, drawn in _pictures(opened, node, run, topic, where):
+        for stamp, rgb, drawn in _pictures(opened, node, run, topic):
             yield _card(stamp, rgb, run, drawn=drawn, first=first)
 
 
@@ -98,7 +98,7 @@ def _take(run: _Run, decision: Any) -> None:
 
 
 def _pictures(
-    bags: Sequence[Recording], node: str, run: _Run, topic: str, where: str
+    bags: Sequence[Recording], node: str, run: _Run, topic: str
 ) -> Iterator[tuple[int, npt.NDArray[np.uint8], bool]]:
     """Stamp, picture, and whether the node has drawn on it already."""
     overlay, masks = f"{node}/overlay/compressed", f"{node}/mask"
@@ -114,19 +114,9 @@ def _pictures(
         for message in bag.messages([masks]) if masks in bag.topics else ():
             mask = bag.decode(message)
             labels[_stamp(mask)] = np.asarray(mask.data, np.uint8).reshape(mask.height, mask.width)
-    cameras = [
-        bag
-        for bag in bags
-        for found in bag.topics.values()
-        if found.type in (RAW, COMPRESSED) and not found.name.startswith(f"{node}/")
-    ]
-    if not cameras:
-        raise BagError(
-            f"{where}: neither {overlay} nor the camera's images; record one of them too"
-        )
-    camera = camera_topic(cameras[0], topic, "--topic")
-    for message in cameras[0].messages([camera.name]):
-        image = cameras[0].decode(message)
+    source, camera = find_camera(bags, topic, "--topic")
+    for message in source.messages([camera.name]):
+        image = source.decode(message)
         stamp = _stamp(image)
         if stamp in run.decisions:
             rgb = _decoded(image, camera)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from actiseg_ros.bags.account import BagError
 from actiseg_ros.bags.recording import Recording, Topic
@@ -15,50 +15,66 @@ _DEPTH = re.compile(r"(16UC1|32FC1)(;|$)|compressedDepth", re.IGNORECASE)
 
 
 def camera_topic(bag: Recording, wanted: str, option: str) -> Topic:
+    """Finds the camera's topic of one bag, as `find_camera` does of several."""
+    return find_camera([bag], wanted, option)[1]
+
+
+def find_camera(bags: Sequence[Recording], wanted: str, option: str) -> tuple[Recording, Topic]:
     """Finds the camera's topic: the one that was asked for, or the only one there is.
 
-    Depth images, the outputs of a `segment` node whose decisions are in the bag, and the compressed
-    form of images that are there in raw form too are not taken unasked.
+    Depth images, the outputs of a `segment` node whose decisions are in the bags, and the
+    compressed form of images that are there in raw form too are not taken unasked.
 
     Args:
-        bag: Open bag.
+        bags: Open bags of one recording, in any order.
         wanted: Name that was asked for; empty without one.
         option: What the user chooses a topic with, for the error.
 
+    Returns:
+        The bag that holds the camera's images, and their topic.
+
     Raises:
-        BagError: There is no camera, or more than one.
+        BagError: There is no camera, more than one, or one whose images are in several bags.
     """
-    images = {
-        name: topic
-        for name, topic in bag.topics.items()
+    where = ", ".join(str(bag.path) for bag in bags)
+    found = [
+        (bag, topic)
+        for bag in bags
+        for topic in bag.topics.values()
         if topic.type in (RAW, COMPRESSED) and topic.count
-    }
+    ]
     if wanted:
         name = "/" + wanted.lstrip("/")
-        if name not in images:
-            raise BagError(f"{bag.path}: has no images on {name}; it has {listed(images.values())}")
-        return images[name]
-    # What a node made of the images is no camera.
-    made = outputs(bag.topics.values())
-    cameras = {
-        name: topic
-        for name, topic in images.items()
-        if name not in made and not _is_depth(bag, topic)
-    }
-    # One camera's images in both forms: those that lost nothing.
-    for name in list(cameras):
-        if name.endswith("/compressed") and name.removesuffix("/compressed") in cameras:
-            del cameras[name]
-    if len(cameras) == 1:
-        return next(iter(cameras.values()))
-    if not cameras:
+        held = listed(topic for _, topic in found)
+        found = [(bag, topic) for bag, topic in found if topic.name == name]
+        if not found:
+            raise BagError(f"{where}: has no images on {name}; it has {held}")
+    else:
+        # What a node made of the images is no camera.
+        made = outputs(topic for bag in bags for topic in bag.topics.values())
+        found = [
+            (bag, topic)
+            for bag, topic in found
+            if topic.name not in made and not _is_depth(bag, topic)
+        ]
+        # One camera's images in both forms: those that lost nothing.
+        raw = {f"{topic.name}/compressed" for _, topic in found}
+        found = [(bag, topic) for bag, topic in found if topic.name not in raw]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        held = listed(topic for bag in bags for topic in bag.topics.values())
         raise BagError(
-            f"{bag.path}: holds no camera images ({RAW} or CompressedImage); it holds "
-            f"{listed(bag.topics.values())}"
+            f"{where}: holds no camera images ({RAW} or CompressedImage); it holds {held}; record "
+            "the camera's topic too"
         )
+    names = {topic.name for _, topic in found}
+    if len(names) == 1:
+        paths = " and ".join(str(bag.path) for bag, _ in found)
+        raise BagError(f"{paths}: each has images on {names.pop()}; leave out all but one")
     raise BagError(
-        f"{bag.path}: has images of {len(cameras)} cameras; choose one with {option}: "
-        f"{listed(cameras.values())}"
+        f"{where}: has images of {len(names)} cameras; choose one with {option}: "
+        f"{listed(topic for _, topic in found)}"
     )
 
 

@@ -58,7 +58,7 @@ class Frame:
         stamp_ns: Header stamp, nanoseconds; 0 is unknown.
         taken_ns: ROS time that its age counts from: the stamp, or its arrival; 0 is unknown and
             never counts as fresh.
-        digest: Number made from its content (`images.content_digest`).
+        digest: Number made from its picture, whatever else the message holds.
         source: Where it comes from.
         arrived: When it came in.
         session: Filled in by the state machine: images of another session count for nothing.
@@ -110,12 +110,14 @@ class Narrated:
         age: Seconds since the action began.
         from_action: Whether it came with an action; a plain narration of the same text never
             makes an action of known duration last longer.
+        kept: Whether it was kept for late listeners, so that others may have been said since.
     """
 
     text: str
     duration: float = 0.0
     age: float = 0.0
     from_action: bool = False
+    kept: bool = False
 
 
 @dataclass(frozen=True)

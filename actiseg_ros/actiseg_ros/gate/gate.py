@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from actiseg_ros.gate.calibration import Calibration
-from actiseg_ros.gate.events import Event, Narrated, SettingsChanged, Time
+from actiseg_ros.gate.events import ClockRead, Event, Narrated, SettingsChanged, Time
 from actiseg_ros.gate.state import Decision, GateOptions, GateState
 from actiseg_ros.gate.state_machine import StateMachine
 
@@ -66,6 +66,12 @@ class Gate:
         """Whether what is narrated now only goes on (`StateMachine.continues`)."""
         with self._lock:
             return self._machine.continues(self._state, event, self._read_clock())
+
+    def outdated(self, event: Narrated) -> bool:
+        """Whether something newer was heard (`StateMachine.outdated`)."""
+        self.handle(ClockRead())  # what was said before time went back is forgotten
+        with self._lock:
+            return self._machine.outdated(self._state, event, self._read_clock())
 
     def decide(self) -> Decision:
         """The answer of this moment; asking changes nothing."""

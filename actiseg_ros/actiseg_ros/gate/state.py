@@ -88,9 +88,13 @@ class Narration:
         """Seconds that it holds from its beginning; `timeout` if nobody said how long."""
         return self.duration if self.bounded else timeout
 
+    def age_at(self, now: Time) -> float:
+        """Seconds since its beginning."""
+        return self.age + now.since(self.heard)
+
     def left(self, now: Time, timeout: float) -> float:
         """Seconds that it still holds, 0 or less when it is over."""
-        return self.life(timeout) - self.age - now.since(self.heard)
+        return self.life(timeout) - self.age_at(now)
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,7 @@ class GateState:
         session: Grows when images from before may no longer count.
         prompt_version: Grows when evidence from before may no longer count.
         narration: Current narration, over or not; None if there is none.
+        ended: The empty narration that ended an action last, None if there was none.
         frame: Image that arrived last.
         repeats: How often its content came again.
         unchanged_since: When its content came first.
@@ -134,6 +139,7 @@ class GateState:
     session: int = 0
     prompt_version: int = 0
     narration: Narration | None = None
+    ended: Narration | None = None
     frame: Frame | None = None
     repeats: int = 0
     unchanged_since: Time | None = None

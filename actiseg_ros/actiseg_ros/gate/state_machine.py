@@ -151,6 +151,19 @@ class StateMachine:
         silent = min(-self.left(old, now), now.since(old.repeated or old.heard))
         return silent <= self.options.narration_timeout
 
+    def outdated(self, state: GateState, event: Narrated, now: Time) -> bool:
+        """Whether something newer was heard, which an older message must not undo.
+
+        Newer is an end that was said after the beginning. What was kept for late listeners yields
+        to another narration as well; of two actions the one that began first may last longer.
+        Where one ends as the next begins, their ages differ by what messages take.
+        """
+        newer = [state.ended] if event.text else []
+        if event.kept:
+            newer.append(state.narration)
+        age = event.age - self.options.image_timeout
+        return any(said is not None and said.age_at(now) < age for said in newer)
+
     # Reasons
 
     def _holds(self, narration: Narration, now: Time) -> bool:
@@ -219,24 +232,26 @@ class StateMachine:
         if last is None or (not now.simulated and not last.simulated):
             return replace(state, clock=now, clock_moved=now)
         if now.simulated != last.simulated:
-            state = _forget(state, "another clock is used", narration=True)
+            state = _forget(state, "another clock is used")
             return replace(state, clock=now, clock_moved=now)
         if now.ros_ns < last.ros_ns:
-            narration = state.narration
-            ahead = narration is not None and now.since(narration.heard) < 0
-            state = _forget(state, "time went back", narration=ahead)
+            # The narration too: what is over would hold once more.
+            state = _forget(state, "time went back")
             return replace(state, clock=now, clock_moved=now)
         if now.ros_ns == last.ros_ns:
             return replace(state, clock=now)
         if self._stands_still(state, now):
             state = _restart(state, "simulated time stood still")
-        narration = state.narration
-        if last.ros_ns == 0 and narration is not None:
+        if last.ros_ns == 0:
             # Heard before the clock told any time: it begins now, unless it is over by the wall.
-            waited = now.steady - narration.heard.steady
-            life = narration.life(self.options.narration_timeout)
-            begun = replace(narration, heard=now) if waited <= life else None
-            state = replace(state, narration=begun)
+            narration, ended = state.narration, state.ended
+            if narration is not None:
+                waited = now.steady - narration.heard.steady
+                life = narration.life(self.options.narration_timeout)
+                narration = replace(narration, heard=now) if waited <= life else None
+            if ended is not None:
+                ended = replace(ended, heard=now)
+            state = replace(state, narration=narration, ended=ended)
         return replace(state, clock=now, clock_moved=now)
 
     def _blocked_count(self, state: GateState, now: Time) -> GateState:
@@ -249,9 +264,9 @@ class StateMachine:
     def _apply(self, state: GateState, event: Event, now: Time) -> GateState:
         if isinstance(event, Activated | Deactivated):
             state = replace(state, active=isinstance(event, Activated))
-            return _forget(state, "activation", narration=True)
+            return _forget(state, "activation")
         if isinstance(event, Reset):
-            return _forget(state, "reset", narration=True)
+            return _forget(state, "reset")
         if isinstance(event, PromptChanged):
             return _without_evidence(state, "another narration, object list or target")
         if isinstance(event, Narrated):
@@ -274,17 +289,24 @@ class StateMachine:
 
     def _narrated(self, state: GateState, event: Narrated, now: Time) -> GateState:
         old = state.narration
+        if self.outdated(state, event, now):
+            return state
         if not event.text:
-            return replace(_without_evidence(state, "the end of the action"), narration=None)
+            state = _without_evidence(state, "the end of the action")
+            ended, said = state.ended, self._begun(event, now)
+            newest = ended is None or said.age <= ended.age_at(now)
+            return replace(state, narration=None, ended=said if newest else ended)
         if not self.continues(state, event, now):
             state = _without_evidence(state, "another narration, object list or target")
         elif old is not None and old.bounded and not event.from_action:
             return replace(state, narration=replace(old, repeated=now))
+        return replace(state, narration=self._begun(event, now))
+
+    def _begun(self, event: Narrated, now: Time) -> Narration:
         # What begins in the future has not begun, and clocks that disagree tell no age.
         begun = event.age >= -self.options.image_timeout  # nan is not
         age = max(0.0, event.age) if begun else math.inf
-        narration = Narration(event.text, heard=now, duration=event.duration, age=age)
-        return replace(state, narration=narration)
+        return Narration(event.text, heard=now, duration=event.duration, age=age)
 
     def _arrived(self, state: GateState, frame: Frame, now: Time) -> GateState:
         last, source = state.frame, frame.source
@@ -353,13 +375,14 @@ def _without_evidence(state: GateState, cause: str) -> GateState:
     return replace(_restart(state, cause), judgement=None, failed=False, prompt_version=version)
 
 
-def _forget(state: GateState, cause: str, *, narration: bool) -> GateState:
-    """Forgets images and evidence, and the narration too where it may not stay."""
+def _forget(state: GateState, cause: str) -> GateState:
+    """Forgets images, evidence and what was said."""
     state = _without_evidence(state, cause)
     return replace(
         state,
         session=state.session + 1,
-        narration=None if narration else state.narration,
+        narration=None,
+        ended=None,
         frame=None,
         repeats=0,
         unchanged_since=None,

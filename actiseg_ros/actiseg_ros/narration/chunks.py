@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from actiseg_ros.narration import grammar
-from actiseg_ros.narration.text import ARTICLES, PAUSE, QUESTION_MARK, plain
+from actiseg_ros.narration.text import ARTICLES, MARKS, plain
 from actiseg_ros.narration.vocabulary import KnownName, Vocabulary
 
 
@@ -113,7 +113,7 @@ def chunk(tokens: Sequence[str], vocabulary: Vocabulary) -> list[Chunk]:
     return _Chunker(tokens, vocabulary).run()
 
 
-_STOPS = frozenset({PAUSE, QUESTION_MARK, ""})
+_STOPS = MARKS | {""}
 _NEVER_NAMES = grammar.PREPOSITIONS | grammar.NEGATIONS | grammar.BE
 """No name begins with them, whatever a list of names says."""
 _ENDS_CLAUSE = grammar.PREPOSITIONS | grammar.CONJUNCTIONS | _STOPS
@@ -162,7 +162,7 @@ class _Chunker:
 
     def _next(self, place: int) -> Chunk:
         word = self._word(place)
-        if word in (PAUSE, QUESTION_MARK):
+        if word in MARKS:
             expect = None if self._last() is Kind.VERB else _Expect.EITHER
             return self._piece(Kind.PAUSE, place, 1, expect if self._chunks else None)
         if length := self._exclusion(place):
@@ -264,7 +264,7 @@ class _Chunker:
 
     def _ends_noun(self, place: int, words: Sequence[str]) -> bool:
         word = self._word(place)
-        if word in (PAUSE, QUESTION_MARK) or self._exclusion(place):
+        if word in MARKS or self._exclusion(place):
             return True
         if self._known_at(place, 2):
             return False
@@ -342,10 +342,13 @@ class _Chunker:
             and not self._known_at(place, 2)
         )
 
-    def _is_infinitive(self, place: int) -> bool:
-        place += 1
+    def _after_adverbs(self, place: int) -> int:
         while grammar.is_adverb(self._word(place)):
             place += 1
+        return place
+
+    def _is_infinitive(self, place: int) -> bool:
+        place = self._after_adverbs(place + 1)
         word = self._word(place)
         if word in grammar.DETERMINERS:
             return False
@@ -368,10 +371,13 @@ class _Chunker:
 
     def _is_particle(self, place: int, word: str) -> bool:
         if self._last() is Kind.VERB or self._last() is Kind.PARTICLE:
-            if word in grammar.PARTICLES:
-                return self._word(place + 1) != "of"
             verbs = (piece.head for piece in reversed(self._chunks) if piece.kind is Kind.VERB)
-            switching = grammar.is_verb(next(verbs, ""), grammar.SWITCHING_VERBS)
+            verb = next(verbs, "")
+            if word in grammar.PARTICLES:
+                bare = not self._begins_noun(self._after_adverbs(place + 1))
+                takes = bare or grammar.takes_particle(verb, word)
+                return takes and self._word(place + 1) != "of"
+            switching = grammar.is_verb(verb, grammar.SWITCHING_VERBS)
             return word in grammar.SWITCHED_PARTICLES and switching
         following = self._word(place + 1)
         after = self._last() in (Kind.NOUN, Kind.PRONOUN)

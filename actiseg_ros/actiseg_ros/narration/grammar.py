@@ -14,10 +14,13 @@ def _set(words: str) -> frozenset[str]:
     return frozenset(words.split())
 
 
-DETERMINERS = _set(
+NUMBERS = _set(
+    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen"
+    " sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty ninety hundred"
+)
+DETERMINERS = NUMBERS | _set(
     "a an the this that these those my your his her its our their some any another each every"
-    " both all other others more one two three four five six seven eight nine ten several few"
-    " many same few next first second last"
+    " both all other others more several few many same next first second last"
 )
 PRONOUNS = _set(
     "i me you he him she it we us they them someone somebody everyone everybody something"
@@ -44,10 +47,28 @@ PARTICLES = _set(
     "up down out off away back over apart aside together open closed shut around round along"
     " forward upside aside ahead"
 )
-"""After a verb they belong to it: "pick up cup"."""
+"""After a verb they belong to it: "pick up cup". Some are prepositions too: `takes_particle`."""
 SWITCHED_PARTICLES = _set("on in")
 SWITCHING_VERBS = _set("turn switch plug click flick power")
 """Only with these verbs "on" and "in" are particles: "turn on tap", but "put in bowl"."""
+MOVING = _set(
+    "go come walk run step jump hop climb crawl lean reach stoop crouch kneel squat sit look glance"
+    " gaze peer peek stare point wave wander stroll rush hurry head fly float hover drift hike"
+    " march pace travel"
+)
+"""Of one's own way, posture or gaze: "up", "down" and "out" behind them say where."""
+_TAKING = {
+    "off": _set(
+        "take turn switch shut flick click power set cut chop slice peel trim snip snap break bite"
+        " tear rip strip rinse wash wipe clean brush scrub scrape rub dust polish pat dry shake"
+        " pull lift twist screw pop prise pry drain pour scoop shave sweep blow finish cool"
+    ),
+    "over": _set("turn flip knock roll fold hand bring push pull wipe switch swap"),
+    "around": _set("turn flip spin rotate swirl shake switch swap pass push pull drag carry"),
+    "along": _set("take bring carry push pull drag"),
+}
+_TAKING["round"] = _TAKING["around"]
+"""Only behind these verbs such a word is a particle before a noun: "turn over egg"."""
 CONJUNCTIONS = _set("and or then plus but nor yet so")
 RELATIVES = _set("that which who whom whose where")
 """After a noun they begin a clause that describes it."""
@@ -73,7 +94,8 @@ TENSED = _set("has had does did")
 QUESTION_WORDS = _set("what which who whose whom where why how whether")
 
 NEGATIONS = _set(
-    "not never no none nothing nobody nowhere neither nor hardly barely scarcely without"
+    "not never no none nothing nobody nowhere neither nor hardly barely scarcely without zero nil"
+    " nought naught minus sans"
 )
 CONDITIONS = _set(
     "if unless when whenever once after provided providing assuming suppose supposing otherwise"
@@ -81,7 +103,7 @@ CONDITIONS = _set(
 )
 PLANS = _set(
     "will shall must ought going about later soon tomorrow someday ready tonight eventually"
-    " upcoming wait waits waiting"
+    " upcoming wait waits waiting pending shortly momentarily sometime"
 )
 PASTS = _set(
     "had has was were been did already ago previously yesterday earlier done formerly anymore"
@@ -101,15 +123,31 @@ EXCLUSIONS = (
     ("everything", "but"),
 )
 """What follows them is not meant."""
-KEEP_OFF = (_set("keep stay hold lay hands hand back stand"), _set("off away clear out"))
+KEEP_OFF = (_set("keep stay hold lay hands hand back stand steer"), _set("off away clear out"))
 """A word of the first set and then one of the second forbid: "stay away from the oven"."""
 
 TIMES = _set(
-    "second seconds minute minutes moment moments hour hours day days week weeks morning"
-    " afternoon evening night noon midnight while future"
+    "second seconds sec secs minute minutes min mins moment moments hour hours hr hrs day days week"
+    " weeks month months year years morning afternoon evening night noon midnight dawn dusk sunrise"
+    " sunset weekend while future course bit jiffy jiff mo tick pm o'clock oclock lunchtime bedtime"
+    " nightfall teatime monday tuesday wednesday thursday friday saturday sunday january february"
+    " april june july august september october november december"
 )
-TIME_PREPOSITIONS = _set("in within at on by")
-WARNINGS = _set("careful beware forbidden prohibited dangerous danger caution warning")
+TIME_PREPOSITIONS = _set("in within at on by upon past")
+CLOCK_PREPOSITIONS = TIME_PREPOSITIONS | _set("around")
+"""A bare number behind them is a time: "at five"."""
+SIGNALS = _set(
+    "signal command request demand cue order orders instruction instructions approval permission"
+    " confirmation consent notice word mark call say go beep whistle alarm count arrival return"
+    " completion occasion breakfast lunch dinner supper"
+)
+"""Behind `SIGNAL_PREPOSITIONS` they say what has to come first: "on my signal"."""
+SIGNAL_PREPOSITIONS = _set("on upon at by with under")
+DIVIDING = _set("cut slice chop dice divide split halve quarter fold break tear rip saw")
+"""With them "in two" says into how many parts; elsewhere it is a time."""
+WARNINGS = _set(
+    "careful beware forbidden prohibited dangerous danger caution warning unsafe hazard hazardous"
+)
 
 # Verbs that take another verb, by what they say about it.
 GOING_ON = _set("continue keep start begin resume proceed try attempt go come help carry")
@@ -118,8 +156,10 @@ ENDING_VERBS = _set("end complete")
 """These end something only where the verb stands: "cut end of carrot" does not."""
 FORBIDDING = _set(
     "avoid refrain forbid prohibit beware forget refuse decline ignore prevent abstain disallow ban"
+    " disregard neglect overlook exclude shun evade dodge bypass forgo forego eschew renounce"
+    " abandon dismiss veto withhold"
 )
-REFUSING = _set("skip omit deny fail reject resist mind miss leave")
+REFUSING = _set("skip omit deny fail reject resist mind miss leave spare protect guard shield")
 """These forbid only where the verb stands."""
 LEAVING, ALONE = _set("leave"), _set("alone be there it")
 PERCEIVING = _set("watch see view observe admire notice behold")
@@ -145,11 +185,11 @@ GIVING = _set("give hand pass bring get fetch show offer lend grab find buy make
 
 VERBS = _set(
     "add adjust apply arrange assemble attach bake beat bend bite blend boil bone break bring"
-    " brown brush butter can carry carve catch check chill chop clean clear close coat collect"
-    " combine continue cook cool core cover crack crush cube cut dice dig dip dispose divide"
-    " drag drain drink drizzle drop drum dry dump dust eat empty enter examine extract feel"
+    " brown brush butter can carry carve catch change check chill chop clean clear close coat"
+    " collect combine continue cook cool core cover crack crush cube cut dice dig dip dispose"
+    " divide drag drain drink drizzle drop drum dry dump dust eat empty enter examine extract feel"
     " fetch fill filter find finish fix flatten flip fold form freeze fry gather get give glaze"
-    " go grab grate grease grill grind grip hand hang heat hit hold insert inspect juice keep"
+    " go grab grasp grate grease grill grind grip hand hang heat hit hold insert inspect juice keep"
     " knead knock ladle lather lay leave lift light line load loosen lower make marinate mash"
     " measure melt mince mix mop move oil open pack pat peel pick pinch place play plug point"
     " pour prepare press prick pull push put raise reach read release remove rest return rinse"
@@ -223,6 +263,23 @@ def bases(word: str) -> frozenset[str]:
 def is_verb(word: str, of: frozenset[str] = VERBS) -> bool:
     """Whether a word is a form of one of these verbs."""
     return not bases(word).isdisjoint(of)
+
+
+def takes_particle(verb: str, particle: str) -> bool:
+    """Whether a noun behind both is worked on ("turn over egg") and is no place ("step over mat").
+
+    Args:
+        verb: A verb in any form.
+        particle: One of `PARTICLES`.
+    """
+    if particle in _TAKING:
+        return is_verb(verb, _TAKING[particle])
+    return particle not in PREPOSITIONS or not is_verb(verb, MOVING)
+
+
+def is_number(word: str) -> bool:
+    """Whether a word is a number, also with a unit: "five", "5pm"."""
+    return word in NUMBERS or word[:1].isdigit()
 
 
 def is_past(word: str) -> bool:

@@ -8,7 +8,7 @@ from enum import Enum
 
 from actiseg_ros.narration import grammar
 from actiseg_ros.narration.chunks import Chunk, Kind
-from actiseg_ros.narration.text import PAUSE, QUESTION_MARK
+from actiseg_ros.narration.text import ASIDE, MARKS, QUESTION_MARK
 
 
 class Reason(str, Enum):
@@ -72,8 +72,12 @@ _PAIRS = {
     ("watch", "out"): Reason.NEGATED,
     ("in", "case"): Reason.CONDITIONAL,
     ("going", "to"): Reason.PLANNED,
+    ("next", ASIDE): Reason.PLANNED,
+    ("next", "time"): Reason.PLANNED,
 }
 """Two words that say together what neither says alone."""
+_ENDS_NAME = MARKS | grammar.PREPOSITIONS | grammar.CONJUNCTIONS | {""}
+"""What follows the zero of "cup 0", which is a name and no count."""
 
 
 def check_mood(words: Sequence[str], pieces: Sequence[Chunk]) -> None:
@@ -97,19 +101,75 @@ def check_mood(words: Sequence[str], pieces: Sequence[Chunk]) -> None:
             said.setdefault(reason, word)
     if taken_back := grammar.WITHDRAWING.intersection(words[1:]):
         said.setdefault(Reason.NEGATED, min(taken_back))
-    if words[-2:-1] == [PAUSE] and words[-1] in grammar.STANDING_STILL:
+    if words[-2:-1] and words[-2] in MARKS and words[-1] in grammar.STANDING_STILL:
         said.setdefault(Reason.ENDED, words[-1])
     for reason in SAYS:
         if reason in said:
             raise NoObjectError(reason, f"{said[reason]!r} {SAYS[reason]}")
-    for piece, after in itertools.pairwise(pieces):
+    _check_parts(pieces)
+    for place, (piece, after) in enumerate(itertools.pairwise(pieces)):
         if piece.kind is Kind.AUXILIARY and piece.head == "have":
             reason = Reason.PLANNED if after.kind is Kind.INFINITIVE else Reason.ENDED
             raise NoObjectError(reason, f"'{piece.text} {after.text}' {SAYS[reason]}")
-        # "in a minute"; "for a minute" says how long.
-        timed = piece.kind is Kind.PREPOSITION and piece.head in grammar.TIME_PREPOSITIONS
-        if timed and not grammar.TIMES.isdisjoint(after.words):
-            raise NoObjectError(Reason.PLANNED, f"'{piece.text} {after.text}' is still to come")
+        if piece.kind is Kind.PREPOSITION and (comes := _to_come(pieces, place)):
+            raise NoObjectError(comes, f"'{piece.text} {after.text}' {SAYS[comes]}")
+
+
+def _check_parts(pieces: Sequence[Chunk]) -> None:
+    """Refuses headings and notes: "todo: cut tomato", "cut tomato (failed)", "cut tomato, failed".
+
+    Beside what a colon, a bracket or a dash sets apart only who is spoken to or speaks may stand,
+    and behind any other mark no bare words that are none of the known objects.
+    """
+    parts: list[tuple[bool, list[Chunk]]] = [(False, [])]
+    for piece in pieces:
+        if piece.kind is Kind.PAUSE:
+            parts.append((piece.head == ASIDE, []))
+        else:
+            parts[-1][1].append(piece)
+    told, apart = "", False
+    for aside, part in parts:
+        apart = apart or aside
+        if all(map(_addresses, part)):
+            continue
+        text = " ".join(piece.text for piece in part)
+        if told and (apart or _is_remark(part)):
+            text = f"{told!r} and {text!r} stand apart, and one may say anything of the other"
+            raise NoObjectError(Reason.CONDITIONAL, text)
+        told, apart = text, False
+
+
+def _addresses(piece: Chunk) -> bool:
+    """Whether a piece says nothing of what is done: "please", "robot"."""
+    polite = piece.kind is Kind.ADVERB or grammar.FILLERS.issuperset(piece.words)
+    return polite or (piece.kind is Kind.NOUN and piece.head in grammar.PERSONS)
+
+
+def _is_remark(part: Sequence[Chunk]) -> bool:
+    """Whether a part of a sentence is nothing but words that name nothing: "failed"."""
+    nouns = [piece for piece in part if piece.kind is Kind.NOUN]
+    names = any(piece.known or piece.acts or piece.head in ("one", "ones") for piece in nouns)
+    lone = (Kind.NOUN, Kind.CONJUNCTION, Kind.ADVERB)
+    return bool(nouns) and not names and all(piece.kind in lone for piece in part)
+
+
+def _to_come(pieces: Sequence[Chunk], place: int) -> Reason | None:
+    """What the preposition at a place says with what follows it, if that is a time or a signal."""
+    before, named = pieces[place].head, pieces[place + 1]
+    if named.head in grammar.PARTITIVES:
+        # "in half an hour", "in a couple of minutes", "in a bit of oil"
+        rest = itertools.dropwhile(lambda piece: piece.head == "of", pieces[place + 2 :])
+        part_of = next(rest, named)
+        named = part_of if part_of.kind is Kind.NOUN else named
+    # At the beginning what is done may follow without a mark: "on command take cup".
+    signal = place == 0 or named.known is None
+    if signal and before in grammar.SIGNAL_PREPOSITIONS and grammar.SIGNALS & set(named.words):
+        return Reason.CONDITIONAL
+    timed = before in grammar.TIME_PREPOSITIONS and bool(grammar.TIMES & set(named.words))
+    dividing = any(grammar.is_verb(piece.head, grammar.DIVIDING) for piece in pieces[:place])
+    clock = before in grammar.CLOCK_PREPOSITIONS and not (before == "in" and dividing)
+    clock = clock and len(named.words) == 1 and grammar.is_number(named.head)
+    return Reason.PLANNED if timed or clock else None
 
 
 def _reason(word: str, following: str, last: str) -> Reason | None:
@@ -120,12 +180,16 @@ def _reason(word: str, following: str, last: str) -> Reason | None:
     left_alone = grammar.is_verb(word, grammar.LEAVING) and last in grammar.ALONE
     if word in grammar.NEGATIONS or word in grammar.WARNINGS or left_alone:
         return Reason.NEGATED
+    if not word.strip("0.") and grammar.is_number(word) and following not in _ENDS_NAME:
+        return Reason.NEGATED
     if (word in forbidding and following in off) or grammar.is_verb(word, grammar.FORBIDDING):
         return Reason.NEGATED
     if word in grammar.CONDITIONS and not (word == "once" and following in ("", "more")):
         return Reason.CONDITIONAL
     if word in grammar.PASTS or grammar.is_verb(word, grammar.ENDING):
         return Reason.ENDED
+    if word in ("next", "this", "any") and following in grammar.TIMES:
+        return Reason.PLANNED
     if word in grammar.PLANS or grammar.is_verb(word, grammar.SAYING):
         return Reason.PLANNED
     return None

@@ -73,6 +73,9 @@ def _object(
         raise NoObjectError(Reason.CUT, "it is too long, and its end may change what is meant")
     if not pieces:
         raise NoObjectError(Reason.EMPTY, "nothing is narrated")
+    if narration.signs:
+        text = f"{narration.signs[0]!r} may say anything of what is done"
+        raise NoObjectError(Reason.CONDITIONAL, text)
     check_mood(words, pieces)
     found = _Clause(pieces).object()
     if found.known is None:
@@ -180,8 +183,13 @@ class _Clause:
             verb = self._piece().head
             check_verb(verb, after_be)
             after_be = False
+            self._check_heading()
             self._place += 1
+            particle = self._piece().head if self._kind() is Kind.PARTICLE else ""
             self._skip(Kind.PARTICLE, Kind.PAUSE)
+            if self._kind() is Kind.NOUN and not grammar.takes_particle(verb, particle):
+                text = f"only what follows {particle!r} is named"  # "step over, the knife"
+                raise NoObjectError(Reason.PLACE_ONLY, text)
             if self._kind() is Kind.CONJUNCTION:
                 self._place += 1
             if self._kind() is Kind.INFINITIVE:
@@ -195,6 +203,19 @@ class _Clause:
         if tool and grammar.is_verb(verb, grammar.USING):
             text = f"{self._piece().text!r} is a tool for something else"
             raise NoObjectError(Reason.AMBIGUOUS, text)
+
+    def _check_heading(self) -> None:
+        """No word that is a verb by its place alone before the real one: "negative, cut tomato"."""
+        verb, following = self._piece(), self._pieces[self._place + 1 : self._place + 2]
+        if grammar.is_verb(verb.head) or not following:
+            return
+        behind = following[0]
+        known = behind.known.length if behind.known is not None else 0
+        bare = behind.kind is Kind.NOUN and behind.start == verb.stop
+        works = bare and max(known, 1) < len(behind.words) and behind.words[0] in grammar.VERBS
+        if works or behind.kind is Kind.PAUSE:
+            text = f"{verb.head!r} before what is done may say anything of it"
+            raise NoObjectError(Reason.CONDITIONAL, text)
 
     def _noun(self) -> Chunk:
         """The object, at the place where it must stand."""

@@ -14,13 +14,19 @@ MAX_NARRATION = 200
 """Longer narrations are cut here (characters); EPIC's longest has about 100."""
 
 PAUSE = ","
-"""Token for any mark that separates parts of a sentence."""
+"""Token for a mark that separates parts of a sentence."""
+ASIDE = ":"
+"""Token for a mark that sets a heading or a note apart: colons, brackets and dashes."""
 QUESTION_MARK = "?"
+MARKS = frozenset({PAUSE, ASIDE, QUESTION_MARK})
 ARTICLES = frozenset({"a", "an", "the"})
 
 _APOSTROPHES = dict.fromkeys(map(ord, "\u2018\u2019\u201b\u02bc\u02b9\u00b4\u2032\uff07`"), "'")
-_PAUSES = frozenset(",;:.!\u2013\u2014\u2015()[]{}\u3001\u3002")
-_MARKS = re.compile(r"([,?])")
+_PAUSES = frozenset(",;.!\u3001\u3002")
+_HYPHENS = frozenset("-\u2010\u2011")
+_MARKS = re.compile(r"([,:?])")
+_DRAWN = re.compile(r"[(\[{]\s*[)\]}]|:-?[()]")
+"""Pictures of punctuation: an empty box, a face."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +36,17 @@ class Narration:
     Attributes:
         text: For the network: lower-case words without articles and punctuation, one blank
             between them; empty if there is none. At most the limit asked for.
-        tokens: For the parser: all words, `PAUSE` and `QUESTION_MARK`.
+        tokens: For the parser: all words and `MARKS`.
         notes: What had to be changed beyond spelling, for the log.
         cut: Whether words at the end are missing.
+        signs: Pictures, symbols and strokes through letters, each once: they may say anything.
     """
 
     text: str
     tokens: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     cut: bool = False
+    signs: tuple[str, ...] = ()
 
 
 NOTHING_NARRATED = Narration("")
@@ -52,8 +60,11 @@ def clean_narration(text: str, limit: int = MAX_NARRATION) -> Narration:
         limit: Longest result in characters; a longer text is cut at a word.
     """
     # Cut before normalising: some characters expand, and the input may be megabytes long.
-    tokens = _tokens(text[: 8 * limit])
-    words = [token for token in tokens if token not in (PAUSE, QUESTION_MARK, *ARTICLES)]
+    shown = _normalised(text[: 8 * limit])
+    tokens = _tokens(shown)
+    signs = dict.fromkeys(_DRAWN.findall(shown))
+    signs |= dict.fromkeys(char for place, char in enumerate(shown) if _is_sign(shown, place))
+    words = [token for token in tokens if token not in MARKS | ARTICLES]
     while words and words[0] == "and":
         words = words[1:]
     clean = " ".join(words)
@@ -68,7 +79,7 @@ def clean_narration(text: str, limit: int = MAX_NARRATION) -> Narration:
         notes.append("narration has no word")
     elif any(ord(char) > 127 and char.isalpha() for char in clean):
         notes.append("narration has letters that are not English; the model knows English only")
-    return Narration(clean, tuple(tokens), tuple(notes), cut)
+    return Narration(clean, tuple(tokens), tuple(notes), cut, tuple(signs))
 
 
 def clean_name(text: str, limit: int) -> str:
@@ -80,7 +91,7 @@ def clean_name(text: str, limit: int) -> str:
 
 def words_of(text: str) -> tuple[str, ...]:
     """The words of a text as they are compared: without marks and without accents."""
-    return tuple(plain(token) for token in _tokens(text) if token not in (PAUSE, QUESTION_MARK))
+    return tuple(plain(token) for token in _tokens(_normalised(text)) if token not in MARKS)
 
 
 def plain(word: str) -> str:
@@ -94,20 +105,38 @@ def plain(word: str) -> str:
     return unicodedata.normalize("NFC", "".join(kept))
 
 
-def _tokens(text: str) -> list[str]:
-    """Words, pauses and question marks; never two pauses in a row, none at either end."""
+def _normalised(text: str) -> str:
+    """Lower case, one code for characters that look alike."""
     shown = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES).replace("\u2026", ","))
-    shown = unicodedata.normalize("NFKC", shown.translate(_APOSTROPHES).lower())
+    return unicodedata.normalize("NFKC", shown.translate(_APOSTROPHES).lower())
+
+
+def _tokens(shown: str) -> list[str]:
+    """Words and marks; never two pauses or asides in a row, none at either end."""
+    parting = (PAUSE, ASIDE)
     tokens: list[str] = []
     for chunk in _MARKS.sub(r" \1 ", "".join(_spelt(shown))).split():
         word = chunk.strip("'")
-        if word == PAUSE and (not tokens or tokens[-1] == PAUSE):
-            continue
-        if word:
+        if word in parting and (not tokens or tokens[-1] in parting):
+            tokens[-1:] = [ASIDE] if tokens and word == ASIDE else tokens[-1:]
+        elif word:
             tokens.append(word)
-    while tokens and tokens[-1] == PAUSE:
+    while tokens and tokens[-1] in parting:
         tokens.pop()
     return tokens
+
+
+def _is_sign(text: str, place: int) -> bool:
+    """Whether a character is neither a letter nor punctuation, or crosses a letter out."""
+    char = text[place]
+    kind = unicodedata.category(char)
+    if char in "+\u00b0":  # "and", degrees
+        return False
+    if char in "/\u2044\\":
+        around = text[max(0, place - 1) : place] + text[place + 1 : place + 2]
+        return not (len(around) == 2 and around.isdigit())
+    struck = kind == "Me" or unicodedata.combining(char) == 1
+    return struck or kind[0] == "S" or kind in ("Cn", "Co", "Cs")
 
 
 def _spelt(text: str) -> list[str]:
@@ -116,19 +145,27 @@ def _spelt(text: str) -> list[str]:
     for place, char in enumerate(text):
         kind = unicodedata.category(char)
         around = text[max(0, place - 1) : place] + text[place + 1 : place + 2]
-        if kind[0] in "LNM" or char == "'":
+        if _is_sign(text, place):
+            spelt.append("" if kind[0] == "M" else " ")
+        elif "\ufe00" <= char <= "\ufe0f":
+            continue  # how the sign before is drawn
+        elif kind[0] in "LNM" or char == "'":
             spelt.append(char)
         elif char in ".," and len(around) == 2 and around.isdigit():
             spelt.append("." if char == "." else " ")
         elif char == QUESTION_MARK or char in "¿؟":
             spelt.append(QUESTION_MARK)
-        elif (char == "-" and around in ("", " ", "  ")) or char in _PAUSES:
+        elif char in _PAUSES:
             spelt.append(PAUSE)
+        elif char in _HYPHENS and around.strip() and "-" not in around:
+            spelt.append(" ")
+        elif char == ":" or kind in ("Pd", "Ps", "Pe"):
+            spelt.append(ASIDE)
         elif char in "&+":
             spelt.append(" and ")
         elif kind == "Cf" and char != "\u200b":
             continue  # joiners, soft hyphens and marks of direction stand inside words
         else:
-            # Dashes, quotation marks, currency, pictures: nothing is said by them.
+            # Quotation marks and the like: nothing is said by them.
             spelt.append(" ")
     return spelt

@@ -26,6 +26,18 @@ def means_node(section: str, name: str) -> bool:
     return re.fullmatch("".join(parts), name) is not None
 
 
+def number_argument(name: str, text: str) -> float:
+    """The value of a launch argument that is a number.
+
+    Raises:
+        RuntimeError: It is none.
+    """
+    try:
+        return float(text)
+    except ValueError as error:
+        raise RuntimeError(f"{name}:={text} is no number") from error
+
+
 def untaken_arguments(
     given: Sequence[str], command: Sequence[str], file: str, known: Iterable[str]
 ) -> list[str]:

@@ -2,12 +2,14 @@
 
 It publishes ``~/motion_allowed`` and stops when decisions say no-go, stop coming, expire, skip a
 number or come from two publishers: whatever happens to the node that decides, even if it is killed,
-the motion ends within twice the heartbeat's period.
+the motion ends within twice the heartbeat's period. Its own last word is a no; one that is killed
+has none, so who listens to it has to ask for the deadline that it offers.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 
 import rclpy
 from actiseg_msgs.msg import GraspDecision
@@ -16,14 +18,15 @@ from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.event_handler import QoSLivelinessChangedInfo, SubscriptionEventCallbacks
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.qos import LivelinessPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Bool
 
 from actiseg_ros.clock import steady_seconds
 from actiseg_ros.ros.messages import to_nanoseconds
 from actiseg_ros.ros.node_parameters import warn_of_untaken
+from actiseg_ros.ros.process import on_ending_signal
 from actiseg_ros.ros.start import start_ros
 
 
@@ -41,13 +44,15 @@ class ConsumerNode(Node):
             raise ValueError(f"`heartbeat_rate` is {rate}, it must be from 0.1 to 1000")
         period = 1.0 / rate
         self._patience = 2 * period
-        self._allowed = self.create_publisher(Bool, "~/motion_allowed", 1)
         self._decision: GraspDecision | None = None
         self._arrived = -float("inf")
         self._fault = "no decision has come yet"
         self._said = ""
         # Asking for what is offered makes the middleware watch, too.
         twice = Duration(seconds=self._patience)
+        self._allowed = self.create_publisher(
+            Bool, "~/motion_allowed", QoSProfile(depth=1, deadline=twice)
+        )
         qos = QoSProfile(
             depth=1,
             reliability=ReliabilityPolicy.RELIABLE,
@@ -64,6 +69,12 @@ class ConsumerNode(Node):
         )
         steady = Clock(clock_type=ClockType.STEADY_TIME)  # simulated time may stand still
         self.create_timer(period / 2, self._publish, clock=steady)
+
+    def close(self) -> None:
+        """Forbids motion for the last time, waits until subscribers know, and ends the node."""
+        self._stop("this node ends")
+        self._allowed.wait_for_all_acked(Duration(seconds=0.5))
+        self.destroy_node()
 
     def _on_decision(self, message: GraspDecision) -> None:
         last, self._decision = self._decision, message
@@ -91,8 +102,13 @@ class ConsumerNode(Node):
             return "decisions have stopped"
         if not decision.go:
             return ", ".join(decision.reasons) or "no-go"
-        if self.get_clock().now().nanoseconds > to_nanoseconds(decision.valid_until):
+        now = self.get_clock().now().nanoseconds
+        if now > to_nanoseconds(decision.valid_until):
             return "the decision has expired"
+        # A clock that stands still or lies behind would never see a decision expire.
+        ahead = (to_nanoseconds(decision.decided) - now) * 1e-9
+        if ahead > self._patience:
+            return f"the decision is {ahead:.3g} s ahead of this node's clock"
         return ""
 
     def _publish(self) -> None:
@@ -104,8 +120,12 @@ class ConsumerNode(Node):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs until the end of the context; 2 if command line or parameter are not understood."""
-    if not start_ros("consumer_node", arguments):
+    """Runs until a signal; 2 if command line or parameter are not understood."""
+    stopping = threading.Event()
+    # rclpy's own handlers would tear the context down before the last word is out.
+    on_ending_signal(stopping.set)
+    options = {"signal_handler_options": SignalHandlerOptions.NO}
+    if not start_ros("consumer_node", arguments, **options):
         return 2
     try:
         node = ConsumerNode()
@@ -115,11 +135,10 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     warn_of_untaken(node, arguments if arguments is not None else sys.argv)
     try:
-        rclpy.spin(node)
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        while not stopping.is_set() and rclpy.ok():
+            rclpy.spin_once(node, timeout_sec=0.1)
     finally:
-        node.destroy_node()
+        node.close()
         rclpy.try_shutdown()
     return 0
 

@@ -25,6 +25,8 @@ from actiseg_ros.ros.diagnostics.silence import Publisher, explain_silence, fore
 
 NARRATIONS = ("narration", "action")
 """The two ways to narrate."""
+_DELIVERY = 1.0
+"""Seconds within which a message is taken for one that comes as it is published."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +35,12 @@ class Origin:
 
     Attributes:
         publisher: Tells its publisher from others on the topic.
-        age: Seconds since it was published, where it was kept for late subscribers; else 0.
+        kept: Whether it was kept for late subscribers.
+        age: Seconds since it was published, where it was kept; else 0.
     """
 
     publisher: str
+    kept: bool = False
     age: float = 0.0
 
 
@@ -50,6 +54,7 @@ class Input:
         qos: Quality of service asked for; parameters may override it.
         part: Part of the node that its problems belong to.
         remedy: What to do when a publisher's quality of service does not match.
+        late: Whether what was published before may be heard, if a parameter asks for it.
     """
 
     name: str
@@ -57,6 +62,7 @@ class Input:
     qos: QoSProfile
     part: str
     remedy: str
+    late: bool = True
 
     @property
     def type_name(self) -> str:
@@ -70,6 +76,8 @@ class _Subscribed:
     topic: str
     handle: Any = None
     latched: Any = None
+    newest: int = 0
+    joined: int = 0
     monitor: ArrivalMonitor = field(default_factory=ArrivalMonitor)
     tracker: PublisherTracker = field(default_factory=PublisherTracker)
     since: float = field(default_factory=time.monotonic)
@@ -104,21 +112,31 @@ class Inputs:
                     info.get("publisher_gid"),
                     info.get("publication_sequence_number"),
                     subscribed.handle.get_publisher_count(),
+                    subscribed.joined,
                 )
                 subscribed.monitor.arrived(lost)
+                subscribed.newest = max(subscribed.newest, int(info["source_timestamp"]))
                 callback(message, Origin(publisher))
             except Exception as error:
                 self._on_error(subscribed, error)
 
         def arrived_late(message: Any, info: dict[str, Any]) -> None:
             try:
+                published = int(info["source_timestamp"])
+                if published <= subscribed.newest:
+                    return  # heard already, or something newer was
+                subscribed.newest = published
+                age = (time.time_ns() - published) * 1e-9
+                if self._node.get_clock().ros_time_is_active and age > _DELIVERY:
+                    self._refuse_kept(subscribed, age)
+                    return
                 subscribed.monitor.arrived()
-                age = (time.time_ns() - int(info["source_timestamp"])) * 1e-9
-                callback(message, Origin("latched", age))
+                callback(message, Origin("latched", kept=True, age=age))
             except Exception as error:
                 self._on_error(subscribed, error)
 
         events = SubscriptionEventCallbacks(
+            matched=lambda event: self._on_matched(subscribed, event),
             incompatible_qos=lambda event: self._on_incompatible_qos(subscribed, event),
             incompatible_type=lambda event: None,  # `check_silence` says more about it
         )
@@ -130,7 +148,7 @@ class Inputs:
             event_callbacks=events,
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
-        if self._wants_latched(subscribed.topic):
+        if self._wants_latched(subscribed.topic, wanted.late):
             # Beside the other one, which hears publishers that keep nothing.
             qos = QoSProfile(depth=wanted.qos.depth, durability=DurabilityPolicy.TRANSIENT_LOCAL)
             subscribed.latched = self._node.create_subscription(
@@ -141,7 +159,19 @@ class Inputs:
                 event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
             )
 
-    def _wants_latched(self, topic: str) -> bool:
+    def _on_matched(self, subscribed: _Subscribed, event: Any) -> None:
+        subscribed.joined = int(event.total_count)
+
+    def _refuse_kept(self, subscribed: _Subscribed, age: float) -> None:
+        self._reporter.warn(
+            subscribed.input.part,
+            f"a message on {subscribed.topic} was published {age:.3g} s before it came, and by "
+            "/clock (`use_sim_time`) nobody can tell how old it is, so it is ignored; send it "
+            "again, or send an action with a stamp",
+            "kept",
+        )
+
+    def _wants_latched(self, topic: str, late: bool) -> bool:
         """Whether a parameter asks for what was published before the node listened."""
         name = f"qos_overrides.{topic}.subscription.durability"
         if not self._node.has_parameter(name):
@@ -157,6 +187,8 @@ class Inputs:
         value = str(self._node.get_parameter(name).value)
         if value not in ("volatile", "transient_local"):
             raise ValueError(f"{name} is {value!r}, expected volatile or transient_local")
+        if value == "transient_local" and not late:
+            raise ValueError(f"{name} is {value!r}, but old images are never judged: leave it out")
         return value == "transient_local"
 
     def _on_error(self, subscribed: _Subscribed, error: Exception) -> None:

@@ -36,7 +36,7 @@ class Instructions:
         """Takes a message of the topic ``narration``."""
         pipeline = self._pipeline()
         if pipeline is not None:
-            self._note(pipeline.narrate(message.data, origin.age))
+            self._note(pipeline.narrate(message.data, origin.age, kept=origin.kept))
             self._log_end(message.data)
 
     def on_action(self, message: ActionNarration, origin: Origin) -> None:
@@ -53,7 +53,9 @@ class Instructions:
             # A clock that has not told any time yet cannot tell that the action has begun.
             age = (now_ns - stamp_ns) * 1e-9 if now_ns else -math.inf
         try:
-            self._note(pipeline.act(message.narration, names, target, duration, age))
+            self._note(
+                pipeline.act(message.narration, names, target, duration, age, kept=origin.kept)
+            )
             self._log_end(message.narration)
         except RobotError as error:
             self._reporter.error("narration", f"action message refused: {error}", "refused")

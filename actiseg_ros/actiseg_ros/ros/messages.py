@@ -25,9 +25,14 @@ from actiseg_ros.gate.features import MaskUncertainty, mask_uncertainties
 from actiseg_ros.gate.state import Decision
 from actiseg_ros.ros.diagnostics.problems import Level, Problem
 from actiseg_ros.ros.parameters import ParameterSpec
-from actiseg_ros.vision.compressed import claimed_size, decode_compressed, encode_jpeg
+from actiseg_ros.vision.compressed import (
+    claimed_size,
+    compressed_content,
+    decode_compressed,
+    encode_jpeg,
+)
 from actiseg_ros.vision.depth import Camera, Points, camera
-from actiseg_ros.vision.images import Rgb, decode_raw, to_bytes
+from actiseg_ros.vision.images import Rgb, content_digest, decode_raw, raw_content, to_bytes
 from actiseg_ros.vision.label_map import extent
 from actiseg_ros.vision.segmenter import Segmentation
 
@@ -75,6 +80,16 @@ def image_size(message: Image | CompressedImage) -> tuple[int, int]:
     if isinstance(message, CompressedImage):
         return claimed_size(message.data)
     return int(message.height), int(message.width)
+
+
+def image_digest(message: Image | CompressedImage) -> int:
+    """Number that is the same for two images of one picture, whatever else their messages hold."""
+    if isinstance(message, CompressedImage):
+        return content_digest(*compressed_content(message.data))
+    height, width = image_size(message)
+    return content_digest(
+        raw_content(message.encoding, height, width, int(message.step), message.data)
+    )
 
 
 def mono8(header: Header, pixels: npt.NDArray[np.uint8]) -> Image:
@@ -198,10 +213,14 @@ def time_message(nanoseconds: int) -> Time:
 
 
 def header_of(frame: Frame | None) -> Header:
-    """Header of an image; all zero without one."""
+    """Header of an image, with its arrival where nobody stamped it; all zero without one.
+
+    What belongs to one image has one stamp, by which a robot finds the mask that a go is about.
+    """
     if frame is None:
         return Header()
-    return Header(stamp=time_message(frame.stamp_ns), frame_id=str(frame.source.frame_id))
+    stamp_ns = frame.stamp_ns or frame.taken_ns
+    return Header(stamp=time_message(stamp_ns), frame_id=str(frame.source.frame_id))
 
 
 def decision_message(decision: Decision, sequence: int, identity: Identity) -> GraspDecision:

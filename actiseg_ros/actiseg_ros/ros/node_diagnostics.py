@@ -15,6 +15,7 @@ from actiseg_ros.ros.diagnostics.pace import explain_pace
 from actiseg_ros.ros.diagnostics.problems import Level
 from actiseg_ros.ros.diagnostics.reporter import Reporter
 from actiseg_ros.ros.diagnostics.values import Values, gate_values, model_values, prompt_values
+from actiseg_ros.ros.fast_dds import profile, variable
 from actiseg_ros.ros.inputs import NARRATIONS, Inputs
 from actiseg_ros.ros.lifecycle import Failed
 from actiseg_ros.ros.node_parameters import NodeParameters
@@ -103,8 +104,8 @@ class NodeDiagnostics:
         if arrivals.lost:
             text = (
                 f"{arrivals.lost} of the last images were lost on their way, or replaced by newer "
-                "ones before this node could take them; run the camera driver with the Fast DDS "
-                "profile config/fastdds.xml, or use `image_transport` compressed"
+                f"ones before this node could take them; run the camera driver with {variable()}="
+                f"{profile('fastdds.xml')}, or use `image_transport` compressed"
             )
             self._reporter.warn("image", text, "lost")
         publishers = self._inputs.publishers(status.image_topic)

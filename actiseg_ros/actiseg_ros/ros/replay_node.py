@@ -1,20 +1,25 @@
 """ROS 2 node `replay`: plays a bag to its topics with the recorded timing.
 
 Stands in for ``ros2 bag play`` where that is not installed, and reads what a recorder left that was
-stopped hard. Messages go out as the bytes that were recorded; only stamps are rewritten.
+stopped hard. Messages go out as the bytes that were recorded; only stamps are rewritten, and where
+the speed is another, lengths of time.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import rclpy
+from builtin_interfaces.msg import Duration as Length
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.duration import Duration
 from rclpy.exceptions import ParameterException
@@ -22,6 +27,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.serialization import deserialize_message, serialize_message
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 
@@ -51,7 +57,8 @@ _PARAMETERS: dict[str, tuple[Any, str]] = {
     "clock": (
         False,
         "publish /clock with the bag's time and leave the stamps as recorded; otherwise header "
-        "stamps are moved to the present, so that nodes on the system's clock find them fresh",
+        "stamps are moved to the present, so that nodes on the system's clock find them fresh, and "
+        "fields of type Duration are divided by `rate`",
     ),
     "wait_for_subscribers": (
         0.0,
@@ -95,6 +102,38 @@ def outdated(topics: Sequence[Topic]) -> dict[str, str]:
     return left_out
 
 
+@cache
+def _parts(kind: Any) -> dict[str, Any]:
+    """Class of each field of a message class that is a message, or holds several."""
+    found = {}
+    for name, text in kind.get_fields_and_field_types().items():
+        if named := re.search(r"(\w+)/(\w+)", text):
+            found[name] = getattr(import_module(f"{named[1]}.msg"), named[2])
+    return found
+
+
+def tells_lengths(kind: Any) -> bool:
+    """Whether a message class has a `builtin_interfaces/Duration` anywhere in it."""
+    return kind is Length or any(map(tells_lengths, _parts(kind).values()))
+
+
+def divide_lengths(message: Any, rate: float) -> None:
+    """Turns each `builtin_interfaces/Duration` in a message from the bag's time to the replay's.
+
+    Args:
+        message: Changed in place; what does not fit into a `Duration` becomes its largest value.
+        rate: Speed of the replay.
+    """
+    if isinstance(message, Length):
+        length_ns = round((message.sec * 10**9 + message.nanosec) / rate)
+        length_ns = max(-(2**31) * 10**9, min(length_ns, 2**31 * 10**9 - 1))
+        message.sec, message.nanosec = divmod(length_ns, 10**9)
+    for name in _parts(message.__class__):
+        held = getattr(message, name)
+        for part in held if isinstance(held, (list, tuple)) else (held,):
+            divide_lengths(part, rate)
+
+
 class ReplayNode(Node):
     """Publishes a bag's messages when their time has come."""
 
@@ -118,6 +157,7 @@ class ReplayNode(Node):
         self._playback = Playback(self._recording, wanted, float(self._value("start_offset")))
         self._outputs: dict[str, Any] = {}
         self._stamped: set[str] = set()
+        self._lengths: dict[str, Any] = {}
         left_out = {} if wanted else outdated(self._playback.topics)
         if self.clock:
             clocks = (t.name for t in self._playback.topics if t.name == "/clock")
@@ -146,6 +186,8 @@ class ReplayNode(Node):
         fields = kind.get_fields_and_field_types()
         if next(iter(fields.items()), None) == ("header", "std_msgs/Header"):
             self._stamped.add(topic.name)
+        if self.rate != 1 and tells_lengths(kind):
+            self._lengths[topic.name] = kind
         qos = QoSProfile(depth=_DEPTH, reliability=ReliabilityPolicy.RELIABLE)
         if topic.latched:
             qos.durability = DurabilityPolicy.TRANSIENT_LOCAL
@@ -168,15 +210,28 @@ class ReplayNode(Node):
 
         def send(message: Recorded) -> None:
             nonlocal restamper
-            if self.clock or message.topic.name not in self._stamped:
-                raw = message.raw
-            else:
+            name = message.topic.name
+            if not self.clock and name in self._lengths:
+                message = replace(message, raw=self._divided(message))
+            if not self.clock and name in self._stamped:
                 now = self.get_clock().now().nanoseconds
                 restamper = restamper or Restamper(message.time_ns, now, self.rate)
-                raw = restamper.restamped(message)
-            self._outputs[message.topic.name].publish(raw)
+                message = replace(message, raw=restamper.restamped(message))
+            self._outputs[name].publish(message.raw)
 
         return play(self._playback.messages(), send, self._tick, self.rate, stopping)
+
+    def _divided(self, recorded: Recorded) -> bytes:
+        topic = recorded.topic
+        try:
+            message = deserialize_message(recorded.raw, self._lengths[topic.name])
+        except (RuntimeError, ValueError) as error:  # the middleware's, or text that is none
+            raise ReplayError(
+                f"a message of {topic.name} cannot be read as {topic.type} ({error}); leave the "
+                "topic out by `topics`"
+            ) from error
+        divide_lengths(message, self.rate)
+        return bytes(serialize_message(message))
 
     def _tick(self, time_ns: int) -> None:
         """Publishes the bag's time on /clock."""

@@ -54,7 +54,13 @@ from actiseg_ros.ros.lifecycle import (
     every,
     transition,
 )
-from actiseg_ros.ros.messages import Identity, decode_image, image_size, to_nanoseconds
+from actiseg_ros.ros.messages import (
+    Identity,
+    decode_image,
+    image_digest,
+    image_size,
+    to_nanoseconds,
+)
 from actiseg_ros.ros.node_diagnostics import NodeDiagnostics, NodeStatus
 from actiseg_ros.ros.node_parameters import NodeParameters, unmatched, untaken
 from actiseg_ros.ros.parameters import PROVIDERS, SPECS
@@ -62,7 +68,6 @@ from actiseg_ros.ros.process import on_ending_signal
 from actiseg_ros.ros.result_publisher import ResultPublisher
 from actiseg_ros.ros.start import start_ros
 from actiseg_ros.ros.worker import LatestWorker
-from actiseg_ros.vision.images import content_digest
 
 _DIAGNOSTICS_PERIOD = 1.0
 
@@ -202,7 +207,7 @@ class SegmentNode(LifecycleNode):
             kind, self._image_topic = CompressedImage, "image/compressed"
         newest = QoSProfile(depth=1, reliability=reliability)
         remedy = "set `image_reliability` to best_effort, or make the publisher reliable"
-        image = Input(self._image_topic, kind, newest, "image", remedy)
+        image = Input(self._image_topic, kind, newest, "image", remedy, late=False)
         remedy = "make the publisher reliable"
         # Each has a profile of its own, because overrides change it in place.
         narration = Input("narration", String, QoSProfile(depth=10), "narration", remedy)
@@ -292,7 +297,7 @@ class SegmentNode(LifecycleNode):
         frame = Frame(
             stamp_ns,
             self._taken(stamp_ns, now),
-            content_digest(message.data),
+            image_digest(message),
             Source(origin.publisher, str(message.header.frame_id), height, width),
             now,
         )

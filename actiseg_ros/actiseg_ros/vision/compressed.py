@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from array import array
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -23,6 +24,12 @@ _PNG_DEPTH = 24
 """Place of the bits of a sample in a PNG file."""
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 _DECODE = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+_PNG_PICTURE = {b"IHDR", b"PLTE", b"IDAT"}
+_JPEG_END, _JPEG_BARE = 0xD9, {0x01, 0xD8}
+_IN_CODED_PIXELS = np.isin(np.arange(256), (0x00, *range(0xD0, 0xD8), 0xFF))
+"""What follows 0xFF within coded pixels, where it begins no segment (ITU T.81, B.1.1)."""
+_JPEG_REMARKS = {0xFE, *range(0xE0, 0xF0)}
+"""Comments and what applications add, often the time at which the picture was sent."""
 
 
 def decode_compressed(data: Buffer) -> Rgb:
@@ -71,6 +78,23 @@ def claimed_size(data: Buffer) -> tuple[int, int]:
         return 0, 0
 
 
+def compressed_content(data: Buffer) -> Iterator[memoryview]:
+    """The parts of a JPEG or PNG file that the picture is decoded from.
+
+    Left out are comments, times, other metadata and what follows the end, in which files of one
+    picture may differ.
+
+    Args:
+        data: A file; of other formats and damaged ones everything may be part of the picture.
+    """
+    raw = bytes(data)
+    if raw.startswith(_JPEG):
+        return _jpeg_content(raw)
+    if raw.startswith(_PNG):
+        return _png_content(raw)
+    return iter((memoryview(raw),))
+
+
 def encode_jpeg(rgb: Rgb, quality: int = 80) -> array:  # type: ignore[type-arg]
     """Encodes an image for ``CompressedImage.data``.
 
@@ -109,6 +133,38 @@ def _decode_jpeg(raw: bytes) -> Rgb:
     height, width, *_ = simplejpeg.decode_jpeg_header(raw, strict=True)
     _check_size(height, width)
     return np.asarray(simplejpeg.decode_jpeg(raw, colorspace="RGB", strict=True))
+
+
+def _jpeg_content(raw: bytes) -> Iterator[memoryview]:
+    view, data = memoryview(raw), np.frombuffer(raw, np.uint8)
+    escapes = np.flatnonzero(data[:-1] == 0xFF)
+    markers = escapes[~_IN_CODED_PIXELS[data[escapes + 1]]]
+    place = len(_JPEG) - 1
+    while (found := int(np.searchsorted(markers, place))) < len(markers):
+        start = int(markers[found]) + 1
+        yield view[place : start - 1]  # coded pixels
+        code, place = raw[start], start + 1
+        if code == _JPEG_END:
+            return
+        if code in _JPEG_BARE:
+            continue
+        end = place + max(2, int.from_bytes(raw[place : place + 2], "big"))
+        if code not in _JPEG_REMARKS:
+            yield view[start:end]
+        place = end
+    yield view[place:]
+
+
+def _png_content(raw: bytes) -> Iterator[memoryview]:
+    view, place = memoryview(raw), len(_PNG)
+    while place + 12 <= len(raw):
+        end = place + 12 + int.from_bytes(raw[place : place + 4], "big")
+        kind = raw[place + 4 : place + 8]
+        if kind in _PNG_PICTURE:
+            yield view[place:end]
+        if kind == b"IEND":
+            return
+        place = end
 
 
 def _decode_png(raw: bytes) -> Rgb:

@@ -44,6 +44,10 @@ class _Encoding:
     even_width: bool = False
     rows: int = 2
 
+    def row_bytes(self, width: int) -> int:
+        """Bytes of a row without padding."""
+        return width * self.samples * np.dtype(self.dtype).itemsize
+
 
 def _by_opencv(code: int) -> Callable[[npt.NDArray[Any]], npt.NDArray[Any]]:
     return lambda samples: np.asarray(cv2.cvtColor(samples, code))
@@ -141,7 +145,7 @@ def decode_raw(
         )
     if encoding.lower().startswith("bayer") and min(height, width) < 4:
         raise ImageError(f"image of {width}x{height} is too small for {encoding}; at least 4x4")
-    row_bytes = width * layout.samples * np.dtype(layout.dtype).itemsize
+    row_bytes = layout.row_bytes(width)
     if step < row_bytes:
         raise ImageError(
             f"image `step` is {step}, but a row of {width} pixels of {encoding} has {row_bytes} "
@@ -231,9 +235,38 @@ def _to_8_bit(rgb: npt.NDArray[Any], encoding: str) -> Rgb:
     return np.ascontiguousarray(rgb, np.uint8)
 
 
-def content_digest(data: Buffer) -> int:
+def raw_content(encoding: str, height: int, width: int, step: int, data: Buffer) -> Buffer:
+    """The bytes that `decode_raw` makes the picture of: no padding of rows, no opacity.
+
+    Args:
+        encoding: As for `decode_raw`, like the others.
+        height: Rows of the picture.
+        width: Columns of the picture.
+        step: Bytes of a row, padding included.
+        data: The message's.
+
+    Returns:
+        Some of `data`; all of it where the fields disagree, and it cannot be decoded.
+    """
+    layout = _ENCODINGS.get(encoding.strip().lower())
+    raw = np.frombuffer(data, np.uint8)
+    if layout is None or min(height, width) <= 0:
+        return data
+    row_bytes, rows = layout.row_bytes(width), height * layout.rows // 2
+    if step < row_bytes or raw.size != step * rows:
+        return data
+    packed = raw.reshape(rows, step)[:, :row_bytes]
+    if layout.samples == 4:
+        packed = packed.reshape(rows, width, 4, -1)[:, :, :3]
+    return np.ascontiguousarray(packed).data
+
+
+def content_digest(*parts: Buffer) -> int:
     """Number that tells whether two images have the same content (CRC-32, about 1 ms a MB)."""
-    return zlib.crc32(memoryview(data))
+    digest = 0
+    for part in parts:
+        digest = zlib.crc32(part, digest)
+    return digest
 
 
 def to_bytes(pixels: npt.NDArray[np.uint8]) -> array:  # type: ignore[type-arg]

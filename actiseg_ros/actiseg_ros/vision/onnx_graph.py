@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ from actiseg_ros.errors import BundleError, InferenceError
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-_PROVIDER_OPTIONS = {
-    # Products rounded to TF32 move mask logits by up to 0.2 (r101), and a gate's limits hold for
-    # the numbers that it was calibrated with.
-    "CUDAExecutionProvider": {"use_tf32": "0"},
+# Products rounded to TF32 move mask logits by up to 0.2 (r101), and a gate's limits hold for the
+# numbers that it was calibrated with.
+_PROVIDER_OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
+_PROVIDER_VARIABLES = {
+    # It has no such option (microsoft/onnxruntime issue 26029) and reads this at its first session.
+    "TensorrtExecutionProvider": {"NVIDIA_TF32_OVERRIDE": "0"},
 }
 
 
@@ -96,6 +99,8 @@ def _open(
     # Spinning workers would starve the heartbeat and the camera driver between frames.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 3
+    for name in providers:
+        os.environ.update(_PROVIDER_VARIABLES.get(name, {}))
     try:
         chosen = [(name, _PROVIDER_OPTIONS.get(name, {})) for name in providers]
         return ort.InferenceSession(content, options, providers=chosen)

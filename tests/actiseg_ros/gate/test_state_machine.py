@@ -236,6 +236,35 @@ def test_an_action_counts_from_its_beginning_and_one_of_the_future_does_not_hold
     assert "ahead of this node's clock" in text
 
 
+@pytest.mark.parametrize("simulated", [False, True])
+def test_an_end_is_not_undone_by_what_began_before_it(simulated: bool) -> None:
+    now = dataclasses.replace(world(options(narration_timeout=60.0)), simulated=simulated).go()
+    ended = now.wait(5.0).narrate("")
+    for older in (
+        ended.wait(1.0).action(20.0, age=4.0),  # repeated by who has not heard of the end
+        ended.wait(1.0).narrate("cut pepper", age=3.0, kept=True),
+        ended.wait(1.0).narrate("", age=9.0, kept=True).action(20.0, age=4.0),
+    ):
+        assert reasons(older.see().see().see()) == (Reason.NO_NARRATION,)
+    # What begins with the end or later holds, also after an older end that came late.
+    for newer in (
+        ended.wait(1.0).action(20.0, age=0.9),
+        ended.wait(0.3).action(20.0, age=0.4),  # messages take their time
+        ended.wait(1.0).narrate("", age=9.0, kept=True).action(20.0, age=1.0),
+        ended.reset().wait(1.0).action(20.0, age=4.0),
+    ):
+        assert newer.see().see().see().decide().go
+
+
+def test_what_was_kept_yields_to_what_was_said_since() -> None:
+    now = world(options(narration_timeout=60.0)).go()
+    assert now.narrate("cut pepper", age=6.0, kept=True).see().decide().go
+    assert now.narrate("", age=6.0, kept=True).see().decide().go
+    assert not now.narrate("", age=0.1, kept=True).see().decide().go
+    # An action that began earlier is no older word.
+    assert not now.action(20.0, "cut pepper", age=6.0).see().decide().go
+
+
 def test_another_timeout_of_narrations_holds_for_what_was_narrated() -> None:
     now = world(options(image_timeout=100.0, narration_timeout=3600.0)).go().wait(60.0).see()
     assert now.decide().go
@@ -361,6 +390,13 @@ def test_simulated_time_that_jumps_back_starts_anew() -> None:
     assert not old.finish().decide().go
 
 
+def test_a_narration_that_is_over_does_not_hold_again_when_time_goes_back() -> None:
+    over = dataclasses.replace(world(), simulated=True).go().wait(50.0).see()
+    assert Reason.STALE_NARRATION in reasons(over)
+    back = over.wait(STEP, ros=-45.0).see().see().see()
+    assert reasons(back) == (Reason.NO_NARRATION,)
+
+
 def test_narrated_before_simulated_time_begins() -> None:
     waiting = dataclasses.replace(world(), simulated=True, ros=0.0).on().narrate()
     begun = dataclasses.replace(waiting.wait(3.0, ros=0.0), ros=1e9)
@@ -419,6 +455,8 @@ ALPHABET: dict[str, Callable[[World], World]] = {
     "other narration": lambda w: w.narrate("cut pepper"),
     "no narration": lambda w: w.narrate(""),
     "short action": lambda w: w.action(duration=0.15),
+    "old action": lambda w: w.action(duration=9.0, age=2.0),
+    "kept narration": lambda w: w.narrate("cut pepper", age=2.0, kept=True),
     "objects": World.objects,
     "reject": World.reject,
     "fail": World.fail,
@@ -550,9 +588,12 @@ class Gate(RuleBasedStateMachine):
         for _ in range(ticks):
             self.change(lambda w: w.wait(steady / (ticks or 1), ros=0.0).tick())
 
-    @rule(text=st.sampled_from(["take cup", "take cup", "cut pepper", ""]))
-    def narrate(self, text: str) -> None:
-        self.change(lambda w: w.narrate(text))
+    @rule(
+        text=st.sampled_from(["take cup", "take cup", "cut pepper", ""]),
+        age=st.sampled_from([0.0, 0.0, 0.4, 2.0]),
+    )
+    def narrate(self, text: str, age: float) -> None:
+        self.change(lambda w: w.narrate(text, age=age, kept=age > 0))
 
     @rule(
         duration=st.sampled_from([0.0, 0.3, 2.0]),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -191,8 +192,9 @@ def world(options: GateOptions | None = None, **more: Any) -> World:
 
 def assert_justified(world: World) -> None:
     """Checks that a go rests on fresh, own, good and sufficient evidence."""
-    log, now, options = world.log, world.now, world.machine.options
+    now, options = world.now, world.machine.options
     timeout = options.image_timeout
+    log = _without_outdated(world.log, timeout)
 
     def passed(earlier: Time, later: Time = now) -> float:
         return later.since(earlier)
@@ -274,6 +276,34 @@ def _went_back(before: Entry, after: Entry) -> bool:
     return after.time.simulated and after.time.ros_ns < before.time.ros_ns
 
 
+def _without_outdated(log: tuple[Entry, ...], timeout: float) -> tuple[Entry, ...]:
+    """Old narrations that came after what was said since become reads of the clock."""
+    found: list[Entry] = []
+    last: Time | None = None
+    end = said = -math.inf  # when they began, by the clock that counts
+    for entry in log:
+        time, narrated = entry.time, entry.narrated
+        back = time.simulated and last is not None and time.ros_ns < last.ros_ns
+        last = time
+        if entry.kind in ("on", "off", "reset") or back:
+            end = said = -math.inf
+        if narrated is not None:
+            seconds = time.ros_ns * 1e-9 if time.simulated else time.steady
+            late = seconds - narrated.age + timeout
+            if (narrated.text and late < end) or (narrated.kept and late < said):
+                found.append(dataclasses.replace(entry, kind="tick", narrated=None))
+                continue
+            began = seconds - max(0.0, narrated.age)
+            if not narrated.age >= -timeout:
+                began = -math.inf
+            if narrated.text:
+                said = began
+            else:
+                end, said = max(end, began), -math.inf
+        found.append(entry)
+    return tuple(found)
+
+
 def _arrival(log: tuple[Entry, ...], judged: Entry) -> int:
     """Place of the arrival of the image that was judged."""
     for index in range(judged.began - 1, -1, -1):
@@ -292,7 +322,7 @@ def _narrated(log: tuple[Entry, ...], now: Time, options: GateOptions, began: in
     for index, entry in enumerate(log):
         if entry.kind in ("on", "off", "reset"):
             text = ""
-        if index and _went_back(log[index - 1], entry) and entry.time.since(heard) < 0:
+        if index and _went_back(log[index - 1], entry):
             text = ""
         said = entry.narrated
         if said is None:

@@ -42,7 +42,10 @@ def reading(text: str) -> Reading:
             "stay back from the knife|step away from the knife|the knife is off limits|"
             "watch out for the knife|leave the cup|leave the cup where it is|"
             "take the cup, scratch that|take the cup, actually the plate|take the cup, oops|"
-            "take the cup, wrong",
+            "take the cup, wrong|disregard tomato|neglect the tomato|exclude the tomato|"
+            "spare the tomato|spare tomato|dodge the knife|steer clear of the knife|"
+            "cut zero tomatoes|cut 0 tomato|cut 0.0 tomatoes|take nil tomatoes|unsafe: cut tomato|"
+            "look out the jar",
         ),
         (
             Reason.ENDED,
@@ -51,14 +54,36 @@ def reading(text: str) -> Reading:
             "no longer cutting the tomato|cutting the tomato is done|"
             "i was cutting the tomato|cut the tomato and stop|give up cutting the tomato|"
             "i've already washed the pan|take the cup, hold on|take the cup hang on|"
-            "take the cup, freeze",
+            "take the cup, freeze|take the cup (stop)",
         ),
         (
             Reason.CONDITIONAL,
             "if the pan is hot take the lid|when the kettle boils take the cup|"
             "after cutting the tomato|after that take the cup|unless i say so take the cup|"
             "before cutting the tomato|maybe cut the tomato|take the cup or the knife|"
-            "in case of fire take the lid|as soon as i say, once i say it, take the cup",
+            "in case of fire take the lid|as soon as i say, once i say it, take the cup|"
+            "take the cup on my signal|on my signal take cup|take the cup on command|"
+            "take the cup upon request|take the cup at the beep|take the cup on the count of three",
+        ),
+        (
+            # What stands apart from the sentence may say anything of it.
+            Reason.CONDITIONAL,
+            "TODO: cut tomato|error: cut tomato|goal： cut tomato|prediction: cut tomato|"
+            "wrong: cut tomato|check: cut tomato|tomato: cut|on hold: cut tomato|12:30 cut tomato|"
+            "[todo] cut tomato|TODO - cut tomato|TODO \u2013 cut tomato|TODO -- cut tomato|"
+            "todo cut tomato|todo, cut tomato|negative, cut tomato|1. cut tomato|"
+            "cut tomato (failed)|cut tomato: false|cut tomato [dry run]|cut tomato \u3010x\u3011|"
+            "cut tomato \u2014 failed|cut tomato, failed|cut tomato; false|"
+            "cut tomato. False alarm!|take the cup, gizmo",
+        ),
+        (
+            # So may signs that are no words.
+            Reason.CONDITIONAL,
+            "\U0001f6ab cut tomato|\u274c cut tomato|\u2705 cut tomato|\u2610 cut tomato|"
+            "\u2611\ufe0f cut tomato|cut tomato \U0001f44d\U0001f3fd|cut tomato \ufffd|"
+            "cut ~~tomato~~|cut t\u0336o\u0336mato|cut \u20e0tomato|<del>cut tomato</del>|"
+            "\u00ac cut tomato|cut tomato = false|take cup \u2192 box|take cup/knife|"
+            "cut $tomato|cut tomato \ue000|- [ ] cut tomato|cut tomato :(",
         ),
         (
             Reason.QUESTION,
@@ -71,12 +96,24 @@ def reading(text: str) -> Reading:
             "about to cut the tomato|i will cut the tomato|i'll cut it|going to take the knife|"
             "want to cut the tomato|we need the pan|let's take the cup|later cut the tomato|"
             "in a minute, take the cup|in 5 minutes take the cup|the recipe says cut the tomato|"
-            "think about cutting the tomato|ready to cut the tomato|take the cup, wait a moment",
+            "think about cutting the tomato|ready to cut the tomato|take the cup, wait a moment|"
+            "take the cup in a bit|in a sec take cup|take the cup in a jiffy|take the cup shortly|"
+            "take the cup in a couple of minutes|take the cup on friday|at dawn take the cup|"
+            "take the cup next week|take the cup this evening|take the cup in half an hour|"
+            "take the cup at five|take the cup by 6|take the cup in five|"
+            "take the cup at 5pm|take the cup on three|take the cup around five|"
+            "pending: cut tomato|next: cut tomato",
         ),
         (
             Reason.PLACE_ONLY,
             "put in the pan|put on plate|cut with knife|look at the knife|look for the cup|"
-            "in the pan|go to the kettle|reach for the cup",
+            "in the pan|go to the kettle|reach for the cup|reach over the pan|"
+            "step over the knife|jump over the cup|look over the cup|look around the cup|"
+            "hover over the cup|hover over cup|go around the pan|walk round the pan|"
+            "reach up over the pan|the chef reaches over the pan|step over, the knife|"
+            "lean slightly over the pan|step off the tray|climb up the box|look down the bottle|"
+            "reach out the cup|pour over the pan|cut along the tomato|whisk over the bowl|"
+            "lid off pan",
         ),
         (
             Reason.UNKNOWN_OBJECT,
@@ -114,15 +151,22 @@ def test_what_is_not_plainly_done_to_a_known_object_has_none(reason: Reason, tex
          "carefully cut the tomato|cut a tomato slice|still cutting tomato|tomato|the tomato|"
          "wash hands and tomatoes|first cut the tomato then take the knife|"
          "wash tomatoes, cherries and knives|salt & pepper the tomato|a tomato, please|"
-         "cut the tomato on the left|stir the tomato for a minute|now, the tomato"),
+         "cut the tomato on the left|stir the tomato for a minute|now, the tomato|"
+         "cut the tomato (again)|(please) cut the tomato|cut the tomato in two|take 1/2 tomato|"
+         "slice the tomato in 4|put the tomato in a bit of milk|heat the tomato to 180\u00b0|"
+         "- cut tomato -|take \u00bd tomato|salt + pepper the tomato"),
         ("cup", "take cup from box|take the cup without touching the knife|pick the cup up|"
          "take the cup, not the knife|take the cup rather than the knife|cup of milk|"
          "give me the cup|hand me the cup|hand the cup to me|robot, take the cup|robot take cup|"
          "left hand picks up cup|the right hand is holding a cup|take the cup that is on the pan|"
          "take that cup|take another cup|fill cup until done|take cup & plate|"
-         "take my cup|take the chef's cup|hold the cup while opening the jar|try to lift the cup"),
+         "take my cup|take the chef's cup|hold the cup while opening the jar|try to lift the cup|"
+         "robot: take the cup|take the cup, robot|take the cup, the red one|take the cup, thanks|"
+         "reach over and take the cup|go over there and take the cup|turn around the cup|"
+         "walk over, pick up the cup|reach out and take the cup|take out the cup|"
+         "take cup, gizmo and plate"),
         ("egg", "whisk eggs|whisk the eggs|spoon egg onto plate|put the egg in the pan|"
-         "dish up eggs|box the egg|tin the egg"),
+         "dish up eggs|box the egg|tin the egg|turn over the egg|turn the egg over|flip over egg"),
         ("knife", "take bread knife|knives|take knife, spoon and plate|take knife and cut bread"),
         ("whisk", "take whisk|take the whisk and whisk eggs"),
         ("cutting board", "cutting board|take cutting board|wash the cutting boards"),
@@ -132,7 +176,7 @@ def test_what_is_not_plainly_done_to_a_known_object_has_none(reason: Reason, tex
         ("washing liquid", "pour washing up liquid|take washing-up liquid"),
         ("tea towel", "fold teatowel|fold the tea-towel"),
         ("kettle", "turn on kettle|turn the kettle on|fill the kettle with milk|"
-         "keep filling kettle"),
+         "keep filling kettle|switch off the kettle|turn off kettle"),
         ("can", "open can|take the can"),
         ("bread", "take a piece of bread|take two slices of the bread|butter bread|cut open bread"),
         ("lid", "take lid off pan|lift up the lid of the pan|put the lid on the pan"),
@@ -171,7 +215,7 @@ SMALL = sorted(
     | grammar.NEGATIONS | grammar.SUBORDINATE | grammar.PARTITIVES | grammar.BODY | grammar.PERSONS
 )  # fmt: skip
 WORDS = st.sampled_from(
-    [*SMALL, *sorted(grammar.VERBS), *NAMES, "gizmo", "washing", "cut", ",", "?"]
+    [*SMALL, *sorted(grammar.VERBS), *NAMES, "gizmo", "washing", "cut", ",", ":", "?"]
 )
 SOUP = st.lists(WORDS, max_size=9).map(" ".join)
 

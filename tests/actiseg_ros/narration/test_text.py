@@ -24,6 +24,8 @@ from actiseg_ros.narration.text import MAX_NARRATION, clean_name, clean_narratio
         ("and an egg", "egg"),
         ("pour 1.5 l", "pour 1.5 l"),
         ("\N{TOMATO}", ""),
+        ("cut \N{BALLOT BOX WITH CHECK}\ufe0f t\u0336omato", "cut tomato"),
+        ("todo: cut (failed) \u2013 tomato", "todo cut failed tomato"),
         ("the.", ""),
         ("", ""),
         ("\n\t ", ""),
@@ -31,6 +33,18 @@ from actiseg_ros.narration.text import MAX_NARRATION, clean_name, clean_narratio
 )
 def test_cleaning(text: str, clean: str) -> None:
     assert clean_narration(text).text == clean
+
+
+@pytest.mark.parametrize(
+    ("text", "signs"),
+    [
+        ("Cut the tomato - \u201cnow\u201d, (please)! #1 @5\u00b0 1/2 \u00bd a+b caf\u00e9", ()),
+        ("\N{TOMATO} cut ~~t\u0336o\u0336mato~~", ("\N{TOMATO}", "~", "\u0336")),
+        ("[ ] cut :( ()", ("[ ]", ":(", "()")),
+    ],
+)
+def test_signs_that_are_no_words_are_told(text: str, signs: tuple[str, ...]) -> None:
+    assert clean_narration(text).signs == signs
 
 
 @given(st.text(max_size=400))

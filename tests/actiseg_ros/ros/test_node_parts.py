@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import threading
 import time
 from pathlib import Path
@@ -12,17 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sensor_msgs.msg import Image
 
+from actiseg_ros.gate.events import Frame, Source, Time
 from actiseg_ros.prompts import MAX_OBJECTS
 from actiseg_ros.ros.active_points import DepthBuffer
-from actiseg_ros.ros.arguments import means_node, untaken_arguments
+from actiseg_ros.ros.arguments import means_node, number_argument, untaken_arguments
 from actiseg_ros.ros.diagnostics.arrivals import ArrivalMonitor, PublisherTracker
 from actiseg_ros.ros.diagnostics.pace import explain_pace
 from actiseg_ros.ros.diagnostics.problems import Level, Problem, Problems
 from actiseg_ros.ros.diagnostics.silence import Publisher, explain_silence, foreign_memory
+from actiseg_ros.ros.messages import header_of, to_nanoseconds
 from actiseg_ros.ros.parameters import BY_NAME, SPECS, change_problem
 from actiseg_ros.ros.worker import LatestWorker
 
-IMAGE = "sensor_msgs/msg/Image"
+IMAGE, TEXT = "sensor_msgs/msg/Image", "std_msgs/msg/String"
 
 
 class Clock:
@@ -42,6 +46,12 @@ def test_launch_arguments_that_nobody_declared_are_named() -> None:
         assert "`zzz`" in second and "did you mean" not in second
     # Of a launch file that includes this one nothing is known.
     assert not untaken_arguments(given, ["ros2", "launch", "robot.launch.py"], "a.launch.py", known)
+
+
+def test_a_launch_argument_that_is_no_number_is_named() -> None:
+    assert number_argument("rate", "0.5") == 0.5
+    with pytest.raises(RuntimeError, match=r"^rate:=abc is no number$"):
+        number_argument("rate", "abc")
 
 
 def test_a_busy_worker_takes_the_newest_item_and_counts_the_others() -> None:
@@ -183,6 +193,33 @@ def test_a_restarted_or_new_publisher_is_another_one() -> None:
     assert [tracker.identify(gid, None, 2)[0] for gid in ("a", "b", "a")] == ["a", "b", "a"]
 
 
+def test_what_belongs_to_an_image_that_nobody_stamped_has_one_stamp() -> None:
+    now = Time(7_000_000_009, 3.0)
+    stamped = Frame(5, 5, 0, Source("a", "camera"), now)
+    assert to_nanoseconds(header_of(stamped).stamp) == 5
+    unstamped = Frame(0, now.ros_ns, 0, Source("a", "camera"), now)  # `stamp_source` is arrival
+    assert to_nanoseconds(header_of(unstamped).stamp) == now.ros_ns
+    assert to_nanoseconds(header_of(None).stamp) == 0
+
+
+def test_a_camera_that_hands_over_is_another_one() -> None:
+    """One leaves before the other speaks: at no message are there two."""
+
+    def changes(*messages: tuple[int, int, int]) -> list[bool]:
+        """Of number, publishers matched and joined: whether a message may be of another one."""
+        tracker = PublisherTracker()
+        names = [tracker.identify(None, *message)[0] for message in messages]
+        return [late != early for early, late in itertools.pairwise(names)]
+
+    left = changes((499, 2, 2), (500, 2, 2), (10000, 1, 2), (10001, 1, 2))
+    assert left == [False, True, False]
+    # It leaves and another one comes between two messages, whose numbers fit by chance.
+    assert changes((7, 1, 1), (8, 1, 1), (9, 1, 2), (10, 1, 2)) == [False, True, False]
+    # Who joined is told once, however early or late, and the first one is no other.
+    assert changes((1, 1, 0), (2, 2, 1), (3, 2, 2)) == [True, False]
+    assert changes((1, 1, 0), (2, 1, 1), (3, 1, 1)) == [False, False]
+
+
 def test_publishers_that_nothing_tells_apart_are_never_one() -> None:
     """As with a middleware that gives neither identities nor numbers."""
     tracker = PublisherTracker()
@@ -234,8 +271,23 @@ def test_silence_is_explained() -> None:
     problem = explain([Publisher("camera", IMAGE, "best effort, not reliable")])
     assert problem.level is Level.ERROR and "do this" in problem.text
     assert "although camera publishes" in explain([Publisher("camera", IMAGE)]).text
-    latched = explain([Publisher("narrator", IMAGE, latched=True)]).text
-    assert "transient_local" in latched and "`qos_overrides./image.subscription.dur" in latched
+    assert "transient_local" not in explain([Publisher("camera", IMAGE, latched=True)]).text
+    latched = [Publisher("narrator", TEXT, latched=True)]
+    text = explain_silence("narration", "/narration", TEXT, latched, {}, 3.0, "").text
+    assert "transient_local" in text and "`qos_overrides./narration.subscription.dur" in text
+
+
+@pytest.mark.parametrize("distribution", ["jazzy", "kilted"])
+def test_the_way_around_memory_of_another_user_can_be_taken_as_it_is_told(
+    monkeypatch: pytest.MonkeyPatch, distribution: str
+) -> None:
+    monkeypatch.setenv("ROS_DISTRO", distribution)
+    eye = [Publisher("eye", IMAGE)]
+    text = explain_silence("image", "/image", IMAGE, eye, {}, 4.0, "", "bob").text
+    (name, path), *others = re.findall(r"(\w+)=(/\S+)", text)
+    assert not others and "user bob" in text and Path(path).is_file()
+    product = "FASTRTPS" if distribution == "jazzy" else "FASTDDS"
+    assert name == f"{product}_DEFAULT_PROFILES_FILE"
 
 
 def test_memory_of_another_user_is_named(tmp_path: Path) -> None:
@@ -248,8 +300,6 @@ def test_memory_of_another_user_is_named(tmp_path: Path) -> None:
     for owner, name in ((65534, "nobody"), (54321, "54321")):
         os.chown(file, owner, owner)
         assert foreign_memory(tmp_path) == name
-    text = explain_silence("image", "/image", IMAGE, [Publisher("eye", IMAGE)], {}, 4.0, "", "bob")
-    assert "user bob" in text.text and "fastdds_udp.xml" in text.text
 
 
 @pytest.mark.parametrize(

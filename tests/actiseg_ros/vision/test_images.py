@@ -15,8 +15,19 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from actiseg_ros.errors import ImageError
-from actiseg_ros.vision.compressed import claimed_size, decode_compressed, encode_jpeg
-from actiseg_ros.vision.images import ENCODINGS, content_digest, decode_raw, to_bytes
+from actiseg_ros.vision.compressed import (
+    claimed_size,
+    compressed_content,
+    decode_compressed,
+    encode_jpeg,
+)
+from actiseg_ros.vision.images import (
+    ENCODINGS,
+    content_digest,
+    decode_raw,
+    raw_content,
+    to_bytes,
+)
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
 FLAT = np.full((8, 8, 3), (200, 80, 40), np.uint8)
@@ -201,6 +212,90 @@ def test_any_fields_give_a_picture_or_an_image_error(
 def test_buffers_of_all_kinds_are_read() -> None:
     for data in (array("B", RGB.tobytes()), bytearray(RGB.tobytes()), memoryview(RGB.tobytes())):
         np.testing.assert_array_equal(decode_raw("rgb8", 6, 8, 24, 0, data), RGB)
+
+
+@pytest.mark.parametrize("encoding", ["rgb8", "bgra8", "mono16", "nv12", "rgba16"])
+def test_raw_images_of_one_picture_have_one_digest(encoding: str) -> None:
+    """Whatever fills the rows, and whatever the opacity."""
+    random = np.random.default_rng(3)
+    height, width = 6, 8
+    pixel = {"rgb8": 3, "bgra8": 4, "mono16": 2, "nv12": 1, "rgba16": 8}[encoding]
+    rows = 9 if encoding == "nv12" else height
+    stored = random.integers(0, 256, (rows, width, pixel), np.uint8)
+
+    def digest(step: int, change: int = 0, opacity: int = 0) -> int:
+        picture = stored.copy()
+        picture[2, 3, 0] += change
+        if encoding in ("bgra8", "rgba16"):
+            picture[:, :, pixel // 4 * 3 :] = opacity
+        message = random.integers(0, 256, (rows, step), np.uint8)  # any padding
+        message[:, : width * pixel] = picture.reshape(rows, -1)
+        return content_digest(raw_content(encoding, height, width, step, to_bytes(message)))
+
+    own = digest(width * pixel)
+    assert digest(width * pixel + 4) == digest(width * pixel + 4, opacity=9) == own
+    assert digest(width * pixel, change=1) != own
+
+
+def test_fields_that_disagree_leave_all_data_in_the_digest() -> None:
+    data = RGB.tobytes()
+    for fields in (("rgb8", 6, 8, 23), ("rgb8", 7, 8, 24), ("none", 6, 8, 24), ("rgb8", 0, 8, 24)):
+        assert raw_content(*fields, data) is data
+
+
+def _with_remark(file: bytes, text: bytes) -> bytes:
+    """A JPEG with a comment and an APP1 segment, a PNG with a text and a time."""
+    if file.startswith(b"\xff\xd8"):
+        parts = [
+            marker + struct.pack(">H", len(text) + 2) + text
+            for marker in (b"\xff\xfe", b"\xff\xe1")
+        ]
+        return file[:2] + b"".join(parts) + file[2:] + text
+    chunks = b""
+    for kind in (b"tEXt", b"tIME"):
+        check = struct.pack(">I", zlib.crc32(kind + text))
+        chunks += struct.pack(">I", len(text)) + kind + text + check
+    return file[:33] + chunks + file[33:]
+
+
+@pytest.mark.parametrize(
+    "suffix",
+    [
+        (".jpg",),
+        (".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1),
+        (".jpg", cv2.IMWRITE_JPEG_RST_INTERVAL, 1),
+        (".png",),
+    ],
+    ids=["jpeg", "progressive", "restarts", "png"],
+)
+@given(text=st.binary(max_size=40), seed=st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_files_of_one_picture_have_one_digest(suffix: tuple, text: bytes, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    pixels = random.integers(0, 256, (33, 47, 3), np.uint8)
+    other = pixels.copy()
+    other[20:, 20:] = 255 - other[20:, 20:]
+
+    def encoded(image: np.ndarray) -> bytes:
+        return bytes(cv2.imencode(suffix[0], image, list(suffix[1:]))[1])
+
+    def digest(file: bytes) -> int:
+        return content_digest(*compressed_content(file))
+
+    file = encoded(pixels)
+    assert digest(_with_remark(file, text)) == digest(file)
+    assert digest(encoded(other)) != digest(file)
+    # Nothing of the picture is left out: what ends early is another one.
+    for part in (0.5, 0.9):
+        assert digest(file[: int(part * len(file))]) != digest(file)
+
+
+@given(
+    data=st.binary(max_size=200),
+    start=st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b""]),
+)
+def test_any_bytes_have_a_digest(data: bytes, start: bytes) -> None:
+    content_digest(*compressed_content(start + data))
 
 
 def test_fast_fill_and_digest() -> None:

@@ -1,6 +1,9 @@
 """The run-time network on graphs whose answers are known."""
 
+import contextlib
 import dataclasses
+import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,7 @@ from actiseg_ros.vision import letterbox
 from actiseg_ros.vision.image_descriptor import SIZE
 from actiseg_ros.vision.label_map import draw_labels
 from actiseg_ros.vision.mask_memory import MaskMemory
+from actiseg_ros.vision.onnx_graph import Graph
 from actiseg_ros.vision.segmenter import OwnAnswer, Segmentation, Segmenter, choose_query
 from tests.actiseg_ros.dummy_bundle import paint, rehash, write_dummy_bundle
 
@@ -147,6 +151,21 @@ def test_graphs_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     rehash(folder)
     with pytest.raises(BundleError, match="do not fit"):
         Segmenter(load_bundle(folder))
+
+
+def test_no_provider_rounds_products_of_the_calibrated_numbers(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TensorRT is told by a variable, before its first session."""
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    path = folder / "text_encoder.onnx"
+    content = path.read_bytes()
+    Graph(path, content, 1, ["CPUExecutionProvider"])
+    assert os.environ["NVIDIA_TF32_OVERRIDE"] == "1"
+    with contextlib.suppress(BundleError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it is not available here
+        Graph(path, content, 1, ["TensorrtExecutionProvider", "CPUExecutionProvider"])
+    assert os.environ["NVIDIA_TF32_OVERRIDE"] == "0"
 
 
 def test_unknown_provider_is_refused(folder: Path) -> None:

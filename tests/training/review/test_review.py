@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import itertools
 import json
 import math
 import re
@@ -24,6 +25,7 @@ from actiseg_ros.bags.type_store import typestore
 from tests.actiseg_ros.bags import bags
 from tests.actiseg_ros.bags.bags import START, STEP
 from tests.actiseg_ros.dummy_bundle import recertify, write_dummy_bundle
+from tests.training.data.recordings.test_frames import record
 from tests.training.deploy.labelled_clips import write_labelled_clips
 from tests.training.report.browser import opened
 from training.cli import main
@@ -109,12 +111,14 @@ def test_candidates_that_were_not_calibrated_are_told(
     assert "calibrated for candidates named, narration, not target" in capsys.readouterr().err
 
 
-def bag(path: Path, count: int = 6, overlay: bool = False, masks: bool = True) -> Path:
+def bag(
+    path: Path, count: int = 6, overlay: bool = False, masks: bool = True, camera: bool = True
+) -> Path:
     """A run as it would be recorded: camera, masks, objects, decisions, doubt growing."""
     types = typestore()
     known = types.types
     names = {
-        "/image/compressed": "sensor_msgs/msg/CompressedImage",
+        **({"/image/compressed": "sensor_msgs/msg/CompressedImage"} if camera else {}),
         "/segment/grasp": "actiseg_msgs/msg/GraspDecision",
         **({"/segment/overlay/compressed": "sensor_msgs/msg/CompressedImage"} if overlay else {}),
         **(
@@ -192,6 +196,32 @@ def test_masks_are_drawn_and_overlays_are_taken_as_they_are(tmp_path: Path) -> N
     masked = mean(page_of(tmp_path, bag(tmp_path / "masked")))
     overlay = mean(page_of(tmp_path, bag(tmp_path / "overlay", overlay=True)))
     assert plain < masked < overlay and overlay > 200
+
+
+def test_the_camera_is_found_in_whichever_bag_it_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = bag(tmp_path / "run", camera=False)
+    depth = record(tmp_path / "depth", depth__image="depth")
+    left = record(tmp_path / "left", left__image="raw", left__image__compressed="jpeg")
+    right = record(tmp_path / "right", right__image="raw")
+    for order in itertools.permutations((run, depth, left)):
+        assert len(verdicts(page_of(tmp_path, *order))) == 6
+    out = tmp_path / "chosen.html"
+    for topic in ("left/image", "/right/image"):
+        for order in itertools.permutations((run, left, right)):
+            options = ["--bag", *map(str, order), "--topic", topic, "--out", str(out)]
+            assert main(["review", *options]) == 0
+    refused = {
+        (run, depth): "holds no camera images",
+        (run, left, right): "has images of 2 cameras; choose one with --topic: /left/image (",
+        (run, right, shutil.copytree(right, tmp_path / "again")): "again: each has images on "
+        "/right/image; leave out all but one",
+    }
+    for order, told in refused.items():
+        page_of(tmp_path / "none", *order, status=2)
+        error = capsys.readouterr().err
+        assert told in error and str(order[1]) in error
 
 
 def test_a_bag_without_decisions_says_what_to_record(

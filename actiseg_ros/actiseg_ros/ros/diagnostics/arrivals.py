@@ -77,24 +77,26 @@ class PublisherTracker:
     """Tells apart the publishers of one topic, from what comes with each message.
 
     Where the middleware tells a message's publisher, that is it. Otherwise the numbers that
-    publishers give their messages must tell: those of one publisher grow, and as long as there is
-    another one they have to follow each other.
+    publishers give their messages must tell: those of one publisher grow, as long as there is
+    another one they have to follow each other, and whoever joins may be the one who speaks next.
     """
 
     def __init__(self) -> None:
         self._number: int | None = None
         self._matched = 0
+        self._joined = 0
         self._changes = 0
 
     def identify(
-        self, publisher: object, number: int | None, matched: int
-    ) -> tuple[str, int]:  # fmt: skip
+        self, publisher: object, number: int | None, matched: int, joined: int = 0
+    ) -> tuple[str, int]:
         """Identifies the publisher of a message.
 
         Args:
             publisher: Its identity as the middleware tells it, None if it does not.
             number: Number that it gave the message, None if there is none.
             matched: Publishers that the subscription has now.
+            joined: Publishers that it has ever had, as far as the middleware has told.
 
         Returns:
             A name that differs from the last one if another publisher may have sent it, and how
@@ -102,11 +104,13 @@ class PublisherTracker:
         """
         last, self._number = self._number, number
         others, self._matched = self._matched, matched
+        known = self._joined
+        self._joined = max(joined, known + max(0, matched - others))
         ordered = last is None or number is None or number > last
         lost = number - last - 1 if last is not None and number is not None and ordered else 0
         if publisher is not None:
             return str(publisher), lost if ordered else 0
-        doubtful = matched > 1 and (lost > 0 or matched > others)
+        doubtful = self._joined > known or (max(matched, others) > 1 and lost > 0)
         unknown = matched > 1 and number is None  # nothing tells them apart
         if not ordered or unknown or (doubtful and last is not None):
             self._changes += 1

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from actiseg_ros.ros.diagnostics.problems import Level, Problem
+from actiseg_ros.ros.fast_dds import profile, variable
 
 
 @dataclass(frozen=True)
@@ -110,10 +111,11 @@ def explain_silence(
     if foreign:
         text += (
             f"; if that is user {foreign}, shared memory does not cross users: run both as one "
-            "user, or one of them with FASTRTPS_DEFAULT_PROFILES_FILE=config/fastdds_udp.xml and "
+            f"user, or one of them with {variable()}={profile('fastdds_udp.xml')} and "
             "without ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST"
         )
-    if any(publisher.latched for publisher in publishers):
+    # Of a camera only what comes now is wanted.
+    if part == "narration" and any(publisher.latched for publisher in publishers):
         text += (
             "; it latches (durability transient_local), but this node subscribes volatile and does "
             "not take what was said before it listened. Publish again, or set the parameter "
