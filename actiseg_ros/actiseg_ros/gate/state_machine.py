@@ -38,6 +38,10 @@ from actiseg_ros.gate.state import DEFAULTS, Decision, GateOptions, GateState, J
 from actiseg_ros.prompts import Candidates
 
 
+_ON_THE_WAY = 0.5
+"""Seconds that a message may take."""
+
+
 @dataclass(frozen=True)
 class StateMachine:
     """The gate's transitions and its answer, for one calibration and one robot.
@@ -156,12 +160,12 @@ class StateMachine:
 
         Newer is an end that was said after the beginning. What was kept for late listeners yields
         to another narration as well; of two actions the one that began first may last longer.
-        Where one ends as the next begins, their ages differ by what messages take.
+        Where one ends as the next begins, their ages differ by the time that messages take.
         """
         newer = [state.ended] if event.text else []
         if event.kept:
             newer.append(state.narration)
-        age = event.age - self.options.image_timeout
+        age = event.age - _ON_THE_WAY
         return any(said is not None and said.age_at(now) < age for said in newer)
 
     # Reasons

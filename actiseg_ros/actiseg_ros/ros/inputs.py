@@ -115,7 +115,7 @@ class Inputs:
                     subscribed.joined,
                 )
                 subscribed.monitor.arrived(lost)
-                subscribed.newest = max(subscribed.newest, int(info["source_timestamp"]))
+                subscribed.newest = max(subscribed.newest, int(info.get("source_timestamp", 0)))
                 callback(message, Origin(publisher))
             except Exception as error:
                 self._on_error(subscribed, error)

@@ -289,7 +289,7 @@ def _without_outdated(log: tuple[Entry, ...], timeout: float) -> tuple[Entry, ..
             end = said = -math.inf
         if narrated is not None:
             seconds = time.ros_ns * 1e-9 if time.simulated else time.steady
-            late = seconds - narrated.age + timeout
+            late = seconds - narrated.age + 0.5  # which messages may take
             if (narrated.text and late < end) or (narrated.kept and late < said):
                 found.append(dataclasses.replace(entry, kind="tick", narrated=None))
                 continue
