@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from training.checkpoints.weights import load_model
 from training.data.layout import IMAGES, LABELS, image_folder
-from training.data.palette import read_label_png
-from training.data.pictures import read_clip
+from training.data.pictures import read_clip, read_labels
 from training.data.splits import Clip, load_clips
 from training.evaluation.inference import Answer, answer_clip, clips_of
 from training.files.progress import tracked
@@ -62,7 +61,10 @@ def answers(
         pictures = data / IMAGES / folder / clip.sequence
         labels = data / LABELS / folder / clip.sequence
         for part in clips_of(len(clip.frames), clip_length):
-            names = clip.frames[part]
-            frames = read_clip([pictures / f"{name}.jpg" for name in names])
-            truths = [read_label_png(labels / f"{name}.png") for name in names]
+            files = [pictures / f"{name}.jpg" for name in clip.frames[part]]
+            frames = read_clip(files)
+            truths = [
+                read_labels(labels / f"{file.stem}.png", file, frame.shape[:2])
+                for file, frame in zip(files, frames, strict=True)
+            ]
             yield ClipAnswer(clip, truths, answer_clip(model, encode, frames, clip.expressions))

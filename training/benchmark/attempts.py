@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from actiseg_ros.errors import ActisegError
 from training.files.disk import read_json, write_json
 
 State = Literal["new", "running", "interrupted", "failed", "done"]
@@ -33,13 +34,23 @@ class Attempt:
 
 
 def read_attempts(folder: Path) -> list[Attempt]:
-    """What was tried so far; what an older version did not note is 0."""
+    """What was tried so far; what an older version did not note is 0.
+
+    Raises:
+        ActisegError: If ``attempts.json`` is damaged.
+    """
     file = folder / ATTEMPTS_FILE
     known = {field.name for field in fields(Attempt)}
-    return [
-        Attempt(**{name: value for name, value in entry.items() if name in known})
-        for entry in (read_json(file) if file.exists() else [])
-    ]
+    try:
+        return [
+            Attempt(**{name: value for name, value in entry.items() if name in known})
+            for entry in (read_json(file) if file.exists() else [])
+        ]
+    except (AttributeError, TypeError) as error:
+        raise ActisegError(
+            f"{file}: does not list attempts ({error}); remove it, which only forgets what earlier "
+            "ones took"
+        ) from error
 
 
 def ended_attempts(folder: Path, checkpoint: Path) -> list[Attempt]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from actiseg_ros.errors import ActisegError
 from training.benchmark.attempts import (
     LOG_FILE,
     Attempt,
@@ -110,12 +111,15 @@ class CellJob:
 
 
 def state_of(folder: Path) -> State:
-    """State of a cell, from its folder."""
+    """State of a cell, from its folder; `failed` also where that is damaged."""
     if (folder / RESULT_FILE).exists():
         return "done"
     if is_locked(folder / _LOCK_FILE):
         return "running"
-    attempts = read_attempts(folder)
+    try:
+        attempts = read_attempts(folder)
+    except ActisegError:  # which a new attempt tells; the other cells go on
+        return "failed"
     if attempts and attempts[-1].outcome == "failed":
         return "failed"
     return "interrupted" if (folder / "run").exists() else "new"
@@ -124,7 +128,7 @@ def state_of(folder: Path) -> State:
 def run_cell(
     job: CellJob, devices: str | None, stopping: Stopping, *, patience: float = _LOCK_SECONDS
 ) -> State:
-    """Runs a cell unless it is done, or continues it; no failure of it is raised.
+    """Runs a cell unless it is done, or continues it; no failure of its commands is raised.
 
     Args:
         job: the cell.
@@ -134,6 +138,10 @@ def run_cell(
 
     Returns:
         The state after the attempt; ``running`` if another process is at this cell.
+
+    Raises:
+        OSError: If the cell's own files cannot be written.
+        ActisegError: If the disk is full, or what the cell's folder says of itself is damaged.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
     with locked(job.folder / _LOCK_FILE, patience, stopping) as lock:

@@ -95,7 +95,8 @@ def _run_here(
         devices = free.get()
         try:
             return run_cell(job, devices, lambda: stop.requested)
-        except OSError as error:  # e.g. a full disk: not even the failure could be written down
+        except (OSError, ActisegError) as error:
+            # E.g. a full disk: not even the failure could be written down.
             print(f"{job.key.folder}: {error}", flush=True)
             return "failed"
         finally:

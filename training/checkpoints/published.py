@@ -31,11 +31,11 @@ def published_state(model: ActionVOS) -> State:
 
 @dataclasses.dataclass(frozen=True)
 class LoadReport:
-    """What happened to every tensor name when a published file was loaded.
+    """What happened to every tensor name when a file was loaded.
 
     Attributes:
         loaded: Number of our tensors that were filled.
-        missing: Our model's tensors that the file lacks, under published names.
+        missing: Our model's tensors that the file lacks, under the file's kind of names.
         unexpected: The file's tensors that the model does not have.
         reinitialised: Tensors that deliberately keep their fresh values.
         ignored: Known extras without meaning (position ids, profiler counters, second names).

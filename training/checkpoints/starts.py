@@ -6,6 +6,7 @@ from pathlib import Path
 
 from actiseg_ros.bundle import default_bundle_path, load_bundle, read_record
 from actiseg_ros.errors import ActisegError
+from training.config.run import NAMED_STARTS
 
 WEIGHTS = "weights.safetensors"
 """File of a bundle that holds the network as training needs it."""
@@ -23,7 +24,9 @@ def start_bundle(pretrained: Path | None) -> Path | None:
     """
     if pretrained == _EMBEDDED:
         return default_bundle_path()
-    return pretrained if pretrained is not None and pretrained.is_dir() else None
+    if pretrained is None or str(pretrained) in NAMED_STARTS:  # also where a folder is called so
+        return None
+    return pretrained if pretrained.is_dir() else None
 
 
 def start_preset(pretrained: Path | None) -> str | None:

@@ -11,7 +11,8 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from actiseg_ros.errors import ActisegError
-from training.checkpoints.published import fill, infer_preset
+from training.checkpoints.published import LoadReport, fill, infer_preset
+from training.checkpoints.published_names import from_published
 from training.checkpoints.reading import (
     State,
     load_weights,
@@ -91,6 +92,44 @@ def load_model(
         if report.missing:
             raise ActisegError(f"{path}: incomplete for {model.config.name}: {report}")
     return model.eval(), _tokenizer(path, metadata, tokenizer), metadata
+
+
+def load_start(model: ActionVOS, path: Path, fresh: tuple[str, ...] = ()) -> LoadReport:
+    """Fills a model from weights to start a training from.
+
+    Args:
+        model: The model; changed in place.
+        path: A file with tensors under our names, or a published Ref-YouTube-VOS one.
+        fresh: Beginnings of names that keep their fresh values although our own weights have them.
+            Of a published file the heads that training replaces stay fresh in any case.
+
+    Returns:
+        What was loaded and what was not.
+
+    Raises:
+        ActisegError: If the file is absent, damaged or of another network.
+    """
+    state, own = read_state(path), model.state_dict()
+    named = sum(name in own for name in state)
+    # Both kinds share a few names, so the greater number tells.
+    if sum(from_published(name) in own for name in state) > named:
+        return fill(model, state, str(path), pretraining=True)
+    loaded = {k: v for k, v in state.items() if k in own and not k.startswith(fresh)}
+    if not loaded:
+        raise ActisegError(
+            f"{path}: none of its {len(state)} tensors belongs to this network; give the weights "
+            f"of a {model.config.name} network"
+        )
+    refuse_wrong_shapes(str(path), {k: (v, own[k]) for k, v in loaded.items()})
+    model.load_state_dict(loaded, strict=False)
+    rest = [name for name in own if name not in loaded]
+    return LoadReport(
+        len(loaded),
+        missing=tuple(name for name in rest if not name.startswith(fresh)),
+        unexpected=tuple(name for name in state if name not in own),
+        reinitialised=tuple(name for name in rest if name.startswith(fresh)),
+        ignored=(),
+    )
 
 
 def _from_own(path: Path, state: State, config: str) -> ActionVOS:

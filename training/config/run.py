@@ -136,7 +136,7 @@ class StrategyOptions:
 
 CHECKPOINT = "checkpoint.pt"
 """What a run that goes on starts from, in its folder."""
-_NAMED_STARTS = ("embedded", "imagenet")
+NAMED_STARTS = ("embedded", "imagenet")
 """Values of `--pretrained` that are no files."""
 _REFERRING = {"negative_masks": True, "positive_coefficient": 0.0, "positive_threshold": 0.0}
 """What referring segmentation changes in a recipe: every object has a mask, none is judged."""
@@ -332,28 +332,33 @@ class TrainConfig:
     def _require_start(self) -> None:
         """Refuses weights that are not there; a run that goes on does not need them any more."""
         start = self.pretrained
-        if start is None or str(start) in _NAMED_STARTS or start.exists():
+        if start is None or str(start) in NAMED_STARTS or start.exists():
             return
         if not (self.resume and (self.out / CHECKPOINT).exists()):
             raise ActisegError(
                 f"--pretrained {start}: there is no such file; name the weights to start from, or "
-                f"{' or '.join(_NAMED_STARTS)}"
+                f"{' or '.join(NAMED_STARTS)}"
             )
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self, *, whole_paths: bool = True) -> dict[str, Any]:
         """Every option that matters, with the recipe's values filled in, as JSON types.
 
         Of the strategies' own options only those of the chosen one, under its name.
+
+        Args:
+            whole_paths: False leaves only the last name of each path, for files that travel.
         """
         own = {entry.name: getattr(self, entry.name) for entry in fields(TrainConfig)}
         options = own.pop("strategy_options")
         values = {**own, **asdict(self.recipe())}
         if options is not None and fields(options):
             values[self.strategy.replace("-", "_")] = options
-        return {name: _as_json(value) for name, value in values.items()}
+        return {name: _as_json(value, whole_paths) for name, value in values.items()}
 
 
-def _as_json(value: Any) -> Any:
+def _as_json(value: Any, whole_paths: bool) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        return {name: _as_json(entry) for name, entry in asdict(value).items()}
-    return str(value) if isinstance(value, Path) else value
+        return {name: _as_json(entry, whole_paths) for name, entry in asdict(value).items()}
+    if isinstance(value, Path):
+        return str(value) if whole_paths else value.name
+    return value

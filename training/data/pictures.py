@@ -13,6 +13,7 @@ from torch import Tensor
 from actiseg_ros.bags.orientation import UPRIGHT, of_picture
 from actiseg_ros.errors import ActisegError, ImageError
 from actiseg_ros.vision.compressed import decode_compressed
+from training.data.palette import read_label_png
 
 UInt8 = npt.NDArray[np.uint8]
 
@@ -84,6 +85,29 @@ def read_clip(paths: Sequence[Path]) -> list[UInt8]:
             )
         frames.append(frame)
     return frames
+
+
+def read_labels(path: Path, picture: Path, size: Sequence[int]) -> UInt8:
+    """Reads the label image of a picture.
+
+    Args:
+        path: The label image.
+        picture: File of the picture, for messages.
+        size: Of the picture: height and width, pixels.
+
+    Returns:
+        Labels, uint8 [H, W]; not writable.
+
+    Raises:
+        ActisegError: If the file is missing, no label image or not of the picture's size.
+    """
+    labels = read_label_png(path)
+    if labels.shape != tuple(size):
+        raise ActisegError(
+            f"{path}: has {labels.shape[1]}x{labels.shape[0]} pixels, its picture {picture} "
+            f"{size[1]}x{size[0]}; prepare the data anew, so that both have one size"
+        )
+    return labels
 
 
 def normalise(frames: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:

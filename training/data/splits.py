@@ -127,6 +127,17 @@ def clip_files(clips: Iterable[Clip], folders: Mapping[Path, str]) -> Iterator[P
                 yield folder / clip.sequence / f"{frame}{suffix}"
 
 
+def require_files(clips: Iterable[Clip], folders: Mapping[Path, str], split: Path) -> None:
+    """Refuses clips of which a file is missing; see `clip_files`.
+
+    Raises:
+        ActisegError: Naming the first, and the split file that lists it.
+    """
+    for file in clip_files(clips, folders):
+        if not file.is_file():
+            raise ActisegError(f"{file}: not found; {split} lists it")
+
+
 def evenly_spread(clips: Sequence[Clip], count: int | None) -> list[Clip]:
     """`count` clips, evenly spread; all of them if there are no more, or if it is None."""
     if count is None or count >= len(clips):

@@ -42,6 +42,7 @@ class Export:
 
     def run(self) -> int:
         """Exports and prints the largest differences from PyTorch."""
+        from actiseg_ros.bundle import read_record
         from training.deploy.export import export
 
         if (self.height is None) != (self.width is None):
@@ -60,6 +61,11 @@ class Export:
         )
         shown = ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
         print(f"{self.out}: largest differences from PyTorch: {shown}")
+        if not read_record(self.out)["vocabulary"]:
+            print(
+                f"note: {self.checkpoint} names no objects, so no narration gives the bundle "
+                "candidates; --vocabulary SPLIT.json names some"
+            )
         return 0
 
 

@@ -183,7 +183,11 @@ def export_model(
         tokenizer.no_truncation()
         (folder / "tokenizer.json").write_text(tokenizer.to_str(), encoding="utf-8")
         if weights:
-            own = {"tokenizer": tokenizer.to_str(), "provenance": json.dumps(provenance)}
+            own = {
+                "tokenizer": tokenizer.to_str(),
+                "vocabulary": json.dumps([*vocabulary]),
+                "provenance": json.dumps(provenance),
+            }
             save_weights(folder / WEIGHTS, model, own, halved=True)
         description = describe(model, files, size, vocabulary, provenance, positive_threshold)
         description["files"] = {p.name: file_sha256(p) for p in sorted(folder.iterdir())}
@@ -192,11 +196,21 @@ def export_model(
             load_bundle(folder)  # what the robot would say to it
         except BundleError as error:
             raise ActisegError(f"the exported bundle is unusable: {error}") from error
-        if out.exists():
-            # Aside and not away: whatever stops the next line, the former bundle is still there.
-            out.replace(Path(temporary) / "former")
-        folder.replace(out)
+        _put_in_place(folder, out, Path(temporary) / "former")
     return differences
+
+
+def _put_in_place(folder: Path, out: Path, former: Path) -> None:
+    """Renames `folder` to `out`, and what is there to `former`; back, whatever stops it."""
+    try:
+        if out.exists():
+            out.replace(former)
+        folder.replace(out)
+    except BaseException:
+        # Both would go with the temporary folder.
+        if former.exists() and not out.exists():
+            former.replace(out)
+        raise
 
 
 def _refuse_foreign(out: Path) -> None:

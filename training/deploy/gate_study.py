@@ -98,9 +98,12 @@ def study_gate(
     studies = []
     for corruption in corruptions:
         judged = _judge(segmenter, calibration, clips, data, candidates, corruption, seed)
+        if not any(judged.values()):
+            raise ActisegError(
+                f"{split}: no frame of {len(clips)} clips has a target; give a split whose "
+                "narrations name an annotated object"
+            )
         for policy, frames in judged.items():
-            if not frames and len(candidates) == 1:
-                raise ActisegError(f"{split}: no frame of {len(clips)} clips has a target")
             if not frames:
                 continue
             study = summary(frames, calibration, policy)

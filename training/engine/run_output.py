@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -27,14 +26,22 @@ class RunOutput:
         setup: what it is made of.
         group: its processes.
         parameters: of the network that is exported.
+        resumed: whether the run goes on from a checkpoint; else what lies there is of another one.
     """
 
     def __init__(
-        self, config: TrainConfig, setup: TrainingSetup, group: ProcessGroup, parameters: int
+        self,
+        config: TrainConfig,
+        setup: TrainingSetup,
+        group: ProcessGroup,
+        parameters: int,
+        *,
+        resumed: bool,
     ) -> None:
         self._config, self._setup, self._device = config, setup, group.device
         self._record = RunRecord(
             config.out / "run.json",
+            resumed=resumed,
             status="running",
             config=config.as_json(),
             seed=config.seed,
@@ -79,12 +86,9 @@ class RunOutput:
             values: what the last one came to.
             chosen_on: split by which these weights were preferred to others.
         """
-        run = self._config.as_json()
-        # The weights travel; where one machine kept its data says nothing elsewhere.
-        for option in ("data", "out", "pretrained", "roberta"):
-            run[option] = Path(run[option]).name if run[option] else None
         provenance = {
-            "run": run,
+            # The weights travel; where one machine kept its data says nothing elsewhere.
+            "run": self._config.as_json(whole_paths=False),
             "epoch": epoch,
             "metrics": values,
             "code": code_version(),
@@ -98,6 +102,12 @@ class RunOutput:
             "provenance": json.dumps(provenance),
         }
         save_weights(self._config.out / name, self._setup.strategy.exported(network), metadata)
+
+    def remove_former_weights(self) -> None:
+        """Removes weights of another run, but for those that each epoch writes over."""
+        for name in ("best", "last.peer*"):
+            for file in self._config.out.glob(f"{name}.safetensors"):
+                file.unlink()
 
     def done(self) -> None:
         """Notes that all epochs are done."""

@@ -107,14 +107,15 @@ class RunRecord:
     """The record of one run, rewritten whole and atomically with every change.
 
     Args:
-        path: the file; an earlier record there is continued.
+        path: the file.
+        resumed: whether the record that is there is continued, and not that of another run.
         fields: what is known at the start.
     """
 
-    def __init__(self, path: Path, **fields: Any) -> None:
+    def __init__(self, path: Path, *, resumed: bool, **fields: Any) -> None:
         self._path = path
         self._fields: dict[str, Any] = {"started": utc_now(), "epochs": []}
-        if path.exists():
+        if resumed and path.exists():
             self._fields |= read_json(path)
         self.update(**fields)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from actiseg_ros.bundle import file_sha256
 from actiseg_ros.errors import ActisegError
-from training.checkpoints.published import load_published
 from training.checkpoints.reading import load_weights
 from training.checkpoints.starts import start_file
+from training.checkpoints.weights import load_start
 from training.config.run import CHECKPOINT, Recipe, TrainConfig
 from training.data.clips import ClipDataset
 from training.data.layout import split_file
@@ -26,6 +26,7 @@ from training.data.splits import OBJECT_FACTS, load_clips, read_split
 from training.data.transforms import FixedSize, PublishedTraining, Transform
 from training.engine.narration_pairs import NarrationPairs
 from training.files.disk import replacing
+from training.files.progress import say
 from training.model import ActionVOS, ModelConfig, build_model, load_tokenizer, preset
 from training.model import tokenize as tokenize_prompts
 from training.model.backbones.lite0 import Lite0, load_imagenet
@@ -34,6 +35,9 @@ from training.model.text import parse_tokenizer, train_tokenizer
 from training.noise.layer import LabelNoise, make_noise
 from training.noise.text import names_in_split
 from training.strategies import Strategy, make_strategy
+
+Say = Callable[[str], None]
+"""Prints a line for people."""
 
 _SEEDS_APART = 1_000_003
 """Between the seeds of networks that are trained together."""
@@ -77,8 +81,13 @@ class TrainingSetup:
         return tokenize_prompts(self.tokenizer, captions, self.sizes.max_tokens)
 
 
-def build_setup(config: TrainConfig, recipe: Recipe) -> TrainingSetup:
+def build_setup(config: TrainConfig, recipe: Recipe, said: Say = say) -> TrainingSetup:
     """Builds what a run is made of; deterministic for its seed.
+
+    Args:
+        config: the run.
+        recipe: its recipe.
+        said: takes a line for each network that starts from weights: which of them it took.
 
     Raises:
         ActisegError: If data, tokenizer or weights are missing or unusable.
@@ -127,7 +136,7 @@ def build_setup(config: TrainConfig, recipe: Recipe) -> TrainingSetup:
     if not sizes.text.frozen:
         pairs = NarrationPairs(records, config.seed, noise) or None
     networks = tuple(
-        _network(config, recipe, sizes, strategy, index, with_pairs=pairs is not None)
+        _network(config, recipe, sizes, strategy, index, with_pairs=pairs is not None, said=said)
         for index in range(strategy.networks)
     )
     vocabulary = [{"class_id": key, "names": list(found)} for key, found in names.items()]
@@ -162,7 +171,7 @@ def _noise_inputs(noise: LabelNoise | None) -> dict[str, str]:
 
 def _start_inputs(start: Path | None) -> dict[str, str]:
     """Digests of the weights to start from, and of the splits that they were trained on."""
-    if start is None or not start.is_file():
+    if start is None or start == _IMAGENET:
         return {}
     _, metadata = load_weights(start) if start.suffix == ".safetensors" else ({}, {})
     seen = json.loads(metadata.get("provenance", "{}")).get("seen", [])
@@ -178,6 +187,7 @@ def _network(
     index: int,
     *,
     with_pairs: bool,
+    said: Say,
 ) -> nn.Module:
     """One of the networks that are trained together; the first follows the seed in force."""
     if index > 0:
@@ -193,7 +203,7 @@ def _network(
     start = start_file(config.pretrained, config.preset)
     if start is not None:
         fresh = _ACTIVITY if config.fresh_heads else _HEADS if index > 0 else ()
-        _load(model, start, fresh)
+        _load(model, start, fresh, said)
     if recipe.backbone_rate == 0:
         model.backbone.requires_grad_(False)
     return strategy.extend(model)
@@ -243,15 +253,8 @@ def _tokenizer_of(weights: Path | None) -> Tokenizer | None:
     return None if text is None else parse_tokenizer(text, str(weights))
 
 
-def _load(model: ActionVOS, path: Path, fresh: tuple[str, ...] = ()) -> None:
-    """Starts from our own weights, or from a published Ref-YouTube-VOS or ActionVOS file.
-
-    Args:
-        model: the model.
-        path: the file.
-        fresh: beginnings of names that keep their fresh values although our own weights have them.
-            Of a published file the heads that training replaces stay fresh in any case.
-    """
+def _load(model: ActionVOS, path: Path, fresh: tuple[str, ...], said: Say) -> None:
+    """Starts from the backbone's ImageNet weights or from a file; see `load_start`."""
     if path == _IMAGENET:
         if not isinstance(model.backbone, Lite0):
             raise ActisegError(
@@ -259,16 +262,7 @@ def _load(model: ActionVOS, path: Path, fresh: tuple[str, ...] = ()) -> None:
             )
         load_imagenet(model.backbone)
         return
-    if path.suffix == ".safetensors":
-        state, _ = load_weights(path)
-        state = {name: value for name, value in state.items() if not name.startswith(fresh)}
-        try:
-            fit = model.load_state_dict(state, strict=False)
-        except RuntimeError as error:
-            raise ActisegError(f"--pretrained {path} does not fit the network: {error}") from error
-        print(f"{path}: fresh {fit.missing_keys}, unused {fit.unexpected_keys}")
-    else:
-        print(f"{path}: {load_published(model, path, pretraining=True)}")
+    said(f"{path}: {load_start(model, path, fresh)}")
 
 
 def _transform(sizes: ModelConfig, recipe: Recipe) -> Transform:

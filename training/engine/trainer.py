@@ -18,7 +18,7 @@ from training.data.clips import Batch
 from training.data.splits import validation_split
 from training.engine.distributed import ProcessGroup, process_group
 from training.engine.finished import is_finished
-from training.engine.loader import epoch_batches, load_windows
+from training.engine.loader import epoch_batches, lack_of_memory_explained, load_windows
 from training.engine.optimizer import rate_factor
 from training.engine.run_output import RunOutput
 from training.engine.run_record import Meter
@@ -66,7 +66,7 @@ def train(config: TrainConfig) -> int:
 
     Raises:
         ActisegError: For bad options or data, a folder that another training writes, a non-finite
-            loss, a full disk or a dead worker.
+            loss, a full disk, memory that ran out or a dead worker.
     """
     config = with_strategy_options(config)
     config.check()
@@ -76,6 +76,7 @@ def train(config: TrainConfig) -> int:
         process_group(config.device) as group,
         stop_requests() as stop,
         full_disk_explained(config.out, "the run's files"),
+        lack_of_memory_explained(),
     ):
         if group.device.type == "cuda":
             rounded = config.recipe().precision != "float32"
@@ -123,7 +124,7 @@ class Trainer:
         state = self._stored() if resumed else None
         # A resumed run's weights come from its own folder alone.
         start = replace(config, pretrained=None) if resumed else config
-        self.setup: TrainingSetup = build_setup(start, self.recipe)
+        self.setup: TrainingSetup = build_setup(start, self.recipe, self._say)
         self.strategy = self.setup.strategy
         self.networks = [
             TrainedNetwork(network, self.recipe, group, self.strategy.teacher_decay)
@@ -133,6 +134,8 @@ class Trainer:
         self.training_step.between_batches = self._give_up_if_asked
         self.stop = StopRequest()
         self.epoch, self.window, self.step, self.best = 0, 0, 0, -math.inf
+        self.best_measure: dict[str, Any] | None = None
+        """What `best` was measured with (`Validator.measure`); None if that is not known."""
         self._left_out: set[str] = set()
         """Numbers of the validation of which it was said that they are not defined."""
         self.taken = 0
@@ -150,6 +153,7 @@ class Trainer:
         if state is not None:
             self._restore(state)
         self.validator = self._make_validator()
+        self._forget_incomparable_best()
         self.saved_at = time.monotonic()
 
     @property
@@ -174,7 +178,9 @@ class Trainer:
         output = None
         if self.group.main:
             parameters = sum(p.numel() for p in self.networks[0].network.parameters())
-            output = RunOutput(self.config, self.setup, self.group, parameters)
+            output = RunOutput(
+                self.config, self.setup, self.group, parameters, resumed=self.resumed
+            )
         if self.group.main:
             for line in summary(self):
                 say(line)
@@ -365,11 +371,13 @@ class Trainer:
         self.epoch, self.window = done, 0
         if output is not None:
             values: dict[str, Any] = {"step": self.step, **self.meter.values(), **metrics}
-            if metrics:
+            if self.epoch == 1:
+                output.remove_former_weights()  # of a run whose checkpoint is gone
+            if self.validator is not None and metrics:
                 self._say(f"epoch {self.epoch}: " + _line(metrics))
                 score = self._score(metrics)
                 if score > self.best:
-                    self.best = score
+                    self.best, self.best_measure = score, self.validator.measure
                     output.save_weights(
                         network,
                         "best.safetensors",
@@ -426,6 +434,7 @@ class Trainer:
                     "frozen": self.frozen,
                     "step": self.step,
                     "best": self.best,
+                    "best_measure": self.best_measure,
                     "meter": self.meter.state_dict(),
                     **self.networks[0].state_dict(),
                     "peers": [peer.state_dict() for peer in self.networks[1:]],
@@ -456,6 +465,7 @@ class Trainer:
         selection = state["selections"][self.group.rank]
         self.selection = selection and Selection(**selection)
         self.step, self.best, self.frozen = state["step"], state["best"], state["frozen"]
+        self.best_measure = state.get("best_measure")
         self.meter.load_state_dict(state["meter"])
         networks = [state, *state["peers"]]
         frozen = load_frozen(self.config.out, self.frozen, len(networks))
@@ -477,6 +487,19 @@ class Trainer:
             # What is trained on single frames is also used on single frames.
             clip_length=1 if self.recipe.frames_per_clip == 1 else CLIP_LENGTH,
         )
+
+    def _forget_incomparable_best(self) -> None:
+        """Lets `best.safetensors` be chosen anew where scores mean something else than before."""
+        if self.validator is None or self.best_measure is None:
+            return
+        measure = self.validator.measure
+        changed = [name for name, value in measure.items() if self.best_measure.get(name) != value]
+        if changed:
+            self._say(
+                f"validation differs from before ({', '.join(changed)}): best.safetensors is "
+                "chosen anew from here on"
+            )
+            self.best, self.best_measure = -math.inf, None
 
     def _say(self, text: str) -> None:
         if self.group.main:

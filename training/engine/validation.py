@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 
+from actiseg_ros.bundle import file_sha256
 from actiseg_ros.errors import ActisegError
 from training.data.layout import IMAGES, LABELS, image_folder, split_file
-from training.data.palette import read_label_png
-from training.data.pictures import read_clip
-from training.data.splits import Clip, evenly_spread, load_clips
+from training.data.pictures import read_clip, read_labels
+from training.data.splits import Clip, evenly_spread, load_clips, require_files
 from training.engine.distributed import ProcessGroup
 from training.evaluation.inference import (
     CLIP_LENGTH,
@@ -38,7 +37,7 @@ class Validator:
         clip_length: most frames that the network sees together.
 
     Raises:
-        ActisegError: If the split has no clips.
+        ActisegError: If the split has no clips, or a picture or label image of one is missing.
     """
 
     def __init__(
@@ -60,6 +59,15 @@ class Validator:
         self._clips = sorted(chosen, key=_work, reverse=True)
         if not self._clips:
             raise ActisegError(f"{data}: split {split} has no clips to validate on")
+        shown = {IMAGES: ".jpg", LABELS: ".png"}
+        folders = {data / kind / self._folder: suffix for kind, suffix in shown.items()}
+        require_files(chosen, folders, file)
+        self.measure: dict[str, str | int | float | None] = {
+            "split": file_sha256(file),
+            "val_clips": clips,
+            "positive_threshold": positive_threshold,
+        }
+        """What the numbers depend on beside the network; those of unlike ones do not compare."""
 
     def run(
         self, model: ActionVOS, group: ProcessGroup, stopping: Callable[[], bool]
@@ -97,18 +105,20 @@ class Validator:
         """Adds a clip's samples to a tally."""
         for part in clips_of(len(clip.frames), self._clip_length):
             names = clip.frames[part]
-            for name, labels in zip(names, self._predict(model, clip, names), strict=True):
-                truth = self._file(LABELS, clip.sequence, f"{name}.png")
-                tally.add_frame(labels, read_label_png(truth), clip.positive)
+            pictures = [self._file(IMAGES, clip.sequence, f"{name}.jpg") for name in names]
+            frames = read_clip(pictures)
+            truths = [
+                read_labels(
+                    self._file(LABELS, clip.sequence, f"{name}.png"), picture, frame.shape[:2]
+                )
+                for name, picture, frame in zip(names, pictures, frames, strict=True)
+            ]
+            positions = predict_clip(
+                model, self._tokenize, frames, clip.expressions, threshold=self._threshold
+            )
+            for labels, truth in zip(clip.labels[positions], truths, strict=True):
+                tally.add_frame(labels, truth, clip.positive)
         tally.videos += 1
-
-    def _predict(self, model: ActionVOS, clip: Clip, names: Sequence[str]) -> np.ndarray:
-        """Label maps uint8 [T, H, W] with the clip's object ids as labels."""
-        frames = read_clip([self._file(IMAGES, clip.sequence, f"{name}.jpg") for name in names])
-        positions = predict_clip(
-            model, self._tokenize, frames, clip.expressions, threshold=self._threshold
-        )
-        return clip.labels[positions]
 
     def _file(self, kind: str, sequence: str, name: str) -> Path:
         return self._data / kind / self._folder / sequence / name

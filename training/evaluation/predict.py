@@ -14,7 +14,7 @@ from actiseg_ros.errors import ActisegError
 from training.data.layout import IMAGES, sequence_root
 from training.data.palette import write_label_png
 from training.data.pictures import read_clip
-from training.data.splits import Clip, clip_files, load_clips
+from training.data.splits import Clip, clip_files, load_clips, require_files
 from training.evaluation.inference import clips_of
 from training.evaluation.predictors import Predictor, bundle_predictor, checkpoint_predictor
 from training.files.claims import claim, require_free
@@ -136,9 +136,8 @@ def write_predictions(
         raise ActisegError(f"{split}: no sequences")
     images = data / IMAGES if (data / IMAGES).is_dir() else data
     root = sequence_root(images, clips[0].sequence)
-    for file in clip_files(clips, {root: ".jpg"}):
-        if not file.is_file():  # said before anything is claimed: with it, the pictures are others
-            raise ActisegError(f"{file}: not found; {split} lists it")
+    # Before anything is claimed: with what is missing, the pictures are others.
+    require_files(clips, {root: ".jpg"}, split)
     with sole_writer(out):
         if not (out / SETTINGS_FILE).exists():
             require_free(out, "predictions")

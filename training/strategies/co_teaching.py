@@ -52,9 +52,17 @@ class CoTeachingOptions(StrategyOptions):
             "at least 1",
         )
         require(self.window >= 2, "co_teaching.window", self.window, "at least 2")
-        lost = 0 if isinstance(rate, str) else rate
-        allowed = lost < self.start_rate <= 1
-        require(allowed, "co_teaching.start_rate", self.start_rate, "above forget-rate, at most 1")
+        self.require_start_above(0 if isinstance(rate, str) else rate)
+
+    def require_start_above(self, forget_rate: float) -> None:
+        """Refuses a start from which `forget_rate`, once it is known, leaves no sample.
+
+        Raises:
+            ActisegError: Naming both.
+        """
+        allowed = forget_rate < self.start_rate <= 1
+        above = f"above the forget rate ({forget_rate:g}), at most 1"
+        require(allowed, "co_teaching.start_rate", self.start_rate, above)
 
     def recipe_changes(self, recipe: Recipe, *, published: bool) -> Mapping[str, Any]:
         """The paper trains it for ten epochs, with a step for each window."""
@@ -113,6 +121,9 @@ class CoTeaching(Strategy[CoTeachingOptions]):
     Args:
         options: Rates and window.
         noise_rate: Rate of the run's noise over names, which `forget_rate` may refer to.
+
+    Raises:
+        ActisegError: If the forget rate is not below the start rate.
     """
 
     networks = 2
@@ -124,6 +135,7 @@ class CoTeaching(Strategy[CoTeachingOptions]):
         self.ranking_mode = options.ranking
         rate = options.forget_rate
         self.forget_rate = noise_rate if isinstance(rate, str) else rate
+        options.require_start_above(self.forget_rate)
 
     @classmethod
     def from_config(cls, config: TrainConfig) -> CoTeaching:

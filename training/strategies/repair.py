@@ -29,6 +29,7 @@ from training.losses.criterion import Terms, published_terms, weigh_samples
 from training.model import ActionVOS, Output
 from training.strategies.base import StepInputs, Strategy, register
 from training.strategies.support.boundary import (
+    LARGEST_REACH,
     border_profile,
     boxes_of_masks,
     clear_of,
@@ -53,7 +54,7 @@ class RepairOptions(StrategyOptions):
     masks: bool = True
     """Move the borders of masks back to the edges of the picture."""
     reach: int = 8
-    """Largest shift that is looked for, in pixels of the network's input, at least 1."""
+    """Largest shift that is looked for, in pixels of the network's input, 1 to 125."""
     prominence: float = 1.15
     """By what factor edges must be stronger at the shifted border than at the given one, at least
     1; below it labels stay."""
@@ -77,9 +78,10 @@ class RepairOptions(StrategyOptions):
     """Folder of `actiseg region-scores`: what an image–text encoder thinks of regions and nouns."""
 
     def __post_init__(self) -> None:
-        for name, least in (("reach", 1), ("prominence", 1), ("narrated", 1), ("width", 1)):
-            require(getattr(self, name) >= least, f"repair.{name}", getattr(self, name),
-                    f"at least {least}")  # fmt: skip
+        require(1 <= self.reach <= LARGEST_REACH, "repair.reach", self.reach,
+                f"1 to {LARGEST_REACH}")  # fmt: skip
+        for name in ("prominence", "narrated", "width"):
+            require(getattr(self, name) >= 1, f"repair.{name}", getattr(self, name), "at least 1")
         require(0 <= self.memory < 1, "repair.memory", self.memory, "in [0, 1)")
         require(0 <= self.own <= 1, "repair.own", self.own, "in [0, 1]")
         require(0.5 <= self.confidence <= 1, "repair.confidence", self.confidence, "in [0.5, 1]")
@@ -151,16 +153,20 @@ class Repair(Strategy[RepairOptions]):
         """The strategy of a run, with its options, the nouns of its split and their scores.
 
         Raises:
-            ActisegError: If the split or the scores cannot be read.
+            ActisegError: If the split or the scores cannot be read, or are not of one another.
         """
         options = cast("RepairOptions", config.strategy_options)
         split = split_file(config.data, config.split)
         lexicon = Lexicon.of_split(split, config.noise)
         if options.scores is None:
             return cls(options, lexicon)
-        from training.strategies.support.region_scores import class_scores  # slow to import
+        # Slow to import.
+        from training.strategies.support.region_scores import class_scores, require_same_masks
 
-        return cls(options, lexicon, class_scores(options.scores, lexicon, config.mask_noise))
+        require_same_masks(
+            options.scores, config.data, config.split, config.mask_noise, config.noise
+        )
+        return cls(options, lexicon, class_scores(options.scores, lexicon))
 
     def extend(self, model: ActionVOS) -> nn.Module:
         """The model that also gives what its regions look like."""

@@ -37,7 +37,6 @@ from actiseg_ros.gate.rule import Features, Reason
 from actiseg_ros.gate.state import DEFAULTS, Decision, GateOptions, GateState, Judgement, Narration
 from actiseg_ros.prompts import Candidates
 
-
 _ON_THE_WAY = 0.5
 """Seconds that a message may take."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from actiseg_ros.errors import ActisegError
-from training.benchmark import cell
+from training.benchmark import cell, runner
 from training.benchmark.attempts import read_attempts
 from training.benchmark.cell import CellJob, run_cell, state_of
 from training.benchmark.cell_result import (
@@ -27,6 +27,7 @@ from training.benchmark.cell_result import (
     result_of_run,
     write_result,
 )
+from training.benchmark.options import BenchmarkOptions
 
 _KEY = CellKey(0.6, 21, "gce", 3, "tiny")
 
@@ -55,6 +56,25 @@ def _job(root: Path, script: str) -> _Scripted:
         keep_checkpoint=False,
         script=script,
     )
+
+
+@pytest.mark.parametrize("fault", ["full disk", "[{", "[1]", "7"])
+def test_a_cell_that_cannot_be_written_down_does_not_end_the_others(
+    fault: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad, good = (replace(_job(tmp_path, ""), key=replace(_KEY, seed=seed)) for seed in (0, 1))
+    for job in (bad, good):
+        job.folder.mkdir(parents=True)
+    if fault == "full disk":
+        (bad.folder / "attempts.json.partial").symlink_to("/dev/full")
+    else:
+        (bad.folder / "attempts.json").write_text(fault)
+    monkeypatch.setattr(runner, "plan", lambda *_: [bad, good])
+    options = BenchmarkOptions(suite="smoke", out=tmp_path, jobs=1, device="cpu")
+    assert runner.benchmark(options) == 1
+    printed = capsys.readouterr().out
+    assert f"{bad.key.folder}: " in printed and "attempts.json" in printed
+    assert [attempt.outcome for attempt in read_attempts(good.folder)] == ["failed"]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import torch
 from actiseg_ros.bundle import load_bundle
 from actiseg_ros.errors import ActisegError
 from tests.training.model.micro import MICRO, make
+from training.checkpoints.starts import WEIGHTS
 from training.checkpoints.weights import save_weights
 from training.deploy.export import compare_with_pytorch, export, export_model, verify
 from training.deploy.onnx_graphs import (
@@ -136,6 +137,48 @@ def test_a_failed_export_keeps_the_old_bundle(
         export_model(make(EXPORTED), tokenizer, bundle, vocabulary=VOCABULARY, provenance={})
     assert (bundle / "bundle.json").read_bytes() == before
     assert [p.name for p in bundle.parent.iterdir() if p.name.startswith(".")] == []
+
+
+@pytest.fixture
+def untraced(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports take the graphs of `bundle` in the place of new ones."""
+
+    def copied(_: object, folder: Path, __: object) -> dict[str, str]:
+        for name in FILES.values():
+            shutil.copy(bundle / name, folder)
+        return FILES
+
+    monkeypatch.setattr("training.deploy.export.write_graphs", copied)
+    monkeypatch.setattr("training.deploy.export.verify", lambda *_: {})
+
+
+@pytest.mark.usefixtures("untraced")
+def test_an_interrupt_between_the_renames_keeps_the_old_bundle(
+    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = Path(shutil.copytree(bundle, tmp_path / "bundle"))
+    before = (out / "bundle.json").read_bytes()
+    former, stopped = Path.replace, []
+
+    def replace(self: Path, target: Path) -> Path:
+        if target == out and not stopped:
+            stopped.append(self)
+            raise KeyboardInterrupt
+        return former(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(KeyboardInterrupt):
+        export(bundle.parent / "best.safetensors", out)
+    assert stopped and (out / "bundle.json").read_bytes() == before
+    assert load_bundle(out).provenance == load_bundle(bundle).provenance
+    assert [p.name for p in tmp_path.iterdir()] == ["bundle"]
+
+
+@pytest.mark.usefixtures("untraced")
+def test_weights_of_a_bundle_know_its_names(bundle: Path, tmp_path: Path) -> None:
+    export(bundle.parent / "best.safetensors", tmp_path / "first", weights=True)
+    export(tmp_path / "first" / WEIGHTS, tmp_path / "second")
+    assert load_bundle(tmp_path / "second").vocabulary == load_bundle(bundle).vocabulary
 
 
 def test_eight_bits_change_little(bundle: Path, tmp_path: Path) -> None:

@@ -84,6 +84,20 @@ def test_all_studies_at_once_are_those_of_one_by_one(
     assert f"| named | as it is | 10% | 60 | {one['accepted']} | {one['failing']} |" in told
 
 
+def test_clips_without_a_target_are_no_study(
+    calibrated: Path, unseen: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = json.loads((unseen / "ImageSets/val.json").read_text())
+    split = tmp_path / "val.json"
+    split.write_text(json.dumps([{**record, "narration": "walk"} for record in records[:2]]))
+    common = ["--bundle", str(calibrated), "--data", str(unseen), "--split", str(split)]
+    for candidates in ("narration", "all"):
+        out = ["--out", str(tmp_path / "out"), "--candidates", candidates]
+        assert main(["gate-study", *common, *out]) == 2
+        assert "val.json: no frame of 2 clips has a target; give" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_other_risks_are_told_by_the_limits_that_calibration_would_have_chosen(
     calibrated: Path, unseen: Path, tmp_path: Path
 ) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import pytest
 import torch
@@ -18,6 +20,7 @@ from training.engine.loader import epoch_batches, reading_processes
 from training.engine.optimizer import MovingAverage, parameter_groups, rate_factor
 from training.model import build_model
 from training.strategies import make_strategy
+from training.strategies.repair import RepairOptions
 
 _counts = st.integers(1, 60)
 
@@ -125,3 +128,25 @@ def test_readers_share_the_cores_among_the_training_processes(
         monkeypatch.setattr("os.sched_getaffinity", lambda _, cores=cores: set(range(cores)))
         monkeypatch.setenv("LOCAL_WORLD_SIZE", str(trainers))
         assert reading_processes() == readers
+
+
+def test_no_option_that_is_a_path_travels_whole() -> None:
+    """Those of a new option neither, whatever it is called."""
+    folder = Path("/home/someone/things")
+
+    def with_paths(options: Any, prefix: str = "") -> Any:
+        known = get_type_hints(type(options))
+        paths = {n: folder / f"{prefix}{n}" for n, kind in known.items() if "Path" in str(kind)}
+        return replace(options, **paths)
+
+    config = with_paths(TrainConfig(data=Path(), out=Path(), strategy="repair"))
+    config = replace(
+        config,
+        noise=with_paths(NoiseOptions(), "noise."),
+        strategy_options=with_paths(RepairOptions(), "repair."),
+    )
+    whole, short = (json.dumps(config.as_json(whole_paths=way)) for way in (True, False))
+    named = {"data", "out", "pretrained", "roberta", "noise.classes", "noise.names_folder"}
+    for name in named | {"noise.labels_folder", "repair.scores"}:
+        assert f"{folder}/{name}" in whole and f'"{name}"' in short
+    assert str(folder.parent) not in short

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import multiprocessing
+import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +26,11 @@ from tests.training.engine.two_processes import in_two_processes
 from tests.training.model.micro import MICRO, MICRO_PUBLISHED
 from training.checkpoints.weights import load_model
 from training.config.run import TrainConfig
+from training.data.clips import ClipDataset
 from training.data.kitchen import KitchenConfig
+from training.data.transforms import FixedSize
 from training.engine.distributed import ProcessGroup
+from training.engine.loader import load_windows
 from training.engine.step import TrainingStep
 from training.engine.trainer import INTERRUPTED, Trainer, train
 from training.engine.validation import Validator
@@ -105,6 +113,59 @@ def test_a_folder_that_another_training_writes_is_left_alone(
 def test_a_validation_split_that_is_not_there_is_named(data: Path, tmp_path: Path) -> None:
     with pytest.raises(ActisegError, match=r"ImageSets/absent\.json: not found"):
         train(_config(data, tmp_path / "run", val_split="absent"))
+
+
+def test_a_broken_picture_ends_the_program_with_one_line(data: Path, tmp_path: Path) -> None:
+    """Also where another process reads it, which is then told to end."""
+    shutil.copytree(data, tmp_path / "data")
+    for picture in (tmp_path / "data").rglob("JPEGImages_Sparse/train/*/*.jpg"):
+        picture.write_bytes(picture.read_bytes()[:200])
+    command = [sys.executable, "-m", "training.cli", "train", "--data", str(tmp_path / "data")]
+    command += ["--out", str(tmp_path / "run"), "--val-split", "", "--batch-size", "2"]
+    run = subprocess.run(
+        [*command, "--workers", "2", "--device", "cpu"],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert run.returncode == 2
+    (line,) = [line for line in run.stderr.splitlines() if "error" in line.lower()]
+    assert ".jpg" in line and "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("error", ["a reading process", "the device's memory"])
+def test_memory_that_ran_out_is_told_with_its_remedy(
+    error: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PyTorch tells both within a step: of the killed process in a signal's handler."""
+
+    def take(self: TrainingStep, shares: Any, position: Any, rate: float) -> Any:
+        if error == "the device's memory":
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee")
+        for process in multiprocessing.active_children():
+            os.kill(process.pid or 0, signal.SIGKILL)
+        time.sleep(30)
+
+    monkeypatch.setattr(TrainingStep, "take", take)
+    remedies = {
+        "a reading process": "Killed.*lower --workers",
+        "the device's memory": "CUDA out of",
+    }
+    with pytest.raises(ActisegError, match=remedies[error]):
+        train(_config(data, tmp_path / "run", workers=2))
+    assert (tmp_path / "run" / "checkpoint.pt").exists()
+
+
+def test_readers_end_by_their_parent_s_word_and_no_other(data: Path, tmp_path: Path) -> None:
+    """A cluster sends SIGTERM to all processes of a job, while the training takes its last step."""
+    dataset = ClipDataset(data, "train", transform=FixedSize(45, 80))
+    windows = load_windows(dataset, [[0], [1], [0], [1]] * 9, 1, workers=1, pin_memory=False)
+    next(windows)
+    (reader,) = multiprocessing.active_children()
+    subprocess.run(["kill", "-TERM", str(reader.pid)], check=True)
+    time.sleep(0.5)
+    assert reader.is_alive()
+    reader.terminate()
+    reader.join(10)
+    assert reader.exitcode == 0
 
 
 def test_frozen_encoder_is_written_once_and_everything_is_whole(

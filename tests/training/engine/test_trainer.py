@@ -306,6 +306,7 @@ def test_run_leaves_what_the_next_commands_need(data: Path, tmp_path: Path) -> N
     assert tokenizer.encode("left hand used in the action of cut onion").ids[0] == 0
     provenance = json.loads(metadata["provenance"])
     assert provenance["run"]["preset"] == "tiny"
+    assert str(tmp_path) not in metadata["provenance"] and str(data) not in metadata["provenance"]
     seen, chosen = (file_sha256(split_file(data, split)) for split in ("train", "val"))
     assert provenance["seen"] == [seen] and provenance["chosen_on"] == chosen
     *_, last = load_model(tmp_path / "last.safetensors")

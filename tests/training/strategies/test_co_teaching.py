@@ -76,6 +76,10 @@ def test_forget_rate_may_follow_the_noise_of_the_run():
     assert make_strategy(config(text_noise=0.4)).forget_rate == 0.05
     with pytest.raises(ActisegError, match=r"--co-teaching\.forget-rate is 1"):
         CoTeachingOptions(1.0)
+    starts_low = CoTeachingOptions("noise_rate", start_rate=0.5)
+    assert make_strategy(config(text_noise=0.4, strategy_options=starts_low)).forget_rate == 0.4
+    with pytest.raises(ActisegError, match=r"start-rate is 0\.5; it must be above .*\(0\.6\)"):
+        make_strategy(config(text_noise=0.6, strategy_options=starts_low))
 
 
 def test_paper_recipe_takes_ten_epochs_and_accumulates_the_window():

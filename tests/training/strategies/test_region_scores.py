@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +21,11 @@ from safetensors.torch import load_file, save_file
 from actiseg_ros.errors import ActisegError
 from tests.training.data.prelabel.test_foundation import save_tokenizer
 from training.cli import main
+from training.config.noise import NoiseOptions
 from training.config.run import TrainConfig
 from training.data.splits import load_clips
 from training.engine.trainer import train
+from training.strategies import make_strategy
 from training.strategies.repair import RepairOptions
 from training.strategies.support.nouns import Lexicon, class_probabilities, exchange_rate, judge
 from training.strategies.support.region_scores import (
@@ -104,7 +108,7 @@ def test_every_object_that_is_seen_has_a_score_for_every_noun(
         found = load_file(scored / f"{clip.sequence}.safetensors")
         assert found.keys() == {str(k) for k in object_crops(drawn_data, "train", clip, VIEW)}
         assert all(scores.shape == (len(nouns),) for scores in found.values())
-    scores = class_scores(scored, lexicon, 0)
+    scores = class_scores(scored, lexicon)
     assert scores.shape == (len(lexicon.rows), lexicon.size)
     assert scores.mean(1).abs().max() < 1e-5
     assert scores.std(correction=0) == pytest.approx(1.0, abs=1e-4)
@@ -153,7 +157,7 @@ def test_interrupted_work_goes_on(
     assert files[1].read_bytes() == (scored / files[1].name).read_bytes()
     assert files[0].read_bytes() != (scored / files[0].name).read_bytes()
     with pytest.raises(ActisegError, match="no scores"):
-        class_scores(copied, lexicon_of(drawn_data), 0)
+        class_scores(copied, lexicon_of(drawn_data))
 
 
 @pytest.mark.parametrize(
@@ -189,22 +193,62 @@ def test_other_models_are_refused(tmp_path: Path) -> None:
 
 def test_scores_of_other_data_are_refused(drawn_data: Path, copied: Path) -> None:
     lexicon = lexicon_of(drawn_data)
-    with pytest.raises(ActisegError, match="scored with --mask-noise 0, and training has 21"):
-        class_scores(copied, lexicon, 21)
     with pytest.raises(ActisegError, match=r"--repair\.scores is .*; it must be left out"):
         RepairOptions(names=False, scores=copied)
     manifest = json.loads((copied / MANIFEST).read_text())
     nouns = manifest["nouns"]
     (copied / MANIFEST).write_text(json.dumps({**manifest, "nouns": ["whale"] * len(nouns)}))
     with pytest.raises(ActisegError, match="has no scores for"):
-        class_scores(copied, lexicon, 0)
+        class_scores(copied, lexicon)
     (copied / MANIFEST).write_text(json.dumps(["nothing"]))
     with pytest.raises(ActisegError, match="names no nouns"):
-        class_scores(copied, lexicon, 0)
+        class_scores(copied, lexicon)
     (copied / MANIFEST).write_text(json.dumps(manifest))
     next(copied.glob("*.safetensors")).unlink()
     with pytest.raises(ActisegError, match="not all clips have scores"):
-        class_scores(copied, lexicon, 0)
+        class_scores(copied, lexicon)
+
+
+@pytest.mark.parametrize(
+    ("scored_with", "kernel", "noise", "told"),
+    [
+        (0, 21, {}, "with --mask-noise 0, and training has 21"),
+        (21, 21, {"order": "descending"}, r"than --noise\.order descending gives"),
+        (21, 21, {"negatives": "dilate"}, r"than --noise\.negatives dilate gives"),
+        (21, 21, {"labels_folder": Path("maps")}, r"than --noise\.labels-folder maps gives"),
+        (21, 21, {"negatives": "keep", "seed": 3}, ""),
+        (0, 0, {"order": "descending"}, ""),
+    ],
+)
+def test_scores_of_other_masks_are_refused(
+    drawn_data: Path, copied: Path, scored_with: int, kernel: int, noise: dict[str, Any], told: str
+) -> None:
+    manifest = json.loads((copied / MANIFEST).read_text())
+    (copied / MANIFEST).write_text(json.dumps({**manifest, "mask_noise": scored_with}))
+    config = TrainConfig(
+        drawn_data, Path("run"), strategy="repair", mask_noise=kernel,
+        noise=NoiseOptions(**noise), strategy_options=RepairOptions(scores=copied),
+    )  # fmt: skip
+    with pytest.raises(ActisegError, match=told) if told else nullcontext():
+        make_strategy(config)
+
+
+def test_scores_of_another_split_or_other_label_images_are_refused(
+    drawn_data: Path, copied: Path, tmp_path: Path
+) -> None:
+    own = Path(shutil.copytree(drawn_data, tmp_path / "data"))
+    config = TrainConfig(
+        own, tmp_path, strategy="repair", strategy_options=RepairOptions(scores=copied)
+    )
+    make_strategy(config)
+    label = next((own / "Annotations_Sparse" / "train").glob("*/*.png"))
+    label.write_bytes(label.read_bytes() + b" ")
+    with pytest.raises(ActisegError, match="another set of pictures and label images; run actiseg"):
+        make_strategy(config)
+    split = own / "ImageSets" / "train.json"
+    split.write_text(json.dumps(json.loads(split.read_text())[1:]))
+    with pytest.raises(ActisegError, match="another split file; run actiseg region-scores"):
+        make_strategy(config)
 
 
 # What they are worth

@@ -31,6 +31,7 @@ from training.noise.mask import MaskNoise
 from training.noise.text import TextNoise, names_in_split, noisy_split
 from training.strategies.repair import Repair, RepairOptions
 from training.strategies.support.boundary import (
+    LARGEST_REACH,
     border_profile,
     boxes_of_masks,
     edge_strength,
@@ -98,6 +99,19 @@ def _batch(data: Path, noise: LabelNoise | None) -> Batch:
         negative_masks=True, noise=noise,
     )  # fmt: skip
     return collate([clips[index] for index in range(len(clips))]).to(torch.device("cpu"))
+
+
+@pytest.mark.parametrize("reach", [0, LARGEST_REACH + 1])
+def test_a_reach_that_nested_masks_cannot_count_is_refused(reach: int) -> None:
+    with pytest.raises(ActisegError, match=rf"--repair\.reach is {reach}; it must be 1 to 125"):
+        RepairOptions(reach=reach)
+    with pytest.raises(ActisegError, match=r"--repair\.width is 0; it must be at least 1"):
+        RepairOptions(width=0)
+
+
+def test_the_largest_reach_is_counted() -> None:
+    masks = torch.ones(1, 1, 1, 1, dtype=torch.bool)
+    assert nested(masks, LARGEST_REACH).depth.item() == 2 * LARGEST_REACH + 3
 
 
 @pytest.mark.parametrize("kernel", [0, 9, 15, 21])

@@ -13,6 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+LARGEST_REACH = 125
+"""Pixels; with more, the depth of nested masks would not fit into uint8."""
+
 
 class NestedMasks(NamedTuple):
     """Masks whose borders are moved inwards and outwards pixel by pixel.
@@ -45,7 +48,7 @@ def nested(masks: Tensor, reach: int, inside: Tensor | None = None) -> NestedMas
 
     Args:
         masks: bool [P, T, H, W].
-        reach: R, from 1 to 125.
+        reach: R, from 1 to `LARGEST_REACH`.
         inside: False on padding, where what comes out says nothing, bool [P, T, H, W]; None if
             there is no padding.
     """

@@ -22,7 +22,7 @@ from torch import Tensor
 from actiseg_ros.bundle import file_sha256
 from actiseg_ros.errors import ActisegError
 from training.checkpoints.reading import load_weights
-from training.config.noise import NameOptions
+from training.config.noise import NameOptions, NoiseOptions
 from training.data.layout import IMAGES, LABELS, image_folder, split_file
 from training.data.palette import read_label_png
 from training.data.pictures import read_rgb
@@ -42,6 +42,8 @@ MANIFEST = "manifest.json"
 _CLIP_PIXELS = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 """Mean and standard deviation that CLIP's pictures are normalised with."""
 _BATCH = 32
+_CALLED = {"split": "split file", "files": "set of pictures and label images"}
+_REMEDY = "run actiseg region-scores with the data, the split and the names of this training"
 
 
 @dataclass(frozen=True)
@@ -163,11 +165,10 @@ def score_regions(
     weights = {path.name: file_sha256(path) for path in sorted(encoder.glob("*.safetensors"))}
     settings = {**vars(view), "encoder": weights, "split": file_sha256(file), "nouns": nouns}
     folder = image_folder(data, file)
-    shown = {data / IMAGES / folder: ".jpg", data / LABELS / folder: ".png"}
     with sole_writer(out):
         claim(out / MANIFEST, settings, "scores")
         # Added apart: folders of before do not have it yet.
-        files = {"files": files_digest(data, clip_files(clips, shown))}
+        files = {"files": _shown_digest(data, file, clips)}
         claim(out / MANIFEST, files, "scores", may_add=True)
         sentences = model.sentences([view.template.replace("{noun}", noun) for noun in nouns])
         missing = [clip for clip in clips if not _file(out, clip).exists()]
@@ -228,7 +229,67 @@ def _crop(rgb: UInt8, box: Sequence[float], margin: float) -> UInt8:
     return rgb[first[1] : last[1], first[0] : last[0]]
 
 
-def class_scores(folder: Path, lexicon: Lexicon, mask_noise: int) -> Tensor:
+def require_same_masks(
+    folder: Path, data: Path, split: str, mask_noise: int, noise: NoiseOptions
+) -> None:
+    """Refuses scores of other masks than a training learns from; they would tell of the clean ones.
+
+    Objects that are not active have been scored by their stored masks, which `negatives` `keep`
+    leaves and `vanish` removes.
+
+    Args:
+        folder: As `score_regions` wrote it.
+        data: Folder in the ActionVOS layout that is trained on.
+        split: Name of the split that is trained on.
+        mask_noise: The training's kernel of Alg. 2; 0 for none.
+        noise: How its noise is made.
+
+    Raises:
+        ActisegError: Naming what differs.
+    """
+    manifest = _manifest(folder)
+    scored = manifest.get("mask_noise")
+    if scored != mask_noise:
+        raise ActisegError(
+            f"{folder}: was scored with --mask-noise {scored}, and training has {mask_noise}; run "
+            "actiseg region-scores with that into another --out"
+        )
+    if mask_noise:
+        for option, value, same in (
+            ("labels-folder", noise.labels_folder, noise.labels_folder is None),
+            ("order", noise.order, noise.order == "ascending"),
+            ("negatives", noise.negatives, noise.negatives != "dilate"),
+        ):
+            if not same:
+                raise ActisegError(
+                    f"{folder}: was scored with other masks than --noise.{option} {value} gives; "
+                    "leave that out, or --repair.scores"
+                )
+    file = split_file(data, split)
+    found = {"split": file_sha256(file), "files": _shown_digest(data, file, load_clips(file))}
+    for name, digest in found.items():
+        # Folders of before do not say the second.
+        if manifest.get(name, digest) != digest:
+            raise ActisegError(
+                f"{folder}: was scored with another {_CALLED[name]}; {_REMEDY} into another --out"
+            )
+
+
+def _shown_digest(data: Path, split: Path, clips: Sequence[Clip]) -> str:
+    """Digest of the pictures and label images that are scored, as far as names and sizes tell."""
+    folder = image_folder(data, split)
+    shown = {data / IMAGES / folder: ".jpg", data / LABELS / folder: ".png"}
+    return files_digest(data, clip_files(clips, shown))
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    manifest = read_json(folder / MANIFEST)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("nouns"), list):
+        raise ActisegError(f"{folder / MANIFEST}: names no nouns; {_REMEDY}")
+    return manifest
+
+
+def class_scores(folder: Path, lexicon: Lexicon) -> Tensor:
     """The scores of a lexicon's objects and classes, float32 [K, C].
 
     A class has the score of its best noun. Scores of an object have the mean 0, all together the
@@ -237,29 +298,18 @@ def class_scores(folder: Path, lexicon: Lexicon, mask_noise: int) -> Tensor:
     Args:
         folder: As `score_regions` wrote it.
         lexicon: Of the training.
-        mask_noise: Its kernel of Alg. 2; scores of other masks would tell it about the clean ones.
 
     Raises:
-        ActisegError: If the folder is incomplete, or of other clips, nouns or masks.
+        ActisegError: If the folder is incomplete, or of other clips or nouns.
     """
-    manifest = read_json(folder / MANIFEST)
-    nouns = manifest.get("nouns") if isinstance(manifest, dict) else None
-    remedy = "run actiseg region-scores with the data, the split and the names of this training"
-    if not isinstance(nouns, list):
-        raise ActisegError(f"{folder / MANIFEST}: names no nouns; {remedy}")
-    scored = manifest.get("mask_noise")
-    if scored != mask_noise:
-        raise ActisegError(
-            f"{folder}: was scored with --mask-noise {scored}, and training has {mask_noise}; run "
-            "actiseg region-scores with that into another --out"
-        )
+    nouns = _manifest(folder)["nouns"]
     places: list[list[int]] = [[] for _ in range(lexicon.size)]
     for place, noun in enumerate(nouns):
         if noun in lexicon.classes:
             places[lexicon.classes[noun]].append(place)
     for own, names in zip(places, lexicon.names, strict=True):
         if not own:
-            raise ActisegError(f"{folder}: has no scores for {names[0]!r}; {remedy}")
+            raise ActisegError(f"{folder}: has no scores for {names[0]!r}; {_REMEDY}")
     objects: dict[str, list[tuple[int, int]]] = {}
     for (sequence, object_id), row in lexicon.rows.items():
         objects.setdefault(sequence, []).append((object_id, row))
@@ -267,14 +317,16 @@ def class_scores(folder: Path, lexicon: Lexicon, mask_noise: int) -> Tensor:
     for sequence, rows in objects.items():
         path = folder / f"{sequence}.safetensors"
         if not path.is_file():
-            raise ActisegError(f"{path}: not found, so not all clips have scores; {remedy}")
+            raise ActisegError(f"{path}: not found, so not all clips have scores; {_REMEDY}")
         found, _ = load_weights(path)
         for object_id, row in rows:
             own_scores = found.get(str(object_id))
             if own_scores is None:
                 continue
             if own_scores.shape != (len(nouns),) or not bool(own_scores.isfinite().all()):
-                raise ActisegError(f"{path}, object {object_id}: no scores; remove it and {remedy}")
+                raise ActisegError(
+                    f"{path}, object {object_id}: no scores; remove it and {_REMEDY}"
+                )
             best = torch.stack([own_scores[place].max() for place in places])
             scores[row] = best - best.mean()
     shown = scores.any(1)
