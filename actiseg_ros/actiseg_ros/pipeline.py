@@ -144,13 +144,13 @@ class Pipeline:
             self._prompt, self._action, self._narration = None, ((), ""), NOTHING_NARRATED
             self._gate.handle(event)
 
-    def narrate(self, text: str, age: float = 0.0, *, kept: bool = False) -> tuple[str, ...]:
+    def narrate(self, text: str, age: float = 0.0, *, kept: float = 0.0) -> tuple[str, ...]:
         """Takes a narration; the one that is current only has its life renewed.
 
         Args:
             text: What is done; empty ends the action.
             age: Seconds since it was said; if that lies in the future it does not hold.
-            kept: Whether it was kept for late listeners; it yields to what was said since.
+            kept: Seconds for which it was kept for late listeners; it yields to newer words.
 
         Returns:
             What had to be changed in it, or why it is ignored, for the log.
@@ -175,7 +175,7 @@ class Pipeline:
         duration: float,
         age: float = 0.0,
         *,
-        kept: bool = False,
+        kept: float = 0.0,
     ) -> tuple[str, ...]:
         """Takes an action message.
 
@@ -185,7 +185,7 @@ class Pipeline:
             target: What is to be grasped; empty leaves the choice to the narration.
             duration: Seconds that the action lasts from its beginning; 0 is unknown.
             age: Seconds since it began; if that lies in the future it does not hold.
-            kept: Whether it was kept for late listeners; it yields to what was said since.
+            kept: Seconds for which it was kept for late listeners; it yields to newer words.
 
         Returns:
             What had to be changed, or why it is ignored, for the log.
@@ -382,8 +382,9 @@ def load_model(
 def _outdated(said: Narrated) -> tuple[str, ...]:
     what = repr(said.text) if said.text else "an empty narration"
     return (
-        f"{what} began {said.age:.3g} s ago, and something was said since that holds instead; "
-        "stamp an action with the time of its beginning, and stop sending it when it has ended",
+        f"{what} began {said.age:.3g} s ago, and what was said since holds instead; stamp an "
+        "action with the time of its beginning by a clock that agrees with this node's, and stop "
+        "sending it when it has ended",
     )
 
 

@@ -253,9 +253,9 @@ def test_what_began_before_the_end_is_ignored_and_says_so(tmp_path: Path) -> Non
     for age in (5.0, 2.5):
         for note in (
             *pipeline.act("cut tomato", ["tomato"], "", 60.0, age),
-            *pipeline.narrate("cut tomato", age, kept=True),
+            *pipeline.narrate("cut tomato", age, kept=age),
         ):
-            assert f"'cut tomato' began {age:.3g} s ago, and something was said since" in note
+            assert f"'cut tomato' began {age:.3g} s ago, and what was said since holds" in note
         assert pipeline.prompt is None
         camera.show()
         assert camera.reasons == (Reason.NO_NARRATION,)

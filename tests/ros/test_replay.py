@@ -177,6 +177,22 @@ def test_a_start_offset_skips_and_a_loop_repeats(bag: Path, tmp_path: Path) -> N
         listener.close()
 
 
+def test_no_action_of_a_round_began_before_the_last_one_ended(bag: Path, tmp_path: Path) -> None:
+    """A node would take it for one that is over: it was said to have ended."""
+    listener = Listener("/replay_rounds")
+    try:
+        parameters = {"bag": bag, "wait_for_subscribers": 30, "start_offset": 1.4, "loop": True}
+        with running("replay_node", "/replay_rounds", tmp_path / "log", **parameters) as process:
+            actions = listener.heard["action"]
+            eventually(lambda: sum(bool(m.narration) for _, m in list(actions)) >= 2, "two rounds")
+            assert process.stop() == 0
+        (_, first), (ended, end), (_, again) = actions[:3]
+        assert first.narration and again.narration and not end.narration
+        assert _stamps([(0.0, again)])[0] > ended
+    finally:
+        listener.close()
+
+
 @pytest.mark.parametrize(
     "other", ["tf2_msgs/msg/TFMessage", "nav_msgs/msg/Odometry", "vendor_msgs/msg/Extrinsics"]
 )

@@ -201,7 +201,7 @@ def export_model(
 
 
 def _put_in_place(folder: Path, out: Path, former: Path) -> None:
-    """Renames `folder` to `out`, and what is there to `former`; back, whatever stops it."""
+    """Renames `folder` to `out`, and what is there to `former`; back, if anything is raised."""
     try:
         if out.exists():
             out.replace(former)

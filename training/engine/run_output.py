@@ -103,11 +103,11 @@ class RunOutput:
         }
         save_weights(self._config.out / name, self._setup.strategy.exported(network), metadata)
 
-    def remove_former_weights(self) -> None:
-        """Removes weights of another run, but for those that each epoch writes over."""
+    def set_former_weights_aside(self) -> None:
+        """Renames weights of another run to ``former.*``, but for what each epoch writes over."""
         for name in ("best", "last.peer*"):
             for file in self._config.out.glob(f"{name}.safetensors"):
-                file.unlink()
+                file.replace(file.with_name(f"former.{file.name}"))
 
     def done(self) -> None:
         """Notes that all epochs are done."""

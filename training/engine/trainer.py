@@ -372,7 +372,7 @@ class Trainer:
         if output is not None:
             values: dict[str, Any] = {"step": self.step, **self.meter.values(), **metrics}
             if self.epoch == 1:
-                output.remove_former_weights()  # of a run whose checkpoint is gone
+                output.set_former_weights_aside()  # of a run whose checkpoint is gone
             if self.validator is not None and metrics:
                 self._say(f"epoch {self.epoch}: " + _line(metrics))
                 score = self._score(metrics)

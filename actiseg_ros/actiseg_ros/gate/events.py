@@ -110,14 +110,15 @@ class Narrated:
         age: Seconds since the action began.
         from_action: Whether it came with an action; a plain narration of the same text never
             makes an action of known duration last longer.
-        kept: Whether it was kept for late listeners, so that others may have been said since.
+        kept: Seconds for which it was kept for late listeners, in which others may have been said;
+            0 if it was heard as it was said.
     """
 
     text: str
     duration: float = 0.0
     age: float = 0.0
     from_action: bool = False
-    kept: bool = False
+    kept: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,7 @@ class Narration:
         heard: When it was heard.
         duration: Seconds that an action said it lasts; 0 if nobody said.
         age: Seconds since its beginning when it was heard; infinite if that cannot be.
+        kept: Seconds since it was said when it was heard; 0 if it was heard as it was said.
         repeated: When it was heard last.
     """
 
@@ -77,6 +78,7 @@ class Narration:
     heard: Time
     duration: float = 0.0
     age: float = 0.0
+    kept: float = 0.0
     repeated: Time | None = None
 
     @property
@@ -91,6 +93,10 @@ class Narration:
     def age_at(self, now: Time) -> float:
         """Seconds since its beginning."""
         return self.age + now.since(self.heard)
+
+    def silence(self, now: Time) -> float:
+        """Seconds since it was said last."""
+        return now.since(self.repeated) if self.repeated else self.kept + now.since(self.heard)
 
     def left(self, now: Time, timeout: float) -> float:
         """Seconds that it still holds, 0 or less when it is over."""
@@ -116,7 +122,7 @@ class GateState:
         session: Grows when images from before may no longer count.
         prompt_version: Grows when evidence from before may no longer count.
         narration: Current narration, over or not; None if there is none.
-        ended: The empty narration that ended an action last, None if there was none.
+        ended: What an empty narration ended last, heard when that was; None if there was none.
         frame: Image that arrived last.
         repeats: How often its content came again.
         unchanged_since: When its content came first.

@@ -157,15 +157,24 @@ class StateMachine:
     def outdated(self, state: GateState, event: Narrated, now: Time) -> bool:
         """Whether something newer was heard, which an older message must not undo.
 
-        Newer is an end that was said after the beginning. What was kept for late listeners yields
-        to another narration as well; of two actions the one that began first may last longer.
-        Where one ends as the next begins, their ages differ by the time that messages take.
+        Newer is the end of the same action, if it began before. What was kept for late listeners
+        yields to any end and to what is still being said; of two actions the one that began first
+        may last longer. Where one ends as the next begins, their ages differ by the time that
+        messages take.
         """
-        newer = [state.ended] if event.text else []
-        if event.kept:
-            newer.append(state.narration)
-        age = event.age - _ON_THE_WAY
-        return any(said is not None and said.age_at(now) < age for said in newer)
+        ended, narration = state.ended, state.narration
+        if (
+            ended is not None
+            and event.text
+            and (event.kept or event.text == ended.text)
+            and ended.age_at(now) < event.age - _ON_THE_WAY
+        ):
+            return True
+        return (
+            narration is not None
+            and event.kept != 0
+            and narration.silence(now) < event.kept - _ON_THE_WAY
+        )
 
     # Reasons
 
@@ -296,20 +305,27 @@ class StateMachine:
             return state
         if not event.text:
             state = _without_evidence(state, "the end of the action")
-            ended, said = state.ended, self._begun(event, now)
-            newest = ended is None or said.age <= ended.age_at(now)
-            return replace(state, narration=None, ended=said if newest else ended)
+            return replace(state, narration=None, ended=self._ended(state, event, now))
         if not self.continues(state, event, now):
             state = _without_evidence(state, "another narration, object list or target")
         elif old is not None and old.bounded and not event.from_action:
-            return replace(state, narration=replace(old, repeated=now))
+            return state if event.kept else replace(state, narration=replace(old, repeated=now))
         return replace(state, narration=self._begun(event, now))
 
     def _begun(self, event: Narrated, now: Time) -> Narration:
         # What begins in the future has not begun, and clocks that disagree tell no age.
         begun = event.age >= -self.options.image_timeout  # nan is not
         age = max(0.0, event.age) if begun else math.inf
-        return Narration(event.text, heard=now, duration=event.duration, age=age)
+        return Narration(event.text, now, event.duration, age, event.kept)
+
+    def _ended(self, state: GateState, event: Narrated, now: Time) -> Narration | None:
+        """What was ended last, and when; an end that comes late leaves a newer one."""
+        if not event.age < math.inf:
+            return state.ended  # nobody said so
+        said = state.narration or state.ended
+        ended = Narration(said.text if said else "", now, age=max(0.0, event.age))
+        last = state.ended
+        return ended if last is None or ended.age <= last.age_at(now) else last
 
     def _arrived(self, state: GateState, frame: Frame, now: Time) -> GateState:
         last, source = state.frame, frame.source

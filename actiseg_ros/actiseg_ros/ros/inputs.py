@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -35,12 +36,11 @@ class Origin:
 
     Attributes:
         publisher: Tells its publisher from others on the topic.
-        kept: Whether it was kept for late subscribers.
-        age: Seconds since it was published, where it was kept; else 0.
+        age: Seconds since it was published, where it was kept for late subscribers, else 0;
+            infinite where the clock cannot tell, which is /clock.
     """
 
     publisher: str
-    kept: bool = False
     age: float = 0.0
 
 
@@ -128,10 +128,9 @@ class Inputs:
                 subscribed.newest = published
                 age = (time.time_ns() - published) * 1e-9
                 if self._node.get_clock().ros_time_is_active and age > _DELIVERY:
-                    self._refuse_kept(subscribed, age)
-                    return
+                    age = math.inf
                 subscribed.monitor.arrived()
-                callback(message, Origin("latched", kept=True, age=age))
+                callback(message, Origin("latched", age))
             except Exception as error:
                 self._on_error(subscribed, error)
 
@@ -161,15 +160,6 @@ class Inputs:
 
     def _on_matched(self, subscribed: _Subscribed, event: Any) -> None:
         subscribed.joined = int(event.total_count)
-
-    def _refuse_kept(self, subscribed: _Subscribed, age: float) -> None:
-        self._reporter.warn(
-            subscribed.input.part,
-            f"a message on {subscribed.topic} was published {age:.3g} s before it came, and by "
-            "/clock (`use_sim_time`) nobody can tell how old it is, so it is ignored; send it "
-            "again, or send an action with a stamp",
-            "kept",
-        )
 
     def _wants_latched(self, topic: str, late: bool) -> bool:
         """Whether a parameter asks for what was published before the node listened."""

@@ -35,9 +35,9 @@ class Instructions:
     def on_narration(self, message: String, origin: Origin) -> None:
         """Takes a message of the topic ``narration``."""
         pipeline = self._pipeline()
-        if pipeline is not None:
-            self._note(pipeline.narrate(message.data, origin.age, kept=origin.kept))
-            self._log_end(message.data)
+        if pipeline is not None and self._is_dated("narration", origin.age):
+            self._note(pipeline.narrate(message.data, origin.age, kept=origin.age))
+            self._log_end(message.data, pipeline)
 
     def on_action(self, message: ActionNarration, origin: Origin) -> None:
         """Takes a message of the topic ``action``."""
@@ -52,11 +52,13 @@ class Instructions:
         if stamp_ns:
             # A clock that has not told any time yet cannot tell that the action has begun.
             age = (now_ns - stamp_ns) * 1e-9 if now_ns else -math.inf
+        if not self._is_dated("action", age):
+            return
         try:
             self._note(
-                pipeline.act(message.narration, names, target, duration, age, kept=origin.kept)
+                pipeline.act(message.narration, names, target, duration, age, kept=origin.age)
             )
-            self._log_end(message.narration)
+            self._log_end(message.narration, pipeline)
         except RobotError as error:
             self._reporter.error("narration", f"action message refused: {error}", "refused")
 
@@ -83,8 +85,20 @@ class Instructions:
         )
         return response
 
-    def _log_end(self, narration: str) -> None:
-        if not narration.strip():
+    def _is_dated(self, name: str, age: float) -> bool:
+        if age < math.inf:
+            return True
+        topic = self._node.resolve_topic_name(name)
+        text = (
+            f"a message on {topic} was kept from before this node listened, and by /clock "
+            "(`use_sim_time`) nobody can tell how old it is, so it is ignored; send it again, or "
+            "send an action with a stamp"
+        )
+        self._reporter.warn("narration", text, "kept")
+        return False
+
+    def _log_end(self, narration: str, pipeline: Pipeline) -> None:
+        if not narration.strip() and pipeline.prompt is None:
             text = "empty narration: the action ended"
             self._node.get_logger().info(text, throttle_duration_sec=5.0)
 

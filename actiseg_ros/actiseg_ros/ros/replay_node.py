@@ -32,7 +32,7 @@ from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 
 from actiseg_ros.bags.cameras import DECISION, outputs
-from actiseg_ros.bags.playback import Playback, Restamper, play, unplayable
+from actiseg_ros.bags.playback import Playback, Restamper, play, stamp_of, unplayable
 from actiseg_ros.bags.recording import Recorded, Topic, open_recording
 from actiseg_ros.errors import RobotError
 from actiseg_ros.ros.node_parameters import warn_of_untaken
@@ -42,7 +42,8 @@ from actiseg_ros.ros.start import start_ros
 _SETTLE = 0.5
 """Seconds between the discovery of a subscriber and the first message."""
 _PAUSE = 0.1
-"""Seconds between two rounds of a loop, so that one message alone is no flood."""
+"""Least seconds between two rounds of a loop, so that one message alone is no flood."""
+_ACTION = "actiseg_msgs/msg/ActionNarration"
 _DEPTH = 10
 _LATCHED_DEPTH = 1000
 _PARAMETERS: dict[str, tuple[Any, str]] = {
@@ -158,6 +159,8 @@ class ReplayNode(Node):
         self._outputs: dict[str, Any] = {}
         self._stamped: set[str] = set()
         self._lengths: dict[str, Any] = {}
+        self.pause = _PAUSE
+        """Seconds to wait before the next round, so that none of its actions began in the last."""
         left_out = {} if wanted else outdated(self._playback.topics)
         if self.clock:
             clocks = (t.name for t in self._playback.topics if t.name == "/clock")
@@ -207,16 +210,21 @@ class ReplayNode(Node):
     def play_once(self, stopping: threading.Event) -> int:
         """Plays the bag from the start offset to its end; returns how many messages were sent."""
         restamper: Restamper | None = None
+        began_ns = 0
 
         def send(message: Recorded) -> None:
-            nonlocal restamper
+            nonlocal restamper, began_ns
             name = message.topic.name
             if not self.clock and name in self._lengths:
                 message = replace(message, raw=self._divided(message))
             if not self.clock and name in self._stamped:
-                now = self.get_clock().now().nanoseconds
-                restamper = restamper or Restamper(message.time_ns, now, self.rate)
+                if restamper is None:
+                    began_ns = self.get_clock().now().nanoseconds
+                    restamper = Restamper(message.time_ns, began_ns, self.rate)
                 message = replace(message, raw=restamper.restamped(message))
+                if message.topic.type == _ACTION:
+                    ahead = (began_ns - stamp_of(message.raw)) * 1e-9
+                    self.pause = max(self.pause, ahead)
             self._outputs[name].publish(message.raw)
 
         return play(self._playback.messages(), send, self._tick, self.rate, stopping)
@@ -260,7 +268,7 @@ def _run(node: ReplayNode, stopping: threading.Event, failures: list[Exception])
             node.get_logger().info(f"{sent} messages played")
             if not node.loop:
                 break
-            stopping.wait(_PAUSE)
+            stopping.wait(node.pause)
         node.close()
     except Exception as error:
         failures.append(error)

@@ -242,27 +242,48 @@ def test_an_end_is_not_undone_by_what_began_before_it(simulated: bool) -> None:
     ended = now.wait(5.0).narrate("")
     for older in (
         ended.wait(1.0).action(20.0, age=4.0),  # repeated by who has not heard of the end
-        ended.wait(1.0).narrate("cut pepper", age=3.0, kept=True),
-        ended.wait(1.0).narrate("", age=9.0, kept=True).action(20.0, age=4.0),
+        ended.wait(0.5).narrate("").wait(0.5).action(20.0, age=4.0),
+        ended.wait(1.0).narrate("cut pepper", age=3.0, kept=3.0),
+        ended.wait(1.0).narrate("", age=9.0, kept=9.0).action(20.0, age=4.0),
+        now.narrate("", age=-30.0).wait(1.0).action(20.0, age=4.0),  # by a clock that is ahead
     ):
         assert reasons(older.see().see().see()) == (Reason.NO_NARRATION,)
-    # What begins with the end or later holds, also after an older end that came late.
+    # What begins with the end or later holds, also after an older end that came late, and so does
+    # another action that goes on.
     for newer in (
         ended.wait(1.0).action(20.0, age=0.9),
         ended.wait(0.3).action(20.0, age=0.4),  # messages take their time
-        ended.wait(1.0).narrate("", age=9.0, kept=True).action(20.0, age=1.0),
+        ended.wait(1.0).action(20.0, "cut pepper", age=4.0),
+        ended.wait(1.0).narrate("", age=9.0, kept=9.0).action(20.0, age=1.0),
         ended.reset().wait(1.0).action(20.0, age=4.0),
     ):
         assert newer.see().see().see().decide().go
 
 
-def test_what_was_kept_yields_to_what_was_said_since() -> None:
-    now = world(options(narration_timeout=60.0)).go()
-    assert now.narrate("cut pepper", age=6.0, kept=True).see().decide().go
-    assert now.narrate("", age=6.0, kept=True).see().decide().go
-    assert not now.narrate("", age=0.1, kept=True).see().decide().go
-    # An action that began earlier is no older word.
-    assert not now.action(20.0, "cut pepper", age=6.0).see().decide().go
+def test_what_was_kept_yields_to_what_is_being_said() -> None:
+    rules = options(narration_timeout=60.0)
+
+    def narrated(now: World) -> str:
+        return now.state.narration.text if now.state.narration else ""
+
+    now = world(rules).go()
+    assert now.narrate("cut pepper", age=6.0, kept=6.0).see().decide().go
+    assert now.narrate("", age=6.0, kept=6.0).see().decide().go
+    assert not now.narrate("", age=0.1, kept=0.1).see().decide().go
+    # An action that began long ago is being said as long as it is repeated, in either way.
+    began = world(rules).on().action(60.0, age=20.0)
+    for repeated in (began, began.wait(15.0).narrate(), began.wait(15.0).action(60.0, age=35.0)):
+        assert narrated(repeated.wait(0.2).narrate("cut pepper", age=10.0, kept=10.0)) == "take cup"
+        assert narrated(repeated.wait(0.2).narrate("", age=10.0, kept=10.0)) == "take cup"
+        assert (
+            narrated(repeated.wait(15.0).narrate("cut pepper", age=5.0, kept=5.0)) == "cut pepper"
+        )
+    # Of two that were kept the newer one counts, in either order; a live action needs not be newer.
+    first = world(rules).on().narrate("cut pepper", age=9.0, kept=9.0)
+    assert narrated(first.narrate("take cup", age=4.0, kept=4.0)) == "take cup"
+    second = world(rules).on().narrate("take cup", age=4.0, kept=4.0)
+    assert narrated(second.narrate("cut pepper", age=9.0, kept=9.0)) == "take cup"
+    assert narrated(second.action(20.0, "cut pepper", age=9.0)) == "cut pepper"
 
 
 def test_another_timeout_of_narrations_holds_for_what_was_narrated() -> None:
@@ -456,7 +477,7 @@ ALPHABET: dict[str, Callable[[World], World]] = {
     "no narration": lambda w: w.narrate(""),
     "short action": lambda w: w.action(duration=0.15),
     "old action": lambda w: w.action(duration=9.0, age=2.0),
-    "kept narration": lambda w: w.narrate("cut pepper", age=2.0, kept=True),
+    "kept narration": lambda w: w.narrate("cut pepper", age=2.0, kept=2.0),
     "objects": World.objects,
     "reject": World.reject,
     "fail": World.fail,
@@ -593,7 +614,7 @@ class Gate(RuleBasedStateMachine):
         age=st.sampled_from([0.0, 0.0, 0.4, 2.0]),
     )
     def narrate(self, text: str, age: float) -> None:
-        self.change(lambda w: w.narrate(text, age=age, kept=age > 0))
+        self.change(lambda w: w.narrate(text, age=age, kept=age))
 
     @rule(
         duration=st.sampled_from([0.0, 0.3, 2.0]),

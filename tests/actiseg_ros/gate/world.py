@@ -280,26 +280,30 @@ def _without_outdated(log: tuple[Entry, ...], timeout: float) -> tuple[Entry, ..
     """Old narrations that came after what was said since become reads of the clock."""
     found: list[Entry] = []
     last: Time | None = None
-    end = said = -math.inf  # when they began, by the clock that counts
+    ended: tuple[str, float] | None = None  # an action, and when it was said to have ended
+    current: tuple[str, float] | None = None  # what is narrated, and when it was said last
     for entry in log:
         time, narrated = entry.time, entry.narrated
         back = time.simulated and last is not None and time.ros_ns < last.ros_ns
         last = time
         if entry.kind in ("on", "off", "reset") or back:
-            end = said = -math.inf
+            ended = current = None
         if narrated is not None:
             seconds = time.ros_ns * 1e-9 if time.simulated else time.steady
-            late = seconds - narrated.age + 0.5  # which messages may take
-            if (narrated.text and late < end) or (narrated.kept and late < said):
+            text, kept = narrated.text, narrated.kept
+            of_ended = ended is not None and bool(text) and (kept > 0 or text == ended[0])
+            undoes = of_ended and ended is not None and seconds - narrated.age < ended[1] - 0.5
+            if undoes or (kept and current is not None and seconds - kept < current[1] - 0.5):
                 found.append(dataclasses.replace(entry, kind="tick", narrated=None))
                 continue
-            began = seconds - max(0.0, narrated.age)
-            if not narrated.age >= -timeout:
-                began = -math.inf
-            if narrated.text:
-                said = began
-            else:
-                end, said = max(end, began), -math.inf
+            if text:
+                current = text, seconds - kept
+            elif narrated.age < math.inf:
+                before = current or ended
+                when = seconds - max(0.0, narrated.age)
+                if ended is None or when >= ended[1]:
+                    ended = (before[0] if before else ""), when
+                current = None
         found.append(entry)
     return tuple(found)
 

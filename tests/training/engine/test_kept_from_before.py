@@ -98,4 +98,7 @@ def test_a_run_that_starts_anew_is_no_continuation(drawn_data: Path, tmp_path: P
     record = json.loads(file.read_text(encoding="utf-8"))
     assert record["started"] != "long ago" and len(record["epochs"]) == 1
     names = {path.name for path in tmp_path.glob("*.safetensors")}
-    assert names == {"last.safetensors"}
+    assert names - {"last.safetensors"} == {
+        "former.best.safetensors",
+        "former.last.peer.safetensors",
+    }
