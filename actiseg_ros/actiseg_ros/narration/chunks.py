@@ -193,11 +193,13 @@ class _Chunker:
             return self._piece(Kind.SUBORDINATE, place, 1, _Expect.CLAUSE)
         if word in grammar.PARTITIVES and self._word(place + 1) == "of":
             return self._noun(place)
+        opens = self._expect in (_Expect.CLAUSE, _Expect.VERB)
+        if opens and word in grammar.COMPOUNDING and grammar.is_verb(self._word(place + 1)):
+            return self._piece(Kind.ADVERB, place, 1, _Expect.VERB)
         if word in grammar.FILLERS and self._expect is _Expect.CLAUSE and self._word(place + 1):
             return self._piece(Kind.ADVERB, place, 1, None)
         if self._is_particle(place, word):
             return self._piece(Kind.PARTICLE, place, 1, None)
-        opens = self._expect in (_Expect.CLAUSE, _Expect.VERB)
         if word in grammar.PREPOSITIONS or (word in grammar.PARTICLES and not opens):
             self._fronted = self._fronted or not self._chunks
             return self._piece(Kind.PREPOSITION, place, 1, _Expect.NOUN)

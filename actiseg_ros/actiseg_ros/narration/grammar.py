@@ -57,15 +57,18 @@ MOVING = _set(
     " march pace travel"
 )
 """Of one's own way, posture or gaze: "up", "down" and "out" behind them say where."""
+POURING = _set("pour throw tip drain empty dump flush rinse wash spill chuck toss")
+"""What they get rid of is not what follows "down": "pour down sink"."""
 _TAKING = {
     "off": _set(
         "take turn switch shut flick click power set cut chop slice peel trim snip snap break bite"
         " tear rip strip rinse wash wipe clean brush scrub scrape rub dust polish pat dry shake"
-        " pull lift twist screw pop prise pry drain pour scoop shave sweep blow finish cool"
+        " pull lift twist screw unscrew pop prise pry drain pour scoop skim shave sweep blow"
+        " finish cool knock slide plug flip"
     ),
-    "over": _set("turn flip knock roll fold hand bring push pull wipe switch swap"),
-    "around": _set("turn flip spin rotate swirl shake switch swap pass push pull drag carry"),
-    "along": _set("take bring carry push pull drag"),
+    "over": _set("turn flip knock tip roll fold hand bring push pull wipe switch swap"),
+    "around": _set("turn flip spin rotate swirl stir shake switch swap"),
+    "along": _set("take bring"),
 }
 _TAKING["round"] = _TAKING["around"]
 """Only behind these verbs such a word is a particle before a noun: "turn over egg"."""
@@ -81,6 +84,18 @@ ADVERBS = _set(
     " together twice soon afterwards instead somewhere aside slightly once anew halfway upright"
     " very quite"
 )
+MANNERS = _set(
+    "carefully slowly gently quickly quietly safely swiftly rapidly steadily smoothly finely"
+    " coarsely thinly thickly roughly evenly lightly firmly loosely tightly neatly nicely cleanly"
+    " properly thoroughly vigorously softly delicately diagonally vertically horizontally partly"
+    " partially fully completely briefly continuously repeatedly simultaneously directly"
+    " immediately currently manually separately equally gradually cautiously"
+)
+"""How something is done now. Other adverbs in "-ly" may say that it is not: "allegedly"."""
+COMPOUNDING = _set(
+    "deep shallow pre re par slow quick pressure air flash double half fine coarse rough spot batch"
+)
+"""Before a verb they make another one of it: "deep-fry"."""
 PARTITIVES = _set(
     "piece pieces slice slices bit bits part parts half halves rest remainder lot lots pair"
     " pairs handful chunk chunks pinch bunch couple stack pile portion portions kind type end"
@@ -103,7 +118,7 @@ CONDITIONS = _set(
 )
 PLANS = _set(
     "will shall must ought going about later soon tomorrow someday ready tonight eventually"
-    " upcoming wait waits waiting pending shortly momentarily sometime"
+    " upcoming wait waits waiting pending shortly momentarily sometime afterwards afterward"
 )
 PASTS = _set(
     "had has was were been did already ago previously yesterday earlier done formerly anymore"
@@ -131,20 +146,30 @@ TIMES = _set(
     " weeks month months year years morning afternoon evening night noon midnight dawn dusk sunrise"
     " sunset weekend while future course bit jiffy jiff mo tick pm o'clock oclock lunchtime bedtime"
     " nightfall teatime monday tuesday wednesday thursday friday saturday sunday january february"
-    " april june july august september october november december"
+    " april june july august september october november december s h ms quarter time point"
+    " instant flash"
 )
 TIME_PREPOSITIONS = _set("in within at on by upon past")
 CLOCK_PREPOSITIONS = TIME_PREPOSITIONS | _set("around")
 """A bare number behind them is a time: "at five"."""
+STATE_PREPOSITIONS = _set("on in at under by")
+"""Before a bare word they may say how far something is: "on standby", "under review"."""
+AGAIN_AND_AGAIN = (("a", "time"), ("same", "time"), ("the", "same", "time"))
+"""Behind "at" these times are no others than now: "one at a time"."""
 SIGNALS = _set(
     "signal command request demand cue order orders instruction instructions approval permission"
-    " confirmation consent notice word mark call say go beep whistle alarm count arrival return"
-    " completion occasion breakfast lunch dinner supper"
+    " confirmation consent notice word mark call say go beep bell nod whistle alarm count"
+    " arrival return completion occasion breakfast lunch dinner supper"
 )
 """Behind `SIGNAL_PREPOSITIONS` they say what has to come first: "on my signal"."""
 SIGNAL_PREPOSITIONS = _set("on upon at by with under")
-DIVIDING = _set("cut slice chop dice divide split halve quarter fold break tear rip saw")
+DIVIDING = _set(
+    "cut slice chop dice divide split halve quarter fold break tear rip saw crack snap separate"
+    " part"
+)
 """With them "in two" says into how many parts; elsewhere it is a time."""
+SETTING = _set("turn set cook bake heat roast fry grill boil")
+"""With them "on 6" and "at 180" are settings."""
 WARNINGS = _set(
     "careful beware forbidden prohibited dangerous danger caution warning unsafe hazard hazardous"
 )
@@ -167,7 +192,10 @@ PERCEIVING = _set("watch see view observe admire notice behold")
 WITHDRAWING = _set("actually sorry oops whoops wrong nope nah mistake")
 """Behind something that was said they take it back: "take the cup, actually the plate"."""
 STANDING_STILL = _set("freeze hold stay")
-"""Alone at the end they are commands to stop."""
+"""Between marks they are commands to stop."""
+TAKING_BACK = _set("undo skip revert reverse drop leave scrap retract withdraw rescind")
+"""Between marks they take back what was said, also with `BACK_OBJECTS`: "undo it"."""
+BACK_OBJECTS = _set("it that this them all everything")
 WISHING = _set(
     "need plan intend hope wish like love prefer consider decide expect wait let have remember"
     " imagine hate enjoy pretend ought agree offer threaten dare fear worry regret risk undo"
@@ -202,6 +230,11 @@ VERBS = _set(
     " discard dispose rearrange replace rinse swirl unload"
 )
 """Common verbs of work at a table; several of them are nouns too ("whisk eggs", "take whisk")."""
+WORKING_ALONE = VERBS - _set(
+    "can change check clear close discard dispose drop finish fix freeze go hold keep leave release"
+    " remove rest return start stop"
+)
+"""Without an object they still tell of work: "wash cup, rinse", but not "wash cup, stop"."""
 
 PAST_FORMS = _set(
     "took held got gave threw poured found brought broke ate drank made stood shook tore wore"
@@ -274,12 +307,20 @@ def takes_particle(verb: str, particle: str) -> bool:
     """
     if particle in _TAKING:
         return is_verb(verb, _TAKING[particle])
+    if particle == "down" and is_verb(verb, POURING):
+        return False
     return particle not in PREPOSITIONS or not is_verb(verb, MOVING)
 
 
 def is_number(word: str) -> bool:
     """Whether a word is a number, also with a unit: "five", "5pm"."""
     return word in NUMBERS or word[:1].isdigit()
+
+
+def degrees(word: str) -> int | None:
+    """A number in digits, perhaps of degrees: "6", "180c"."""
+    found = re.fullmatch(r"(\d+)[cf]?", word)
+    return int(found[1]) if found else None
 
 
 def is_past(word: str) -> bool:
@@ -291,4 +332,4 @@ def is_past(word: str) -> bool:
 
 def is_adverb(word: str) -> bool:
     """Whether a word says how, when or where something is done."""
-    return word in ADVERBS or (len(word) > 4 and word.endswith("ly"))
+    return word in ADVERBS or (len(word) > 4 and word.endswith("ly") and word not in VERBS)

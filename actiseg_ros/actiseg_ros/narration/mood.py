@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 
 from actiseg_ros.narration import grammar
@@ -64,6 +64,7 @@ _PAIRS = {
     ("go", "away"): Reason.NEGATED,
     ("keep", "back"): Reason.NEGATED,
     ("look", "out"): Reason.NEGATED,
+    ("on", "hold"): Reason.CONDITIONAL,
     ("off", "limits"): Reason.NEGATED,
     ("stand", "back"): Reason.NEGATED,
     ("stay", "back"): Reason.NEGATED,
@@ -76,6 +77,11 @@ _PAIRS = {
     ("next", "time"): Reason.PLANNED,
 }
 """Two words that say together what neither says alone."""
+_HARMLESS = (grammar.ADVERBS - {"almost"}) | grammar.FILLERS | grammar.MANNERS | grammar.WITHDRAWING
+"""Adverbs that leave it at what is done; those of `grammar.WITHDRAWING` in the first place."""
+_CLOCK = grammar.ADVERBS | grammar.FILLERS | {"sharp"}
+"""What may stand beside the numbers of a time of the day: "at five thirty sharp, please"."""
+_LAST_HOUR = 24
 _ENDS_NAME = MARKS | grammar.PREPOSITIONS | grammar.CONJUNCTIONS | {""}
 """What follows the zero of "cup 0", which is a name and no count."""
 
@@ -93,67 +99,111 @@ def check_mood(words: Sequence[str], pieces: Sequence[Chunk]) -> None:
     _check_question(words)
     # "until" says how long; what follows it may well be negated or done.
     until = [piece.start for piece in pieces if piece.head in grammar.UNTIL and piece.start > 0]
-    words = words[: until[0]] if until else words
+    told = words[: until[0]] if until else words
     excluding = {piece.start for piece in pieces if piece.kind is Kind.EXCLUSION}
     said: dict[Reason, str] = {}
-    for place, (word, following) in enumerate(zip(words, [*words[1:], ""], strict=True)):
-        if place not in excluding and (reason := _reason(word, following, words[-1])):
+    for place, (word, following) in enumerate(zip(told, [*told[1:], ""], strict=True)):
+        if place not in excluding and (reason := _reason(word, following, told[-1])):
             said.setdefault(reason, word)
-    if taken_back := grammar.WITHDRAWING.intersection(words[1:]):
+    if taken_back := grammar.WITHDRAWING.intersection(told[1:]):
         said.setdefault(Reason.NEGATED, min(taken_back))
-    if words[-2:-1] and words[-2] in MARKS and words[-1] in grammar.STANDING_STILL:
-        said.setdefault(Reason.ENDED, words[-1])
+    if breaks_off := _breaks_off(told):
+        said.setdefault(Reason.ENDED, breaks_off)
+    for word in _adverbs(told, pieces):
+        if word not in _HARMLESS and not said:
+            said.setdefault(Reason.CONDITIONAL, word)
     for reason in SAYS:
         if reason in said:
             raise NoObjectError(reason, f"{said[reason]!r} {SAYS[reason]}")
-    _check_parts(pieces)
     for place, (piece, after) in enumerate(itertools.pairwise(pieces)):
         if piece.kind is Kind.AUXILIARY and piece.head == "have":
             reason = Reason.PLANNED if after.kind is Kind.INFINITIVE else Reason.ENDED
             raise NoObjectError(reason, f"'{piece.text} {after.text}' {SAYS[reason]}")
-        if piece.kind is Kind.PREPOSITION and (comes := _to_come(pieces, place)):
+        if piece.kind is Kind.PREPOSITION and (comes := _to_come(words, pieces, place)):
             raise NoObjectError(comes, f"'{piece.text} {after.text}' {SAYS[comes]}")
+    _check_parts(pieces)
+
+
+def _breaks_off(words: Sequence[str]) -> str:
+    """What stops or takes back between two marks: "take the cup, hold it", "hold, take the cup"."""
+    # Only behind something told an "it" is no object: "drop it".
+    said = ["", *(word for word in words if word not in grammar.FILLERS), ""]
+    for place, (before, word, after) in enumerate(zip(said, said[1:], said[2:], strict=False)):
+        halts = grammar.is_verb(word, grammar.STANDING_STILL | grammar.TAKING_BACK)
+        ends = after in MARKS or (place > 0 and (not after or after in grammar.BACK_OBJECTS))
+        if halts and ends and (not before or before in MARKS):
+            return word
+    return ""
+
+
+def _adverbs(words: Sequence[str], pieces: Sequence[Chunk]) -> Iterator[str]:
+    """Adverbs that belong to no quality of a noun, as in "a freshly washed cup"."""
+    for piece in pieces:
+        if piece.kind in (Kind.ADVERB, Kind.NOUN, Kind.PRONOUN):
+            noun = piece.head if piece.kind is Kind.NOUN else ""
+            for word in reversed(words[piece.start : piece.stop]):
+                if word == noun or not grammar.is_adverb(word):
+                    break
+                yield word
 
 
 def _check_parts(pieces: Sequence[Chunk]) -> None:
     """Refuses headings and notes: "todo: cut tomato", "cut tomato (failed)", "cut tomato, failed".
 
-    Beside what a colon, a bracket or a dash sets apart only who is spoken to or speaks may stand,
-    and behind any other mark no bare words that are none of the known objects.
+    Beside what a colon, a bracket or a dash sets apart only who is spoken to or speaks and how may
+    stand, and beside any other mark no bare words that are none of the known objects.
     """
-    parts: list[tuple[bool, list[Chunk]]] = [(False, [])]
-    for piece in pieces:
-        if piece.kind is Kind.PAUSE:
-            parts.append((piece.head == ASIDE, []))
-        else:
-            parts[-1][1].append(piece)
-    told, apart = "", False
-    for aside, part in parts:
+    told, remarked, apart = "", False, False
+    for aside, part in _parts(pieces):
         apart = apart or aside
         if all(map(_addresses, part)):
             continue
         text = " ".join(piece.text for piece in part)
-        if told and (apart or _is_remark(part)):
+        remark = _is_remark(part)
+        if told and (apart or remark or remarked):
             text = f"{told!r} and {text!r} stand apart, and one may say anything of the other"
             raise NoObjectError(Reason.CONDITIONAL, text)
-        told, apart = text, False
+        told, remarked, apart = text, remark, False
+
+
+def _parts(pieces: Sequence[Chunk]) -> list[tuple[bool, list[Chunk]]]:
+    """What stands between marks, and whether an aside begins it; a list is one part."""
+    parts: list[tuple[bool, list[Chunk]]] = [(False, [])]
+    for piece in pieces:
+        if piece.kind is Kind.PAUSE:
+            parts.append((piece.head == ASIDE, []))
+            continue
+        if piece.kind is Kind.CONJUNCTION and not parts[-1][1]:  # "garlic, salt, and onion"
+            while len(parts) > 1 and not parts[-1][0] and _lists(parts[-2][1]):
+                parts[-2][1].extend(parts.pop()[1])
+        parts[-1][1].append(piece)
+    return parts
+
+
+def _lists(part: Sequence[Chunk]) -> bool:
+    return all(piece.kind in (Kind.NOUN, Kind.CONJUNCTION, Kind.ADVERB) for piece in part)
 
 
 def _addresses(piece: Chunk) -> bool:
-    """Whether a piece says nothing of what is done: "please", "robot"."""
-    polite = piece.kind is Kind.ADVERB or grammar.FILLERS.issuperset(piece.words)
+    """Whether a piece leaves what is done as it is: "please", "robot", "slowly"."""
+    polite = (grammar.FILLERS | grammar.MANNERS).issuperset(piece.words)
     return polite or (piece.kind is Kind.NOUN and piece.head in grammar.PERSONS)
 
 
 def _is_remark(part: Sequence[Chunk]) -> bool:
-    """Whether a part of a sentence is nothing but words that name nothing: "failed"."""
+    """Whether a part is nothing but words that name nothing: "failed", "on standby"."""
     nouns = [piece for piece in part if piece.kind is Kind.NOUN]
-    names = any(piece.known or piece.acts or piece.head in ("one", "ones") for piece in nouns)
-    lone = (Kind.NOUN, Kind.CONJUNCTION, Kind.ADVERB)
-    return bool(nouns) and not names and all(piece.kind in lone for piece in part)
+    unknown = [piece for piece in nouns if piece.known is None and not piece.acts]
+    if part[0].head in grammar.STATE_PREPOSITIONS:
+        bare = len(part) == 2 and len(unknown) == 1 and unknown[0].stop - unknown[0].start == 1
+        return bare and unknown[0].head not in grammar.PARTITIVES
+    works = all(grammar.is_verb(word, grammar.WORKING_ALONE) for n in nouns for word in n.words)
+    named = len(unknown) < len(nouns) or any(piece.head in ("one", "ones") for piece in nouns)
+    past = any(grammar.is_past(piece.text) for piece in unknown)
+    return bool(nouns) and _lists(part) and (past or not (named or works))
 
 
-def _to_come(pieces: Sequence[Chunk], place: int) -> Reason | None:
+def _to_come(words: Sequence[str], pieces: Sequence[Chunk], place: int) -> Reason | None:
     """What the preposition at a place says with what follows it, if that is a time or a signal."""
     before, named = pieces[place].head, pieces[place + 1]
     if named.head in grammar.PARTITIVES:
@@ -165,11 +215,25 @@ def _to_come(pieces: Sequence[Chunk], place: int) -> Reason | None:
     signal = place == 0 or named.known is None
     if signal and before in grammar.SIGNAL_PREPOSITIONS and grammar.SIGNALS & set(named.words):
         return Reason.CONDITIONAL
+    phrase = tuple(words[named.start : named.stop])
+    now = before == "at" and phrase in grammar.AGAIN_AND_AGAIN
     timed = before in grammar.TIME_PREPOSITIONS and bool(grammar.TIMES & set(named.words))
-    dividing = any(grammar.is_verb(piece.head, grammar.DIVIDING) for piece in pieces[:place])
-    clock = before in grammar.CLOCK_PREPOSITIONS and not (before == "in" and dividing)
-    clock = clock and len(named.words) == 1 and grammar.is_number(named.head)
-    return Reason.PLANNED if timed or clock else None
+    verbs = [piece.head for piece in pieces[:place] if piece.kind is Kind.VERB]
+    clock = before in grammar.CLOCK_PREPOSITIONS and grammar.is_number(phrase[0])
+    clock = clock and _CLOCK.issuperset(word for word in phrase if not grammar.is_number(word))
+    counted = bool(verbs) and len(phrase) == 1 and _counts(verbs[-1], before, phrase[0])
+    return Reason.PLANNED if (timed and not now) or (clock and not counted) else None
+
+
+def _counts(verb: str, before: str, number: str) -> bool:
+    """Whether a number behind a verb tells parts or a setting: "cut in two", "set at 180"."""
+    degrees = grammar.degrees(number)
+    if before in ("in", "by"):
+        parts = grammar.DIVIDING if before == "in" else frozenset({"divide"})
+        return grammar.is_verb(verb, parts) and (number in grammar.NUMBERS or degrees is not None)
+    # "At 6" may be a time of the day, and "on three" a signal.
+    high = degrees is not None and (before == "on" or degrees > _LAST_HOUR)
+    return high and before in ("on", "at") and grammar.is_verb(verb, grammar.SETTING)
 
 
 def _reason(word: str, following: str, last: str) -> Reason | None:

@@ -93,6 +93,10 @@ _BEFORE_BE = (Kind.NOUN, Kind.PRONOUN, Kind.VERB, Kind.PARTICLE)
 """What may stand before "is" as its subject: "the cup", "it", "picking up the cup"."""
 
 
+_BEGINS = grammar.WORKING_ALONE | grammar.GOING_ON
+"""Verbs that may stand alone before what is done: "go, take cup"."""
+
+
 class _Clause:
     """Walks through the pieces of the first clause; every step may raise NoObjectError."""
 
@@ -137,6 +141,9 @@ class _Clause:
 
     def _skip_place(self) -> None:
         """Goes to what is done, behind a place or a tool: "with the knife, cut the tomato"."""
+        if self._kind(1) is Kind.PAUSE:
+            text = f"{self._piece().text!r} before what is done may say anything of it"
+            raise NoObjectError(Reason.CONDITIONAL, text)
         while self._kind() is not None:
             self._place += 1
             self._skip(Kind.INFINITIVE)
@@ -207,12 +214,13 @@ class _Clause:
     def _check_heading(self) -> None:
         """No word that is a verb by its place alone before the real one: "negative, cut tomato"."""
         verb, following = self._piece(), self._pieces[self._place + 1 : self._place + 2]
-        if grammar.is_verb(verb.head) or not following:
+        if grammar.is_verb(verb.head, _BEGINS) or not following:
             return
         behind = following[0]
         known = behind.known.length if behind.known is not None else 0
         bare = behind.kind is Kind.NOUN and behind.start == verb.stop
-        works = bare and max(known, 1) < len(behind.words) and behind.words[0] in grammar.VERBS
+        before = behind.words[: -max(known, 1)]
+        works = bare and not (grammar.is_verb(verb.head) or grammar.VERBS.isdisjoint(before))
         if works or behind.kind is Kind.PAUSE:
             text = f"{verb.head!r} before what is done may say anything of it"
             raise NoObjectError(Reason.CONDITIONAL, text)

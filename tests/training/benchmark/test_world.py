@@ -78,6 +78,7 @@ def test_the_recipe_scales_with_the_budget(epochs: int) -> None:
     assert protocol.longer(6) == 10
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_painted_world_from_annotations_to_a_cell(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
